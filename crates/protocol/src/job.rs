@@ -1,0 +1,375 @@
+//! What a requestor asks for: the job as providers see it, its bundle, its tasks.
+
+use crate::{
+    geometry::{Rect, Size},
+    ids::{Blake3Hash, JobId, TaskId},
+    limits::{
+        BLOB_BYTES_MAX, BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX, SAMPLES_MAX, TASK_BYTES_MAX,
+        TASK_RECTS_MAX,
+    },
+    pixels::canonical_length,
+};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Which engine turns the bundle into pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineKind {
+    /// The built-in path tracer (glTF).
+    Tracer,
+    /// Blender with Cycles (.blend).
+    Blender,
+}
+
+impl fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tracer => "tracer",
+            Self::Blender => "blender",
+        })
+    }
+}
+
+/// A raw, linear float image that an engine produces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pass {
+    /// Scene-linear colour with alpha (premultiplied).
+    Combined,
+    /// Distance along the camera's view axis or ray, as the engine defines it, in the first channel.
+    Depth,
+    /// Shading normal in world space, in the first three channels.
+    Normal,
+    /// Surface colour without light, in the first three channels.
+    Albedo,
+}
+
+impl Pass {
+    /// Every pass, in canonical order.
+    pub const ALL: [Pass; 4] = [Pass::Combined, Pass::Depth, Pass::Normal, Pass::Albedo];
+
+    /// Channels that carry data (the rest are zero).
+    pub fn channels(self) -> usize {
+        match self {
+            Pass::Combined => 4,
+            Pass::Depth => 1,
+            Pass::Normal | Pass::Albedo => 3,
+        }
+    }
+}
+
+impl fmt::Display for Pass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Combined => "combined",
+            Self::Depth => "depth",
+            Self::Normal => "normal",
+            Self::Albedo => "albedo",
+        })
+    }
+}
+
+/// Everything besides the bundle that decides pixels.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RenderSettings {
+    /// Size of the whole frame in pixels.
+    pub size: Size,
+    /// Samples a pixel.
+    pub samples: u32,
+    /// Seed of the job, for engines that take one (Blender keeps the scene's own).
+    pub seed: u32,
+    /// The passes to deliver, in canonical order.
+    pub passes: Vec<Pass>,
+    /// Pixels rendered and thrown away on each side of a rectangle because the engine's edge pixels are not exact.
+    pub guard_px: u32,
+}
+
+/// A job as its requestor describes it to providers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct JobSpec {
+    /// Drawn at random by the requestor.
+    pub id: JobId,
+    /// Hash of the postcard bytes of the [`Manifest`].
+    pub manifest: Blake3Hash,
+    /// Bytes of the manifest blob.
+    pub manifest_bytes: u64,
+    /// Which engine renders it.
+    pub engine: EngineKind,
+    /// What decides the pixels.
+    pub settings: RenderSettings,
+}
+
+/// A value of a job or task that breaks a limit or a rule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SpecError(pub String);
+
+impl JobSpec {
+    /// Checks everything a stranger may have set wrongly.
+    ///
+    /// # Errors
+    /// Says which value is outside its limit.
+    pub fn check(&self) -> Result<(), SpecError> {
+        let settings = &self.settings;
+        Size::new(settings.size.width.into(), settings.size.height.into())
+            .map_err(|e| SpecError(e.to_string()))?;
+        if settings.samples == 0 || settings.samples > SAMPLES_MAX {
+            return Err(SpecError(format!(
+                "{} samples: from 1 to {SAMPLES_MAX} are allowed",
+                settings.samples
+            )));
+        }
+        if settings.passes.is_empty() || !settings.passes.is_sorted_by(|a, b| a < b) {
+            return Err(SpecError(
+                "passes are missing, repeated or out of order".into(),
+            ));
+        }
+        if self.manifest_bytes > crate::limits::MANIFEST_BYTES_MAX {
+            return Err(SpecError(format!(
+                "a manifest of {} bytes is over the limit",
+                self.manifest_bytes
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// A task of a lease: rectangles of one frame. A tile is one rectangle; a probe is many small ones.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TaskSpec {
+    /// Its number within the job.
+    pub id: TaskId,
+    /// The frame.
+    pub frame: i32,
+    /// What to render: whole cells of the frame, delivered in this order.
+    pub rects: Vec<Rect>,
+}
+
+impl TaskSpec {
+    /// Bytes that its delivery must have.
+    pub fn delivery_bytes(&self, job: &JobSpec) -> u64 {
+        canonical_length(&self.rects, job.settings.passes.len())
+    }
+
+    /// Checks everything a stranger may have set wrongly.
+    ///
+    /// # Errors
+    /// Says which value is outside its limit.
+    pub fn check(&self, job: &JobSpec) -> Result<(), SpecError> {
+        if self.rects.is_empty() || self.rects.len() > TASK_RECTS_MAX {
+            return Err(SpecError(format!(
+                "a task of {} rectangles",
+                self.rects.len()
+            )));
+        }
+        if let Some(rect) = self
+            .rects
+            .iter()
+            .find(|rect| !rect.is_whole_cells(job.settings.size))
+        {
+            return Err(SpecError(format!(
+                "{rect} is not whole cells of a {} frame",
+                job.settings.size
+            )));
+        }
+        if self.delivery_bytes(job) > TASK_BYTES_MAX {
+            return Err(SpecError(format!(
+                "a task of {} bytes is over the limit",
+                self.delivery_bytes(job)
+            )));
+        }
+        Ok(())
+    }
+
+    /// What a commitment to this task's pixels is bound to: the job, the frame, the rectangles, all settings.
+    /// The task's number is left out, so that a tile has one hash whoever renders it.
+    pub fn hash(&self, job: &JobSpec) -> Blake3Hash {
+        let mut hasher =
+            blake3::Hasher::new_derive_key("open render farm 2026 task specification v1");
+        // postcard of these plain structures into memory cannot fail; the fallback still separates tasks by frame.
+        let bytes = postcard::to_stdvec(&(job, self.frame, &self.rects)).unwrap_or_default();
+        hasher
+            .update(&(bytes.len() as u64).to_le_bytes())
+            .update(&bytes);
+        hasher.finalize().into()
+    }
+}
+
+/// One file of a bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BundleFile {
+    /// Relative path with forward slashes: no root, no `..`, no drive letter.
+    pub path: String,
+    /// Its content's hash: the address of the blob.
+    pub hash: Blake3Hash,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// A scene with everything it needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Path of the scene file, one of `files`.
+    pub entry: String,
+    /// All files, sorted by path.
+    pub files: Vec<BundleFile>,
+}
+
+impl Manifest {
+    /// Checks everything a stranger may have set wrongly; a path that passes stays below the folder it is written to.
+    ///
+    /// # Errors
+    /// Says which file breaks which rule.
+    pub fn check(&self) -> Result<(), SpecError> {
+        if self.files.len() > BUNDLE_FILES_MAX {
+            return Err(SpecError(format!(
+                "a bundle of {} files is over the limit",
+                self.files.len()
+            )));
+        }
+        let mut total = 0u64;
+        for file in &self.files {
+            let path = &file.path;
+            let part_is_bad =
+                |part: &str| part.is_empty() || part == "." || part == ".." || part.len() > 255;
+            if path.len() > 4096
+                || path.contains(['\\', '\0', ':'])
+                || path.split('/').any(part_is_bad)
+            {
+                return Err(SpecError(format!("`{path}` is not a plain relative path")));
+            }
+            if file.bytes > BLOB_BYTES_MAX {
+                return Err(SpecError(format!(
+                    "`{path}` has {} bytes, over the limit",
+                    file.bytes
+                )));
+            }
+            total = total.saturating_add(file.bytes);
+        }
+        if total > BUNDLE_BYTES_MAX {
+            return Err(SpecError(format!(
+                "a bundle of {total} bytes is over the limit"
+            )));
+        }
+        if !self.files.is_sorted_by(|a, b| a.path < b.path) {
+            return Err(SpecError(
+                "the files of a bundle are not sorted, or one stands twice".into(),
+            ));
+        }
+        match self.files.iter().any(|file| file.path == self.entry) {
+            true => Ok(()),
+            false => Err(SpecError(format!(
+                "the scene `{}` is not in its bundle",
+                self.entry
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job() -> JobSpec {
+        JobSpec {
+            id: JobId([1; 16]),
+            manifest: Blake3Hash([2; 32]),
+            manifest_bytes: 10,
+            engine: EngineKind::Tracer,
+            settings: RenderSettings {
+                size: Size {
+                    width: 100,
+                    height: 50,
+                },
+                samples: 4,
+                seed: 0,
+                passes: Pass::ALL.to_vec(),
+                guard_px: 0,
+            },
+        }
+    }
+
+    fn task(rects: &[Rect]) -> TaskSpec {
+        TaskSpec {
+            id: TaskId(0),
+            frame: 1,
+            rects: rects.to_vec(),
+        }
+    }
+
+    #[test]
+    fn specs_outside_the_limits_are_refused() {
+        let good = job();
+        assert_eq!(good.check(), Ok(()));
+        let mut bad = good.clone();
+        bad.settings.samples = 0;
+        assert!(bad.check().is_err());
+        bad = good.clone();
+        bad.settings.passes.reverse();
+        assert!(bad.check().is_err());
+        bad = good.clone();
+        bad.settings.size.width = u32::MAX;
+        assert!(bad.check().is_err());
+
+        let whole = Rect {
+            x: 0,
+            y: 0,
+            width: 100,
+            height: 50,
+        };
+        assert_eq!(task(&[whole]).check(&good), Ok(()));
+        assert!(task(&[]).check(&good).is_err());
+        assert!(task(&[Rect { x: 1, ..whole }]).check(&good).is_err());
+        assert!(
+            task(&[Rect {
+                width: u32::MAX,
+                ..whole
+            }])
+            .check(&good)
+            .is_err()
+        );
+        assert!(task(&vec![whole; TASK_RECTS_MAX + 1]).check(&good).is_err());
+    }
+
+    #[test]
+    fn a_task_hash_covers_frame_rects_and_settings_but_not_the_number() {
+        let whole = Rect {
+            x: 0,
+            y: 0,
+            width: 100,
+            height: 50,
+        };
+        let (first, mut second) = (task(&[whole]), task(&[whole]));
+        second.id = TaskId(9);
+        assert_eq!(first.hash(&job()), second.hash(&job()));
+        second.frame = 2;
+        assert_ne!(first.hash(&job()), second.hash(&job()));
+        let mut other = job();
+        other.settings.samples = 5;
+        assert_ne!(first.hash(&job()), first.hash(&other));
+    }
+
+    #[test]
+    fn manifests_that_reach_outside_are_refused() {
+        let file = |path: &str| BundleFile {
+            path: path.into(),
+            hash: Blake3Hash([0; 32]),
+            bytes: 1,
+        };
+        let manifest = |paths: &[&str], entry: &str| Manifest {
+            entry: entry.into(),
+            files: paths.iter().map(|path| file(path)).collect(),
+        };
+        assert_eq!(
+            manifest(&["a.glb", "textures/b.png"], "a.glb").check(),
+            Ok(())
+        );
+        for path in ["../a", "/a", "a//b", "a/../b", "C:/a", "a\\b", "", "a/."] {
+            assert!(manifest(&[path], path).check().is_err(), "{path}");
+        }
+        assert!(manifest(&["a.glb"], "b.glb").check().is_err());
+        assert!(manifest(&["b", "a"], "a").check().is_err());
+        assert!(manifest(&["a", "a"], "a").check().is_err());
+    }
+}

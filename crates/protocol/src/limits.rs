@@ -1,0 +1,33 @@
+//! Every bound on what a peer may send or a user may ask, as a named constant with its unit last.
+
+/// Version of the wire messages; peers refuse others by name.
+pub const PROTOCOL_VERSION: u16 = 1;
+
+/// Longest side of a frame in pixels.
+pub const FRAME_SIDE_MAX_PX: u32 = 32_768;
+/// Most pixels in one frame (16,384 x 8,192).
+pub const FRAME_AREA_MAX_PX: u64 = 1 << 27;
+/// Most frames in one job.
+pub const JOB_FRAMES_MAX: usize = 1_000_000;
+/// Most samples a pixel.
+pub const SAMPLES_MAX: u32 = 65_536;
+
+/// Most rectangles in one task (a tile task has one, a probe task one a cell).
+pub const TASK_RECTS_MAX: usize = 1_024;
+/// Most bytes of canonical pixels one task may deliver (4 megapixels of four passes).
+pub const TASK_BYTES_MAX: u64 = 1 << 28;
+/// Most tasks in one lease.
+pub const LEASE_TASKS_MAX: usize = 64;
+
+/// Longest control message in bytes.
+pub const MESSAGE_BYTES_MAX: u64 = 1 << 20;
+/// Longest human text in a message (a reason, an error), in bytes.
+pub const TEXT_BYTES_MAX: usize = 2_048;
+/// Longest manifest of a bundle in bytes.
+pub const MANIFEST_BYTES_MAX: u64 = 4 << 20;
+/// Most files in a bundle.
+pub const BUNDLE_FILES_MAX: usize = 65_536;
+/// Largest blob (a file of a scene) in bytes.
+pub const BLOB_BYTES_MAX: u64 = 64 << 30;
+/// Most bytes of a whole bundle.
+pub const BUNDLE_BYTES_MAX: u64 = 256 << 30;

@@ -1,1 +1,92 @@
-//! Placeholder.
+//! Engines: what turns (bundle, frame, rectangle) into pixels, behind one small trait.
+
+use protocol::{EngineKind, Pass, Rect, RenderSettings, RenderedRect, Size};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// Something that renders scenes. One value serves one job: [`Engine::prepare`] once, then rectangles.
+/// Calls block; run them on a thread of their own.
+pub trait Engine: Send {
+    /// Loads the scene file below `bundle` and keeps it loaded.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    fn prepare(&mut self, bundle: &Path, entry: &str) -> Result<SceneDescription, EngineError>;
+
+    /// Renders whole-cell rectangles of one frame, in the order given, each with the passes of `settings`.
+    /// The same arguments give the same bits, whatever was rendered before.
+    ///
+    /// # Errors
+    /// See [`EngineError`]; [`EngineError::Cancelled`] soon after `cancel` is set.
+    fn render(
+        &mut self,
+        settings: &RenderSettings,
+        frame: i32,
+        rects: &[Rect],
+        cancel: &CancelFlag,
+    ) -> Result<Vec<RenderedRect>, EngineError>;
+
+    /// Program, version and build, as part of the determinism class: `tracer 0.1.0`, `blender 5.0.1 a1b2c3 CPU`.
+    fn build(&self) -> String;
+}
+
+/// Asks a running render to stop; shared between threads.
+#[derive(Debug, Clone, Default)]
+pub struct CancelFlag(Arc<AtomicBool>);
+
+impl CancelFlag {
+    /// Sets it.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Is it set?
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What a scene says of itself.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct SceneDescription {
+    /// The engine that read it.
+    pub engine: EngineKind,
+    /// Size that the scene asks for (percentage applied), if it has an opinion.
+    pub size: Option<Size>,
+    /// First and last frame of its animation.
+    pub frames: (i32, i32),
+    /// Frames a second.
+    pub frame_rate: f32,
+    /// Samples a pixel that the scene asks for, if it has an opinion.
+    pub samples: Option<u32>,
+    /// Passes that the engine can deliver for it.
+    pub passes: Vec<Pass>,
+    /// See [`RenderSettings::guard_px`].
+    pub guard_px: u32,
+    /// What a person should know: "no camera: the scene was framed automatically".
+    pub notes: Vec<String>,
+    /// What will make the result differ from the scene's own program ("compositing is on: not applied yet").
+    pub warnings: Vec<String>,
+}
+
+/// Why an engine could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The file is not a scene, is damaged, or asks for something that this engine refuses by name.
+    #[error("{0}")]
+    Scene(String),
+    /// The engine's program was not found or does not start.
+    #[error("{0}")]
+    Missing(String),
+    /// The engine failed or returned something other than what was asked.
+    #[error("{0}")]
+    Failed(String),
+    /// The caller asked to stop.
+    #[error("cancelled")]
+    Cancelled,
+}

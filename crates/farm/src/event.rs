@@ -1,0 +1,217 @@
+//! What the coordinator is told and what it asks for in return.
+
+use protocol::{Blake3Hash, Glm, NodeId, Rect, TaskId, TaskSpec};
+use std::sync::Arc;
+
+/// Milliseconds since the job began, by the requestor's monotonic clock.
+pub type Millis = u64;
+
+/// How far a provider is trusted at the start (levels that are earned come with their own issue).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// A new key: many secret cells are checked.
+    Unknown,
+    /// Started or pinned by the user: a few cells are checked.
+    Own,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A provider answered the offer with a firm price and prepares the scene.
+    Quoted {
+        /// Who.
+        worker: NodeId,
+        /// Its trust level.
+        trust: Trust,
+        /// Price of one million samples.
+        price_megasample: Glm,
+    },
+    /// It has loaded the scene.
+    Ready {
+        /// Who.
+        worker: NodeId,
+        /// Its determinism class.
+        class: Blake3Hash,
+        /// Its time for a million samples.
+        megasample_ms: u32,
+    },
+    /// The connection is gone; its leases are lost.
+    Left {
+        /// Who.
+        worker: NodeId,
+    },
+    /// It says which tasks it holds.
+    Heartbeat {
+        /// Who.
+        worker: NodeId,
+        /// All tasks held.
+        tasks: Vec<TaskId>,
+    },
+    /// It committed to a task's pixels (the signature is already checked).
+    Committed {
+        /// Who.
+        worker: NodeId,
+        /// The task.
+        task: TaskId,
+        /// The commitment.
+        commitment: Blake3Hash,
+        /// Its own word on the time it took.
+        render_ms: u32,
+    },
+    /// It opened a commitment and its pixels arrived, whole and with the hash `root`.
+    Delivered {
+        /// Who.
+        worker: NodeId,
+        /// The task.
+        task: TaskId,
+        /// Salt of the commitment.
+        salt: [u8; 32],
+        /// Hash of the canonical bytes.
+        root: Blake3Hash,
+        /// Hash of each cell, in canonical order; or why the bytes are not pixels at all (length, not finite).
+        cells: Result<Arc<[Blake3Hash]>, String>,
+    },
+    /// It could not do a task, or (without one) cannot do the job, or did not answer a request.
+    Failed {
+        /// Who.
+        worker: NodeId,
+        /// The task, if one is to blame.
+        task: Option<TaskId>,
+        /// For a person.
+        reason: String,
+    },
+    /// The requestor's own engine rendered these cells (answer to [`Effect::RenderOwn`]).
+    OwnRendered {
+        /// The number from the effect.
+        request: u64,
+        /// Hash of each cell in the order asked; or why it cannot.
+        cells: Result<Vec<Blake3Hash>, String>,
+    },
+    /// A frame's file is written, or could not be.
+    FrameWritten {
+        /// The frame.
+        frame: i32,
+        /// Why it could not.
+        outcome: Result<(), String>,
+    },
+    /// Time passes; send it every few hundred milliseconds.
+    Tick,
+    /// The user wants to stop: finish nothing new, keep and pay what is done.
+    Stop,
+}
+
+/// Something to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Send these tasks.
+    Lease {
+        /// To whom.
+        worker: NodeId,
+        /// What.
+        tasks: Vec<TaskSpec>,
+    },
+    /// Ask for salt and root, fetch the pixels, check that they are finite, answer with [`Event::Delivered`].
+    Reveal {
+        /// From whom.
+        worker: NodeId,
+        /// Which.
+        task: TaskId,
+    },
+    /// Tell it to drop tasks.
+    Cancel {
+        /// Whom.
+        worker: NodeId,
+        /// Which.
+        tasks: Vec<TaskId>,
+    },
+    /// Tell it that a task was accepted and pay: raise what it is owed by `amount`.
+    Accept {
+        /// Whom.
+        worker: NodeId,
+        /// Which.
+        task: TaskId,
+        /// Price of this task.
+        amount: Glm,
+    },
+    /// Tell it that a task was rejected.
+    Reject {
+        /// Whom.
+        worker: NodeId,
+        /// Which.
+        task: TaskId,
+        /// For a person.
+        reason: String,
+    },
+    /// It was caught: end all dealings. The evidence is for people and logs.
+    Quarantine {
+        /// Whom.
+        worker: NodeId,
+        /// What it did.
+        evidence: String,
+    },
+    /// Render cells with the requestor's own engine and answer with [`Event::OwnRendered`].
+    RenderOwn {
+        /// Number to answer with.
+        request: u64,
+        /// The frame.
+        frame: i32,
+        /// Single cells.
+        rects: Vec<Rect>,
+    },
+    /// Put these pieces together and write the frame; answer with [`Event::FrameWritten`]. Comes again for a frame
+    /// whose tiles had to be replaced: then write it again.
+    WriteFrame {
+        /// The frame.
+        frame: i32,
+        /// Its tiles.
+        tiles: Vec<Piece>,
+    },
+    /// A delivery is no longer needed: its blob may be deleted.
+    Forget {
+        /// Hash of the blob.
+        root: Blake3Hash,
+    },
+    /// Nothing more will happen.
+    Finished {
+        /// How it ended.
+        outcome: Outcome,
+    },
+}
+
+/// A tile's pixels in a finished frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// What it contributes.
+    pub core: Rect,
+    /// What the blob holds: core and overlap.
+    pub rendered: Rect,
+    /// The blob of canonical bytes.
+    pub root: Blake3Hash,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// All frames are written.
+    Done,
+    /// These frames failed on every provider that tried, or could not be written.
+    FramesFailed {
+        /// Frame and reason.
+        frames: Vec<(i32, String)>,
+    },
+    /// The next tile would cost more than is left.
+    BudgetSpent {
+        /// What the remaining work would cost at the present prices.
+        missing: Glm,
+    },
+    /// Work could not be verified: no honest majority and no engine of our own to decide.
+    Unverified {
+        /// What happened.
+        reason: String,
+    },
+    /// Nobody is left to work and nobody came within the waiting time.
+    NoProviders,
+    /// The user stopped it.
+    Stopped,
+}

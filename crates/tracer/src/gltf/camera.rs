@@ -161,65 +161,61 @@ fn axes(node: &Affine) -> (Vec3, Vec3, Vec3) {
     (right, right.cross(forward).normalized(), forward)
 }
 
-/// An axis-aligned box around points.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Bounds {
-    pub min: Vec3,
-    pub max: Vec3,
-}
-
-impl Bounds {
-    /// Contains nothing yet.
-    pub const EMPTY: Bounds = Bounds {
-        min: Vec3::splat(f32::INFINITY),
-        max: Vec3::splat(f32::NEG_INFINITY),
-    };
-
-    pub fn include(&mut self, point: Vec3) {
-        self.min = self.min.min(point);
-        self.max = self.max.max(point);
-    }
-
-    fn corners(&self) -> [Vec3; 8] {
-        std::array::from_fn(|corner| {
-            let pick = |bit: usize, low: f32, high: f32| if corner & bit == 0 { low } else { high };
-            vec3(
-                pick(1, self.min.x, self.max.x),
-                pick(2, self.min.y, self.max.y),
-                pick(4, self.min.z, self.max.z),
-            )
-        })
-    }
-}
-
-/// A camera that sees all of a box from its front, right and above, as close as the frame's shape allows.
-pub(super) fn framing(bounds: &Bounds, size: Size) -> Camera {
-    let centre = bounds.min * 0.5 + bounds.max * 0.5;
+/// Right, up and forward of the automatic camera: the same whatever it frames.
+fn framing_axes() -> (Vec3, Vec3, Vec3) {
     let forward = -FRAMING_DIRECTION.normalized();
     let right = forward.cross(vec3(0.0, 1.0, 0.0)).normalized();
-    let up = right.cross(forward);
-    let aspect = aspect(size);
-    let tan_half_y = FRAMING_TAN_HALF / aspect.max(1.0);
-    let (tan_x, tan_y) = (tan_half_y * aspect, tan_half_y);
-    let usable = 1.0 - 2.0 * FRAMING_MARGIN;
-    let (mut distance, mut depth) = (0.0f32, 0.0f32);
-    for corner in bounds.corners() {
-        let arm = corner - centre;
-        let (x, y, z) = (arm.dot(right).abs(), arm.dot(up).abs(), arm.dot(forward));
-        // The corner is in sight when x <= (distance + z) * tan_x, and alike for y.
-        let needed = (x / (tan_x * usable)).max(y / (tan_y * usable));
-        distance = distance.max(needed - z);
-        depth = depth.max(z.abs());
+    (right, right.cross(forward), forward)
+}
+
+/// A box around points, along the axes of the automatic camera.
+#[derive(Debug)]
+pub(super) struct ViewBounds {
+    axes: (Vec3, Vec3, Vec3),
+    min: Vec3,
+    max: Vec3,
+}
+
+impl ViewBounds {
+    /// Contains nothing yet.
+    pub fn new() -> ViewBounds {
+        ViewBounds {
+            axes: framing_axes(),
+            min: Vec3::splat(f32::INFINITY),
+            max: Vec3::splat(f32::NEG_INFINITY),
+        }
     }
-    // A scene of a single point has no size to go by.
-    let distance = if distance > 0.0 { distance } else { 1.0 };
-    Camera {
-        position: centre - forward * distance,
-        right,
-        up,
-        forward,
-        projection: Projection::Perspective { tan_half_y },
-        near: ((distance - depth) * 0.5).max(0.0),
-        far: f32::INFINITY,
+
+    /// Grows to contain a point of the world.
+    pub fn include(&mut self, point: Vec3) {
+        let (right, up, forward) = self.axes;
+        let seen = vec3(point.dot(right), point.dot(up), point.dot(forward));
+        self.min = self.min.min(seen);
+        self.max = self.max.max(seen);
+    }
+
+    /// A camera that sees all of the box from its front, right and above, as close as the frame's shape allows.
+    pub fn camera(&self, size: Size) -> Camera {
+        let (right, up, forward) = self.axes;
+        let centre = self.min * 0.5 + self.max * 0.5;
+        let half = self.max * 0.5 - self.min * 0.5;
+        let aspect = aspect(size);
+        let tan_half_y = FRAMING_TAN_HALF / aspect.max(1.0);
+        let usable = 1.0 - 2.0 * FRAMING_MARGIN;
+        // The box's near side is the hardest to get into sight: its corners are `half.z` closer than the centre.
+        let away = (half.x / (tan_half_y * aspect)).max(half.y / tan_half_y) / usable;
+        let distance = away + half.z;
+        // A scene of a single point has no size to go by.
+        let distance = if distance > 0.0 { distance } else { 1.0 };
+        let place = vec3(centre.x, centre.y, centre.z - distance);
+        Camera {
+            position: right * place.x + up * place.y + forward * place.z,
+            right,
+            up,
+            forward,
+            projection: Projection::Perspective { tan_half_y },
+            near: (away * 0.5).max(0.0),
+            far: f32::INFINITY,
+        }
     }
 }

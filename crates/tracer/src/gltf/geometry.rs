@@ -62,7 +62,10 @@ impl Primitive {
     pub fn duplicate(&mut self, vertices: &[u32]) {
         fn copy<T: Copy>(list: &mut Vec<T>, vertices: &[u32]) {
             if !list.is_empty() {
-                list.extend_from_within_indices(vertices);
+                list.reserve(vertices.len());
+                for &vertex in vertices {
+                    list.push(list[vertex as usize]);
+                }
             }
         }
         copy(&mut self.positions, vertices);
@@ -80,19 +83,6 @@ impl Primitive {
             copy(&mut target.positions, vertices);
             copy(&mut target.normals, vertices);
             copy(&mut target.tangents, vertices);
-        }
-    }
-}
-
-trait ExtendFromWithinIndices {
-    fn extend_from_within_indices(&mut self, indices: &[u32]);
-}
-
-impl<T: Copy> ExtendFromWithinIndices for Vec<T> {
-    fn extend_from_within_indices(&mut self, indices: &[u32]) {
-        self.reserve(indices.len());
-        for &index in indices {
-            self.push(self[index as usize]);
         }
     }
 }

@@ -4,7 +4,7 @@
 /// Bytes of the scene file, and of all files together that it refers to.
 pub const FILE_BYTES_MAX: u64 = 4 << 30;
 /// Bytes of the JSON part, data URIs included.
-pub const JSON_BYTES_MAX: usize = 512 << 20;
+pub const JSON_BYTES_MAX: usize = 256 << 20;
 /// Objects (opening braces) in the JSON part: each becomes a few hundred bytes of memory.
 pub const JSON_OBJECTS_MAX: usize = 4 << 20;
 /// Bytes of one `extras` that is looked into.

@@ -2,7 +2,7 @@
 
 use super::accessor::Accessors;
 use super::animation::{self, Channel};
-use super::camera::{self, Bounds};
+use super::camera::{self, ViewBounds};
 use super::container::{Address, Source};
 use super::environment::{self, extra};
 use super::error::{Fault, entry};
@@ -37,6 +37,8 @@ const EXTENSIONS: [&str; 5] = [
 const FRAMING_SAMPLES_MAX: i32 = 64;
 /// Vertices that are placed at most to find that frame; a larger scene is looked at less often.
 const FRAMING_VERTICES_MAX: u64 = 100_000_000;
+/// Bytes that a joint of a skin takes.
+const JOINT_BYTES: u64 = (size_of::<Affine>() + size_of::<usize>()) as u64;
 /// Warnings and notes that are kept.
 const WARNINGS_MAX: usize = 50;
 
@@ -71,15 +73,15 @@ pub(super) fn scene(path: &Path) -> Result<Scene, Fault> {
     let textures = textures(&mut source, &buffers, &uses)?;
 
     let mut notes = Vec::new();
+    camera_notes(&cameras, &mut notes);
     let environment = match settings {
         Some(settings) => settings.load(&mut source)?,
         None => default_environment(&lights, &materials, &used, &mut notes),
     };
     let (view, framed) = match shown_camera {
         Some(shown) => (View::Camera(shown), false),
-        None => (View::Framing(Bounds::EMPTY), true),
+        None => (View::Framing(ViewBounds::new()), true),
     };
-    camera_notes(&cameras, &mut notes);
     let about = About {
         notes,
         frames: (1, last_frame(&channels, frame_rate, &mut warnings)),
@@ -249,6 +251,7 @@ fn skins(
             skin.joints.len() as u64,
             JOINTS_MAX as u64,
         )?;
+        accessors.charge(skin.joints.len() as u64 * JOINT_BYTES)?;
         for &joint in &skin.joints {
             entry(&hierarchy.nodes, joint, "node")?;
         }
@@ -405,7 +408,7 @@ fn distinct(messages: Vec<String>) -> Vec<String> {
 impl Scene {
     /// A box around everything that is shown in frames spread evenly over the animation, first and last among
     /// them, so that one camera fits them all.
-    fn bounds_over_time(&self) -> Result<Bounds, Fault> {
+    fn bounds_over_time(&self) -> Result<ViewBounds, Fault> {
         let (first, last) = self.about.frames;
         let mut vertices = 0u64;
         for &node in &self.hierarchy.shown {
@@ -419,7 +422,7 @@ impl Scene {
         let steps = i64::from(last - first)
             .min(i64::from(FRAMING_SAMPLES_MAX) - 1)
             .min(affordable - 1);
-        let mut bounds = Bounds::EMPTY;
+        let mut bounds = ViewBounds::new();
         for step in 0..=steps {
             let offset = i64::from(last - first) * step / steps.max(1);
             let state = self.state(first + offset as i32);

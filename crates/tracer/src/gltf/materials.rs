@@ -4,13 +4,14 @@ use super::error::{Fault, entry};
 use super::schema::{self, Document};
 use crate::math::Vec3;
 use crate::world::{AlphaMode, Material, TextureRef, Wrap};
+use std::collections::BTreeMap;
 
 const FILTER_NEAREST: u32 = 9728;
 const WRAP_CLAMP: u32 = 33_071;
 const WRAP_MIRROR: u32 = 33_648;
 
 /// How an image is used: the same image decoded or sampled in another way is another texture.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct TextureUse {
     /// Index of the image in the file.
     pub image: u32,
@@ -18,6 +19,16 @@ pub(super) struct TextureUse {
     pub srgb: bool,
     pub wrap: [Wrap; 2],
     pub nearest: bool,
+}
+
+/// A [`TextureUse`] in numbers, to find it again.
+type TextureKey = (u32, bool, [u8; 2], bool);
+
+impl TextureUse {
+    fn key(&self) -> TextureKey {
+        let wrap = self.wrap.map(|wrap| wrap as u8);
+        (self.image, self.srgb, wrap, self.nearest)
+    }
 }
 
 /// Materials of a file and the textures that they need.
@@ -38,6 +49,7 @@ pub(super) fn materials(
     let mut reader = Reader {
         document,
         uses: Vec::new(),
+        known: BTreeMap::new(),
         warnings,
     };
     let mut materials = Vec::with_capacity(document.materials.len() + 1);
@@ -55,6 +67,7 @@ pub(super) fn materials(
 struct Reader<'a> {
     document: &'a Document,
     uses: Vec<TextureUse>,
+    known: BTreeMap<TextureKey, usize>,
     warnings: &'a mut Vec<String>,
 }
 
@@ -120,14 +133,11 @@ impl Reader<'_> {
             ));
             return Ok(None);
         }
-        let use_of_image = self.use_of(image, texture.sampler, srgb)?;
-        let texture = match self.uses.iter().position(|known| *known == use_of_image) {
-            Some(known) => known,
-            None => {
-                self.uses.push(use_of_image);
-                self.uses.len() - 1
-            }
-        };
+        let used = self.use_of(image, texture.sampler, srgb)?;
+        let texture = *self.known.entry(used.key()).or_insert_with(|| {
+            self.uses.push(used);
+            self.uses.len() - 1
+        });
         let reference = TextureRef {
             texture,
             texcoord: texcoord as usize,

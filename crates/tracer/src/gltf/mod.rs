@@ -69,7 +69,7 @@ pub use error::{Fault, SceneError};
 use crate::transform::Affine;
 use crate::world::{Camera, Environment, Material, Mesh, Texture, World};
 use animation::{Channel, Pose};
-use camera::{Bounds, ShownCamera};
+use camera::{ShownCamera, ViewBounds};
 use deform::Carrier;
 use geometry::Primitive;
 use hierarchy::Hierarchy;
@@ -134,7 +134,7 @@ struct Skin {
 #[derive(Debug)]
 enum View {
     Camera(ShownCamera),
-    Framing(Bounds),
+    Framing(ViewBounds),
 }
 
 impl Scene {
@@ -206,7 +206,7 @@ impl Scene {
     fn camera(&self, state: &State, size: Size) -> Result<Camera, Fault> {
         match &self.view {
             View::Camera(shown) => shown.lens.camera(&state.globals[shown.node], size),
-            View::Framing(bounds) => Ok(camera::framing(bounds, size)),
+            View::Framing(bounds) => Ok(bounds.camera(size)),
         }
     }
 

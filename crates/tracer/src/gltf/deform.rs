@@ -25,9 +25,6 @@ pub(super) fn world_mesh(
     let mut mesh = morphed(primitive, weights);
     match carrier {
         Carrier::Node(transform) => place(&mut mesh, transform),
-        Carrier::Joints(joints) if primitive.influences.is_empty() => {
-            place(&mut mesh, joints.first().unwrap_or(&Affine::IDENTITY));
-        }
         Carrier::Joints(joints) => skin(&mut mesh, primitive, joints)?,
     }
     let inside = |p: &Vec3| p.to_array().iter().all(|c| c.abs() <= COORDINATE_MAX);

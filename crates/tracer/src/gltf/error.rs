@@ -57,7 +57,7 @@ pub enum Fault {
         "refers to `{0}`; only data URIs and plain relative paths below the scene's folder are read"
     )]
     Address(String),
-    /// Over one of the limits of [`super::limits`].
+    /// Over one of the limits that bound memory and time.
     #[error("is too large: {count} {what}, at most {limit} are accepted; simplify the scene")]
     Limit {
         /// What there is too much of.

@@ -88,7 +88,7 @@ pub(super) fn scene(path: &Path) -> Result<Scene, Fault> {
         warnings: distinct(warnings),
         frame_rate,
         triangles: triangle_count(&hierarchy, &meshes)?,
-        has_animation: !channels.is_empty(),
+        has_animation: animation::duration(&channels) > 0.0,
         cameras,
     };
     let mut scene = Scene {

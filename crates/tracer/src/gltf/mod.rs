@@ -225,11 +225,12 @@ impl Scene {
             };
             let animated = Some(&state.pose.weights[index]).filter(|weights| !weights.is_empty());
             let weights = animated.or(node.weights.as_ref()).unwrap_or(&mesh.weights);
-            let carrier = match node.skin.and_then(|skin| joints.get(skin as usize)) {
-                Some(joints) => Carrier::Joints(joints),
-                None => Carrier::Node(&state.globals[index]),
-            };
+            let joints = node.skin.and_then(|skin| joints.get(skin as usize));
             for primitive in &mesh.primitives {
+                let carrier = match joints.filter(|_| !primitive.influences.is_empty()) {
+                    Some(joints) => Carrier::Joints(joints),
+                    None => Carrier::Node(&state.globals[index]),
+                };
                 meshes.push(deform::world_mesh(primitive, weights, &carrier)?);
             }
         }

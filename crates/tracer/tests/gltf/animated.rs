@@ -197,6 +197,15 @@ fn skins_follow_their_joints_and_not_their_node() {
 }
 
 #[test]
+fn meshes_without_joints_stay_with_their_node() {
+    let mut builder = with_skin();
+    let attributes = &mut builder.json["meshes"][0]["primitives"][0]["attributes"];
+    attributes.as_object_mut().unwrap().remove("JOINTS_0");
+    builder.json["nodes"][0]["translation"] = json!([5, 0, 0]);
+    assert_close(builder.world(1).meshes[0].positions[1], [6.0, 0.0, 0.0]);
+}
+
+#[test]
 fn joints_beyond_the_first_four_count() {
     let mut builder = with_skin();
     let joints = builder.accessor("VEC4", UNSIGNED_BYTE, 3, &[1, 0, 0, 0].repeat(3));

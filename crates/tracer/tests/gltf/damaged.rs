@@ -321,29 +321,69 @@ fn every_truncation_is_an_error() {
     }
 }
 
+/// Numbers below a bound by xorshift64: the same sequence every time.
+fn random_below() -> impl FnMut(usize) -> usize {
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    move |below| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 11) as usize % below
+    }
+}
+
+/// A copy with one to three changes: a flipped bit, or a digit in place of a byte.
+fn with_flips(good: &[u8], mut random: impl FnMut(usize) -> usize) -> Vec<u8> {
+    let mut bytes = good.to_vec();
+    for _ in 0..=random(3) {
+        let place = random(bytes.len());
+        match random(4) {
+            0 => bytes[place] = b'0' + random(10) as u8,
+            _ => bytes[place] ^= 1 << random(8),
+        }
+    }
+    bytes
+}
+
+#[test]
+fn flipped_bits_in_environment_maps_never_panic() {
+    let folder = TempDir::new().unwrap();
+    let pixel = |x: usize, y: usize| (x as f32, y as f32, 0.5f32);
+    exr::prelude::write_rgb_file(folder.path().join("good.exr"), 9, 5, pixel).unwrap();
+    let exr = std::fs::read(folder.path().join("good.exr")).unwrap();
+    let mut hdr = b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 2 +X 9\n".to_vec();
+    // A row in runs (four components of nine), a row of plain pixels.
+    hdr.extend([2, 2, 0, 9]);
+    hdr.extend([128 + 9, 7].repeat(4));
+    hdr.extend([50, 60, 70, 128].repeat(9));
+    let mut builder = Builder::triangle();
+    builder.json["scenes"][0]["extras"]["environment"]["map"] = json!("map");
+    let glb = builder.glb();
+    let file = folder.path().join("scene.glb");
+    let mut random = random_below();
+    for good in [exr, hdr] {
+        write(folder.path(), "map", &good);
+        assert!(try_out(&file, &glb));
+        for _ in 0..1000 {
+            write(folder.path(), "map", &with_flips(&good, &mut random));
+            try_out(&file, &glb);
+        }
+        for length in 0..good.len() {
+            write(folder.path(), "map", &good[..length]);
+            try_out(&file, &glb);
+        }
+    }
+}
+
 #[test]
 fn flipped_bits_never_panic() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("scene.glb");
     let good = Builder::everything().glb();
-    // xorshift64: the same sequence every time.
-    let mut state = 0x9e37_79b9_7f4a_7c15u64;
-    let mut random = |below: usize| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 11) as usize % below
-    };
+    let mut random = random_below();
     let mut loaded = 0;
     for _ in 0..3000 {
-        let mut bytes = good.clone();
-        for _ in 0..=random(3) {
-            let place = random(bytes.len());
-            match random(4) {
-                0 => bytes[place] = b'0' + random(10) as u8,
-                _ => bytes[place] ^= 1 << random(8),
-            }
-        }
+        let bytes = with_flips(&good, &mut random);
         loaded += usize::from(try_out(&file, &bytes));
     }
     // Most flips in pixels and numbers do no harm; had none got through, the test would test nothing.

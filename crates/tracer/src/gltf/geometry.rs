@@ -204,9 +204,6 @@ fn check_lengths(primitive: &Primitive) -> Result<(), Fault> {
         primitive.texcoords[0].len(),
         primitive.texcoords[1].len(),
     ];
-    for set in &primitive.influences {
-        lengths.extend([set.joints.len(), set.weights.len()]);
-    }
     for target in &primitive.targets {
         lengths.extend([
             target.positions.len(),
@@ -214,8 +211,13 @@ fn check_lengths(primitive: &Primitive) -> Result<(), Fault> {
             target.tangents.len(),
         ]);
     }
+    // Empty means absent, but not for joints: a set that is there has an entry for every vertex.
+    lengths.retain(|&length| length != 0);
+    for set in &primitive.influences {
+        lengths.extend([set.joints.len(), set.weights.len()]);
+    }
     let vertices = primitive.positions.len();
-    match lengths.into_iter().find(|&n| n != 0 && n != vertices) {
+    match lengths.into_iter().find(|&length| length != vertices) {
         Some(length) => Err(Fault::Damaged(format!(
             "a mesh of {vertices} vertices has an attribute for {length}"
         ))),

@@ -228,6 +228,20 @@ fn mirrored_skeletons_flip_the_winding() {
 }
 
 #[test]
+fn joints_for_only_some_vertices_are_refused() {
+    for count in [0, 2] {
+        for attribute in ["JOINTS_0", "WEIGHTS_0"] {
+            let mut builder = with_skin();
+            let attributes = &builder.json["meshes"][0]["primitives"][0]["attributes"];
+            let accessor = attributes[attribute].as_u64().unwrap() as usize;
+            builder.json["accessors"][accessor]["count"] = json!(count);
+            let fault = builder.fault();
+            assert!(fault.contains("3 vertices has an attribute"), "{fault}");
+        }
+    }
+}
+
+#[test]
 fn joints_that_do_not_exist_are_refused() {
     let mut builder = with_skin();
     let joints = builder.accessor("VEC4", UNSIGNED_BYTE, 3, &[7, 0, 0, 0].repeat(3));

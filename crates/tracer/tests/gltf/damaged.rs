@@ -375,6 +375,62 @@ fn flipped_bits_in_environment_maps_never_panic() {
     }
 }
 
+/// All places in a JSON value that hold something.
+fn pointers(value: &Value, here: String, found: &mut Vec<String>) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                pointers(member, format!("{here}/{name}"), found);
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                pointers(item, format!("{here}/{index}"), found);
+            }
+        }
+        _ => {}
+    }
+    found.push(here);
+}
+
+#[test]
+fn strange_values_never_panic() {
+    let strange = [
+        json!(null),
+        json!(0),
+        json!(1),
+        json!(2),
+        json!(5),
+        json!(-1),
+        json!(5121),
+        json!(1e38),
+        json!(u32::MAX),
+        json!(u64::MAX),
+        json!(""),
+        json!("VEC2"),
+        json!("CUBICSPLINE"),
+        json!([]),
+        json!([0, 0]),
+        json!({}),
+    ];
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("scene.glb");
+    let good = Builder::everything();
+    let mut places = Vec::new();
+    pointers(&good.json, String::new(), &mut places);
+    let mut loaded = 0;
+    for place in &places {
+        for value in &strange {
+            let mut builder = good.clone();
+            *builder.json.pointer_mut(place).unwrap() = value.clone();
+            if builder.json.is_object() {
+                loaded += usize::from(try_out(&file, &builder.glb()));
+            }
+        }
+    }
+    assert!(loaded > places.len(), "{loaded} of {} loaded", places.len());
+}
+
 #[test]
 fn flipped_bits_never_panic() {
     let folder = TempDir::new().unwrap();

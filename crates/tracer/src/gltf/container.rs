@@ -2,7 +2,7 @@
 //! plain relative path. Nothing outside the scene's folder is ever opened.
 
 use super::error::{Fault, entry};
-use super::limits::{FILE_BYTES_MAX, JSON_BYTES_MAX, JSON_OBJECTS_MAX, NODES_MAX};
+use super::limits::{FILE_BYTES_MAX, JSON_BYTES_MAX, JSON_OBJECTS_MAX, MATERIALS_MAX, NODES_MAX};
 use super::schema::Document;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -45,7 +45,12 @@ impl Source {
             true => split_container(bytes)?,
             false => (parse_text(&bytes)?, None),
         };
-        Fault::check("nodes", document.nodes.len() as u64, NODES_MAX as u64)?;
+        for (what, count, limit) in [
+            ("nodes", document.nodes.len(), NODES_MAX),
+            ("materials", document.materials.len(), MATERIALS_MAX),
+        ] {
+            Fault::check(what, count as u64, limit as u64)?;
+        }
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
         Ok(Source {
             document,

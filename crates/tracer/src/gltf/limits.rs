@@ -6,7 +6,7 @@ pub const FILE_BYTES_MAX: u64 = 4 << 30;
 /// Bytes of the JSON part, data URIs included.
 pub const JSON_BYTES_MAX: usize = 256 << 20;
 /// Objects (opening braces) in the JSON part: each becomes a few hundred bytes of memory.
-pub const JSON_OBJECTS_MAX: usize = 4 << 20;
+pub const JSON_OBJECTS_MAX: usize = 2 << 20;
 /// Bytes of one `extras` that is looked into.
 pub const EXTRAS_BYTES_MAX: usize = 64 << 10;
 /// Bytes of geometry, animation and skin data after decoding, and of one frame's meshes.
@@ -17,6 +17,8 @@ pub const UNBACKED_ELEMENTS_MAX: u64 = 1 << 24;
 pub const TRIANGLES_MAX: u64 = 200_000_000;
 /// Nodes of the file.
 pub const NODES_MAX: usize = 1 << 20;
+/// Materials of the file.
+pub const MATERIALS_MAX: usize = 1 << 16;
 /// Joints of one skin: indices are 16 bits.
 pub const JOINTS_MAX: usize = 1 << 16;
 /// Pixels of one side of an image.

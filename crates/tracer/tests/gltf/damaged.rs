@@ -288,6 +288,17 @@ fn a_very_deep_hierarchy_does_not_exhaust_the_stack() {
 }
 
 #[test]
+fn more_than_anyone_needs_is_refused() {
+    for (list, count) in [("nodes", 1 << 20), ("materials", 1 << 16), ("x", 2 << 20)] {
+        let mut text = format!(r#"{{"asset": {{"version": "2.0"}}, "{list}": ["#);
+        text.push_str(&"{},".repeat(count));
+        text.push_str("{}]}");
+        let fault = fault_of(text.as_bytes());
+        assert!(matches!(fault, Fault::Limit { .. }), "{list}: {fault}");
+    }
+}
+
+#[test]
 fn keys_and_values_that_do_not_match_are_refused() {
     let mut builder = Builder::triangle();
     builder.animate(0, "scale", "LINEAR", &[0.0, 1.0, 2.0], &[1.0; 6]);

@@ -4,4 +4,5 @@
 //! turns the resulting [`world::World`] into pixels.
 
 pub mod math;
+pub mod render;
 pub mod world;

@@ -15,7 +15,7 @@ const STRATA: usize = 20;
 /// Steps of the integral over the cosine.
 const MEAN_STEPS: usize = 256;
 /// Below this, what single scattering loses is not worth its rounding error.
-const LOSS_MIN: f32 = 1e-4;
+const LOSS_MIN: f32 = 1e-6;
 
 /// Directional albedos for one angle and roughness.
 #[derive(Debug, Clone, Copy, PartialEq)]

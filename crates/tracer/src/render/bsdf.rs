@@ -20,8 +20,6 @@ use std::f32::consts::PI;
 pub(super) const DIELECTRIC_F0: f32 = 0.04;
 /// Roughness below this is rendered as this: facets' density stays far from the ends of f32.
 const ROUGHNESS_MIN: f32 = 0.03;
-/// A lobe that reflects anything is chosen at least this often.
-const LOBE_SHARE_MIN: f32 = 0.05;
 
 /// What a material is at one point.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -52,10 +50,19 @@ pub struct Bsdf {
 /// Value of a BSDF for a pair of directions.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BsdfValue {
-    /// BSDF times the cosine of the incoming direction.
-    pub weight: Vec3,
+    /// Specular part of the BSDF times the cosine of the incoming direction.
+    pub specular: Vec3,
+    /// The rest of the BSDF, times the same cosine.
+    pub diffuse: Vec3,
     /// Probability density of sampling that direction, per steradian.
     pub density: f32,
+}
+
+impl BsdfValue {
+    /// BSDF times the cosine of the incoming direction.
+    pub fn weight(&self) -> Vec3 {
+        self.specular + self.diffuse
+    }
 }
 
 impl Bsdf {
@@ -75,8 +82,7 @@ impl Bsdf {
         let rest = multiple * (1.0 - mean.single) + diffuse * (1.0 - mean.dielectric);
         let rest = rest.luminance();
         let specular_share = match rest > 0.0 {
-            true => (specular_albedo / (specular_albedo + rest))
-                .clamp(LOBE_SHARE_MIN, 1.0 - LOBE_SHARE_MIN),
+            true => specular_albedo / (specular_albedo + rest),
             false => 1.0,
         };
         Bsdf {
@@ -94,7 +100,8 @@ impl Bsdf {
     pub fn evaluate(&self, incoming: Vec3) -> BsdfValue {
         if incoming.z <= 0.0 || self.outgoing.z <= 0.0 {
             return BsdfValue {
-                weight: Vec3::ZERO,
+                specular: Vec3::ZERO,
+                diffuse: Vec3::ZERO,
                 density: 0.0,
             };
         }
@@ -103,7 +110,8 @@ impl Bsdf {
         let at = AlbedoTable::shared().at(incoming.z, self.roughness);
         let diffuse = self.multiple * (1.0 - at.single) + self.diffuse * (1.0 - at.dielectric);
         BsdfValue {
-            weight: fresnel * microfacet.weight + diffuse * (incoming.z / PI),
+            specular: fresnel * microfacet.weight,
+            diffuse: diffuse * (incoming.z / PI),
             density: self.specular_share * microfacet.density
                 + (1.0 - self.specular_share) * cosine_hemisphere_density(incoming.z),
         }
@@ -201,5 +209,102 @@ impl Ggx {
         let radius = root_of_one_minus_square(z);
         let facet = stretch(standard + vec3(radius * cos, radius * sin, z)).normalized();
         (facet * (2.0 * outgoing.dot(facet)) - outgoing).normalized()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::chi_squared::chi_squared;
+
+    fn outgoing(cosine: f32) -> Vec3 {
+        let sin = root_of_one_minus_square(cosine);
+        vec3(sin * 0.6, sin * 0.8, cosine)
+    }
+
+    fn surfaces() -> Vec<Surface> {
+        let mut surfaces = Vec::new();
+        for roughness in [0.0, 0.1, 0.2, 0.35, 0.5, 0.7, 0.85, 1.0] {
+            for metallic in [0.0, 0.5, 1.0] {
+                for base_color in [Vec3::ONE, vec3(0.9, 0.5, 0.1)] {
+                    surfaces.push(Surface {
+                        base_color,
+                        metallic,
+                        roughness,
+                    });
+                }
+            }
+        }
+        surfaces
+    }
+
+    const COSINES: [f32; 6] = [0.02, 0.1, 0.3, 0.6, 0.9, 1.0];
+
+    /// Share of light reflected in all, by importance sampling with evenly spread points.
+    fn albedo(bsdf: &Bsdf) -> Vec3 {
+        const COUNT: u32 = 20_000;
+        let mut sum = Vec3::ZERO;
+        for i in 0..COUNT {
+            // Powers of the root of x^4 = x + 1 give a sequence of low discrepancy.
+            let [u, v, lobe] = [0.819_172_513_4, 0.671_043_606_7, 0.549_700_477_9]
+                .map(|step: f64| (step * f64::from(i)).fract() as f32);
+            if let Some((_, value)) = bsdf.sample(lobe, [u, v]) {
+                sum += value.weight() / value.density;
+            }
+        }
+        sum / COUNT as f32
+    }
+
+    #[test]
+    fn no_surface_gains_energy_and_white_ones_lose_none() {
+        for surface in surfaces() {
+            for cosine in COSINES {
+                let albedo = albedo(&Bsdf::new(&surface, outgoing(cosine)));
+                let context = format!("{surface:?} at {cosine}: {albedo:?}");
+                assert!(albedo.max_component() < 1.01, "{context}");
+                let is_pure = surface.metallic == 0.0 || surface.metallic == 1.0;
+                if surface.base_color == Vec3::ONE && is_pure {
+                    assert!(albedo.x > 0.98, "{context}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn directions_may_be_exchanged() {
+        let (a, b) = (
+            vec3(0.3, -0.5, 0.4).normalized(),
+            vec3(-0.7, 0.1, 0.9).normalized(),
+        );
+        for surface in surfaces() {
+            let forth = Bsdf::new(&surface, a).evaluate(b).weight() / b.z;
+            let back = Bsdf::new(&surface, b).evaluate(a).weight() / a.z;
+            let difference = (forth - back).length() / forth.length();
+            assert!(difference < 1e-4, "{surface:?}: {forth:?} {back:?}");
+        }
+    }
+
+    #[test]
+    fn samples_follow_the_density() {
+        for (roughness, metallic) in [(0.4, 0.0), (0.5, 1.0), (0.8, 0.5), (1.0, 1.0)] {
+            let surface = Surface {
+                base_color: vec3(0.8, 0.6, 0.4),
+                metallic,
+                roughness,
+            };
+            for cosine in [0.1, 0.5, 0.95] {
+                let bsdf = Bsdf::new(&surface, outgoing(cosine));
+                chi_squared(
+                    |lobe, point| bsdf.sample(lobe, point).map(|(direction, _)| direction),
+                    |direction| bsdf.evaluate(direction).density,
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_comes_from_below() {
+        let bsdf = Bsdf::new(&surfaces()[0], outgoing(0.5));
+        assert_eq!(bsdf.evaluate(vec3(0.6, 0.0, -0.8)).density, 0.0);
     }
 }

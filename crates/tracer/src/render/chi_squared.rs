@@ -12,9 +12,9 @@ const EXPECTED_MIN: f64 = 8.0;
 /// Standard deviations above the mean of the statistic that are still taken for chance.
 const DEVIATIONS_MAX: f64 = 5.0;
 
-/// Fails unless directions from `sample` over the unit square are distributed as `density` (per steradian) says; what
+/// Fails unless directions from `sample` over the unit cube are distributed as `density` (per steradian) says; what
 /// `sample` refuses must be the rest of the density to one.
-pub fn chi_squared(sample: impl Fn([f32; 2]) -> Option<Vec3>, density: impl Fn(Vec3) -> f32) {
+pub fn chi_squared(sample: impl Fn(f32, [f32; 2]) -> Option<Vec3>, density: impl Fn(Vec3) -> f32) {
     let mut found = vec![0.0f64; ROWS * COLUMNS];
     let mut state = 12345u64;
     let mut uniform = || {
@@ -24,7 +24,7 @@ pub fn chi_squared(sample: impl Fn([f32; 2]) -> Option<Vec3>, density: impl Fn(V
         (state >> 40) as f32 / 16_777_216.0
     };
     for _ in 0..SAMPLES {
-        if let Some(direction) = sample([uniform(), uniform()]) {
+        if let Some(direction) = sample(uniform(), [uniform(), uniform()]) {
             found[cell_of(direction)] += 1.0;
         }
     }

@@ -253,7 +253,7 @@ mod tests {
     fn samples_follow_the_density() {
         let light = spotted();
         chi_squared(
-            |point| {
+            |_, point| {
                 light
                     .sample(vec3(0.0, 1.0, 0.0), point)
                     .map(|(direction, _, _)| direction)
@@ -266,7 +266,7 @@ mod tests {
     fn sampled_density_is_the_density_of_the_direction() {
         let (light, up) = (spotted(), vec3(0.0, 1.0, 0.0));
         for i in 0..500 {
-            let point = [(i % 25) as f32 / 25.0 + 0.013, i as f32 / 500.0];
+            let point = [(i % 25) as f32 / 25.0 + 0.013, (i as f32 + 0.5) / 500.0];
             let (direction, _, density) = light.sample(up, point).unwrap();
             let again = light.density(up, direction);
             // A direction at the very edge of a cell may land in the next one.

@@ -1,7 +1,7 @@
 //! Path tracing: light sampled at every bounce, weighted against the BSDF's own samples (Veach 1997).
 
 use super::{
-    bsdf::Bsdf,
+    bsdf::{Bsdf, BsdfValue},
     bvh::{Hit, Ray, Traversal},
     lights::Lights,
     sampler::{Sampler, Use},
@@ -151,16 +151,13 @@ impl Vertex<'_> {
         let Some(light) = lights.sample(scene, self.point, choice, place) else {
             return Vec3::ZERO;
         };
-        let openness = self.openness(light.direction);
-        if openness <= 0.0 {
-            return Vec3::ZERO;
-        }
         let value = self.bsdf.evaluate(self.frame.to_local(light.direction));
         let weight = match light.extended {
             true => power_heuristic(light.density, value.density),
             false => 1.0,
         };
-        let arriving = light.radiance * value.weight * (openness * weight / light.density);
+        let arriving = light.radiance * self.factor(&value, light.direction);
+        let arriving = arriving * (weight / light.density);
         if arriving.max_component() <= 0.0 {
             return Vec3::ZERO;
         }
@@ -173,30 +170,28 @@ impl Vertex<'_> {
         let place = sampler.pair(bounce, Use::Scatter);
         let (local, value) = self.bsdf.sample(lobe, place)?;
         let direction = self.frame.to_world(local).normalized();
-        let openness = self.openness(direction);
-        if openness <= 0.0 {
-            return None;
-        }
-        let weight = value.weight * (openness / value.density);
+        let weight = self.factor(&value, direction) / value.density;
         let ray = Ray::new(self.point.ray_origin(direction), direction);
         (weight.max_component() > 0.0).then_some((ray, weight, value.density))
     }
 
-    /// Zero below the true surface; near it, falls off smoothly where the shading normal leans away, so that the edge
-    /// of light on coarse smooth meshes does not follow their triangles (Chiang et al., "Taming the Shadow
-    /// Terminator", 2019).
-    fn openness(&self, direction: Vec3) -> f32 {
+    /// BSDF times cosine for light from a direction; zero from below the true surface.
+    ///
+    /// Where the shading normal leans away from the true one, the diffuse part falls off smoothly towards the true
+    /// horizon, so that the edge of light on coarse smooth meshes does not follow their triangles (Chiang et al.,
+    /// "Taming the Shadow Terminator", 2019).
+    fn factor(&self, value: &BsdfValue, direction: Vec3) -> Vec3 {
         let geometric = direction.dot(self.point.geometric_normal);
         if geometric <= 0.0 {
-            return 0.0;
+            return Vec3::ZERO;
         }
         let shading = direction.dot(self.point.shading_normal);
         let between = self.point.shading_normal.dot(self.point.geometric_normal);
         let bound = shading * between;
         if geometric >= bound {
-            return 1.0;
+            return value.weight();
         }
         let ratio = geometric / bound;
-        ratio + ratio * ratio * (1.0 - ratio)
+        value.specular + value.diffuse * (ratio + ratio * ratio * (1.0 - ratio))
     }
 }

@@ -362,3 +362,131 @@ impl Scene {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        math::vec3,
+        render::{bvh::Traversal, chi_squared::chi_squared},
+        world::{AlphaMode, Environment, Material, Mesh},
+    };
+    use std::sync::Arc;
+
+    /// An emissive parallelogram.
+    fn lamp(corner: Vec3, across: Vec3, up: Vec3) -> Mesh {
+        Mesh {
+            positions: vec![corner, corner + across, corner + across + up, corner + up],
+            triangles: vec![[0, 1, 2], [0, 2, 3]],
+            ..Mesh::default()
+        }
+    }
+
+    fn glow() -> Material {
+        Material {
+            name: "glow".into(),
+            base_color: [0.0; 4],
+            base_color_texture: None,
+            metallic: 0.0,
+            roughness: 1.0,
+            metallic_roughness_texture: None,
+            normal_texture: None,
+            normal_scale: 1.0,
+            occlusion_texture: None,
+            emissive: vec3(1.0, 2.0, 3.0),
+            emissive_texture: None,
+            alpha: AlphaMode::Opaque,
+            double_sided: true,
+            unlit: false,
+        }
+    }
+
+    /// Light from a few emissive quads, one of them huge and near, one seen from behind.
+    fn lamps() -> (Scene, Lights) {
+        let (x, y) = (vec3(2.0, 0.0, 0.0), vec3(0.0, 2.0, 0.4));
+        let meshes = vec![
+            lamp(vec3(-1.0, -1.0, -2.0), x, y),
+            lamp(vec3(-1.0, -1.0, 1.0), y, x * 3.0),
+            lamp(vec3(-3.0, 0.0, -0.5), y * 0.5, vec3(0.0, 0.0, 1.0)),
+        ];
+        let scene = Scene::new(meshes, &[glow()], Arc::default()).unwrap();
+        let dark = EnvironmentLight::new(Arc::new(Environment::Constant(Vec3::ZERO)));
+        let lights = Lights::new(&scene, Vec::new(), dark);
+        (scene, lights)
+    }
+
+    fn origin() -> SurfacePoint {
+        SurfacePoint {
+            position: Vec3::ZERO,
+            geometric_normal: vec3(0.0, 1.0, 0.0),
+            shading_normal: vec3(0.0, 1.0, 0.0),
+            offset: 0.0,
+            attributes: PointAttributes {
+                texcoords: [[0.0; 2]; 2],
+                color: [1.0; 4],
+            },
+            material: 0,
+        }
+    }
+
+    /// The lamps do not hide one another, so the density of a direction is that of the one triangle it meets.
+    #[test]
+    fn samples_of_triangles_follow_the_density() {
+        let (scene, lights) = lamps();
+        let density = |direction: Vec3| {
+            let ray = Ray::new(Vec3::ZERO, direction);
+            let mut keep = crate::render::bvh::KeepAll;
+            let hit = scene
+                .bvh
+                .nearest(&ray, &mut keep, &mut Traversal::default());
+            hit.map_or(0.0, |hit| {
+                let [a, b, c] = scene.corners(hit.triangle);
+                let cosine = direction.dot(unit_normal(a, b, c)).abs();
+                lights.triangle_density(&scene, hit.triangle, hit.t, cosine)
+            })
+        };
+        let sample = |choice, point| lights.sample(&scene, &origin(), choice, point);
+        chi_squared(
+            |choice, point| sample(choice, point).map(|light| light.direction),
+            density,
+        );
+        for i in 0..200 {
+            let point = [(i % 20) as f32 / 20.0 + 0.01, i as f32 / 200.0];
+            let light = sample(i as f32 / 200.0, point).unwrap();
+            let found = density(light.direction);
+            assert!((found / light.density - 1.0).abs() < 1e-3, "{i}");
+        }
+    }
+
+    #[test]
+    fn every_lit_group_gets_its_share() {
+        let groups = group_choice([1e-6, 0.0, 1e6]).unwrap();
+        assert!(groups.probability(ENVIRONMENT) > 0.24);
+        assert_eq!(groups.probability(PUNCTUAL), 0.0);
+        assert!(groups.probability(TRIANGLES) > 0.7);
+        assert!(group_choice([0.0; 3]).is_none());
+    }
+
+    #[test]
+    fn range_and_cone_end_smoothly() {
+        assert_eq!(range_window(3.0, f32::INFINITY), 1.0);
+        assert_eq!(range_window(5.0, 5.0), 0.0);
+        assert!((range_window(2.5, 5.0) - 0.9375).abs() < 1e-6);
+        let spot = Light {
+            kind: LightKind::Spot {
+                position: Vec3::ZERO,
+                direction: vec3(0.0, 0.0, -1.0),
+                cos_inner: 0.9,
+                cos_outer: 0.5,
+            },
+            intensity: Vec3::ONE,
+            range: f32::INFINITY,
+        };
+        let at = |cosine: f32| {
+            let sin = super::super::warp::root_of_one_minus_square(cosine);
+            cone(&spot, vec3(sin, 0.0, -cosine))
+        };
+        assert_eq!((at(0.95), at(0.4)), (1.0, 0.0));
+        assert!((at(0.7) - 0.25).abs() < 1e-5);
+    }
+}

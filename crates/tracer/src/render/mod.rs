@@ -76,9 +76,9 @@ impl Renderer {
     ///
     /// # Errors
     /// [`RenderError::World`] when an index or a length in the world is wrong; [`RenderError::TriangleCount`].
-    pub fn new(mut world: World, size: Size) -> Result<Renderer, RenderError> {
+    pub fn new(world: World, size: Size) -> Result<Renderer, RenderError> {
         check::world(&world)?;
-        let scene = Scene::new(&mut world)?;
+        let scene = Scene::new(world.meshes, &world.materials, world.textures)?;
         let environment = EnvironmentLight::new(world.environment);
         let lights = Lights::new(&scene, world.lights, environment);
         Ok(Renderer {

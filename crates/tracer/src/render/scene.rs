@@ -8,15 +8,15 @@ use super::{
 };
 use crate::{
     math::{Vec3, max, min, vec3},
-    world::{Mesh, Texture, World},
+    world::{Material, Mesh, Texture},
 };
 use std::sync::Arc;
 
 /// Ray origins move off the surface by this many times the largest coordinate nearby: rounding of the hit's
 /// position and of the next intersection both grow with it.
 const OFFSET: f32 = 24.0 * f32::EPSILON;
-/// Smallest cosine between a shading normal and the ray it is seen by.
-const COSINE_MIN: f32 = 1e-3;
+/// Mirrored rays leave the true surface at this cosine at least.
+const COSINE_MIN: f32 = 0.01;
 
 /// Geometry, materials and images.
 #[derive(Debug)]
@@ -56,8 +56,11 @@ impl SurfacePoint {
 }
 
 impl Scene {
-    pub fn new(world: &mut World) -> Result<Scene, RenderError> {
-        let meshes = std::mem::take(&mut world.meshes);
+    pub fn new(
+        meshes: Vec<Mesh>,
+        materials: &[Material],
+        textures: Arc<Vec<Texture>>,
+    ) -> Result<Scene, RenderError> {
         let (mut first_triangles, mut mesh_of, mut corners) = (Vec::new(), Vec::new(), Vec::new());
         for (index, mesh) in meshes.iter().enumerate() {
             first_triangles.push(corners.len() as u32);
@@ -78,8 +81,8 @@ impl Scene {
             meshes,
             first_triangles,
             mesh_of,
-            materials: world.materials.iter().map(ShadingMaterial::new).collect(),
-            textures: world.textures.clone(),
+            materials: materials.iter().map(ShadingMaterial::new).collect(),
+            textures,
         })
     }
 

@@ -106,6 +106,7 @@ impl Frame {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::render::chi_squared::chi_squared;
 
     #[test]
     fn sine_and_cosine_are_near_the_true_ones() {
@@ -116,6 +117,35 @@ mod tests {
             assert!((f64::from(sin) - libm::sin(angle)).abs() < 3e-7, "{turns}");
             assert!((f64::from(cos) - libm::cos(angle)).abs() < 3e-7, "{turns}");
         }
+    }
+
+    #[test]
+    fn spheres_and_hemispheres_follow_their_densities() {
+        chi_squared(
+            |_, point| Some(cosine_hemisphere(point)),
+            |direction| cosine_hemisphere_density(direction.z),
+        );
+        chi_squared(|_, point| Some(uniform_sphere(point)), |_| 0.25 / PI);
+    }
+
+    /// The square's warp keeps areas: every one of equal small triangles gets its share.
+    #[test]
+    fn triangle_weights_are_uniform() {
+        const SIDE: usize = 8;
+        let mut counts = [[0u32; 2]; SIDE * SIDE];
+        for i in 0..640 * 640 {
+            let point = [
+                (i % 640) as f32 / 640.0 + 7e-4,
+                (i / 640) as f32 / 640.0 + 7e-4,
+            ];
+            let [v, w] = triangle_weights(point).map(|weight| weight * SIDE as f32);
+            assert!(v + w <= SIDE as f32);
+            let upper = v.fract() + w.fract() > 1.0;
+            counts[w as usize * SIDE + v as usize][usize::from(upper)] += 1;
+        }
+        let filled = counts.iter().flatten().filter(|&&count| count > 0);
+        assert_eq!(filled.clone().count(), SIDE * SIDE);
+        assert!(filled.clone().all(|count| count.abs_diff(6400) < 250));
     }
 
     #[test]

@@ -10,6 +10,8 @@ const BINS: usize = 16;
 const NODE_COST: f32 = 0.6;
 /// From this depth on, halves are split by count, which bounds the depth whatever the triangles are.
 const DEPTH_HEURISTIC_MAX: u32 = 64;
+/// Triangles with less than this times their edges' squares as area are left out.
+const SLENDERNESS_MIN: f64 = 1e-7;
 /// Subtrees of fewer triangles are built by one thread.
 const PARALLEL_MIN: usize = 4096;
 
@@ -47,7 +49,7 @@ pub(super) fn build(triangles: &[[Vec3; 3]]) -> Bvh {
     let mut primitives: Vec<Primitive> = triangles
         .par_iter()
         .enumerate()
-        .filter(|(_, corners)| corners.iter().all(|&corner| is_sound(corner)))
+        .filter(|(_, corners)| is_sound(corners))
         .map(|(index, corners)| Primitive {
             bounds: Aabb::of_triangle(corners),
             index: index as u32,
@@ -81,11 +83,18 @@ pub(super) fn build(triangles: &[[Vec3; 3]]) -> Bvh {
     }
 }
 
-fn is_sound(corner: Vec3) -> bool {
-    corner
-        .to_array()
-        .iter()
-        .all(|coordinate| coordinate.abs() <= COORDINATE_MAX)
+/// Finite, and with an area that is more than rounding: rays would meet mere lines at random distances.
+fn is_sound(corners: &[Vec3; 3]) -> bool {
+    let [a, b, c] = corners.map(|corner| corner.to_array().map(f64::from));
+    let is_finite = |v: [f64; 3]| v.iter().all(|x| x.abs() <= f64::from(COORDINATE_MAX));
+    if ![a, b, c].into_iter().all(is_finite) {
+        return false;
+    }
+    let edge = |from: [f64; 3], to: [f64; 3]| [0, 1, 2].map(|axis| to[axis] - from[axis]);
+    let (first, second) = (edge(a, b), edge(a, c));
+    let normal = [(1, 2), (2, 0), (0, 1)].map(|(i, j)| first[i] * second[j] - first[j] * second[i]);
+    let square = |v: [f64; 3]| v[0] * v[0] + v[1] * v[1] + v[2] * v[2];
+    square(normal).sqrt() > SLENDERNESS_MIN * (square(first) + square(second))
 }
 
 /// Where the slices that a subtree works on begin in the whole arrays.

@@ -3,7 +3,7 @@
 //! [`build`] makes a binary tree with the surface area heuristic and folds it into a tree of [`WIDTH`] children
 //! a node; [`traverse`] walks it. Both work lane by lane on fixed arrays, which the compiler may or may not turn
 //! into vector instructions: the bits are the same. Among hits at equal distance the triangle with the lowest
-//! index wins, so an answer does not depend on the shape of the tree.
+//! index wins.
 
 mod build;
 mod traverse;
@@ -130,7 +130,7 @@ impl Bvh {
     /// Builds the hierarchy, on several threads of the current rayon pool; the result does not depend on how many.
     ///
     /// A hit names the index of its triangle in this list. Triangles with a coordinate that is not finite or
-    /// beyond [`COORDINATE_MAX`] are left out, as are those past [`TRIANGLES_MAX`].
+    /// beyond [`COORDINATE_MAX`] are left out, as are those without area and those past [`TRIANGLES_MAX`].
     pub fn build(triangles: &[[Vec3; 3]]) -> Bvh {
         build::build(&triangles[..triangles.len().min(TRIANGLES_MAX)])
     }

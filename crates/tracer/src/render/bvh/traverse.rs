@@ -7,6 +7,8 @@ use crate::math::{Vec3, max, min, vec3};
 const DIRECTION_MIN: f32 = 1e-20;
 /// Widens the far end of a slab by its rounding error (Ize, "Robust BVH Ray Traversal", JCGT 2013).
 const FAR_WIDENING: f32 = 1.0 + 4.0 * f32::EPSILON;
+/// Boxes that seem to begin this little behind a hit are still visited: the hit's distance is rounded, too.
+const HIT_WIDENING: f32 = 1.0 + 16.0 * f32::EPSILON;
 
 /// A ray: points `origin + t * direction` with `t_min < t <= t_max`. The direction need not have length one.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -181,7 +183,7 @@ impl Bvh {
                     if ANY {
                         return best;
                     }
-                    t_max = hit.t;
+                    t_max = hit.t * HIT_WIDENING;
                 }
             }
             current = loop {

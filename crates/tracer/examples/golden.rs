@@ -4,16 +4,17 @@
 #[path = "../tests/worlds/mod.rs"]
 mod worlds;
 
-use protocol::{RenderedRect, Size, pixels::task_bytes};
+use protocol::{RenderedRect, pixels::task_bytes};
 use std::{error::Error, path::Path};
 use tracer::render::{Renderer, to_srgb8};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = std::env::args().nth(1);
     for (name, world) in worlds::golden_worlds() {
-        let size = Size::new(161, 91)?;
-        let settings = worlds::settings(size, 16);
-        let rendered = Renderer::new(world, size)?.render(&settings, 3, size.rect(), &|| false)?;
+        let size = worlds::GOLDEN_SIZE;
+        let settings = worlds::settings(size, worlds::GOLDEN_SAMPLES);
+        let renderer = Renderer::new(world, size)?;
+        let rendered = renderer.render(&settings, worlds::GOLDEN_FRAME, size.rect(), &|| false)?;
         let bytes = task_bytes(std::slice::from_ref(&rendered), &settings.passes)?;
         println!("{name} {}", blake3::hash(&bytes));
         if let Some(folder) = &folder {

@@ -74,7 +74,7 @@ impl Vec3 {
     pub fn normalized(self) -> Vec3 {
         let length = self.length();
         if length > 0.0 {
-            self / length
+            self * (1.0 / length)
         } else {
             Vec3::ZERO
         }

@@ -30,7 +30,7 @@ fn luminances(world: World, side: u64, samples: u32) -> (f64, f64) {
     let count = plane.len() as f64;
     (
         values.clone().sum::<f64>() / count,
-        values.fold(0.0, f64::max),
+        values.fold(0.0, |a, b| if a > b { a } else { b }),
     )
 }
 

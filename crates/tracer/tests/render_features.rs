@@ -185,7 +185,7 @@ fn smooth_normals_leave_no_black_rims() {
             .render(&worlds::settings(size, 32), 1, size.rect(), &|| false)
             .unwrap();
         let darkest = rendered.planes[0].1.iter().map(|pixel| pixel[0]);
-        let darkest = darkest.fold(1.0, f32::min);
+        let darkest = darkest.fold(1.0, tracer::math::min);
         assert!(darkest > 0.5, "{roughness}: {darkest}");
     }
 }

@@ -52,7 +52,7 @@ pub fn chi_squared(sample: impl Fn(f32, [f32; 2]) -> Option<Vec3>, density: impl
         (pooled_found - pooled_expected).abs() < spread,
         "{pooled_found} {pooled_expected}"
     );
-    let bound = cells + DEVIATIONS_MAX * (2.0 * cells as f64).sqrt();
+    let bound = cells + DEVIATIONS_MAX * (2.0f64 * cells).sqrt();
     assert!(
         statistic < bound,
         "chi squared {statistic} for {cells} cells"

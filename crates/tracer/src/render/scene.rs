@@ -237,7 +237,8 @@ impl HitFilter for Shadow<'_> {
 pub(super) fn unit_normal(a: Vec3, b: Vec3, c: Vec3) -> Vec3 {
     let (first, second) = (b - a, c - a);
     let size = max(largest(first), largest(second));
-    unit((first / size).cross(second / size)).unwrap_or(vec3(0.0, 0.0, 1.0))
+    let inverse = 1.0 / size;
+    unit((first * inverse).cross(second * inverse)).unwrap_or(vec3(0.0, 0.0, 1.0))
 }
 
 /// How far rays must start off a triangle.
@@ -253,7 +254,7 @@ fn largest(v: Vec3) -> f32 {
 /// Length one; none for zero and what is not finite.
 fn unit(v: Vec3) -> Option<Vec3> {
     let length = v.length();
-    (length > 0.0 && length.is_finite()).then(|| v / length)
+    (length > 0.0 && length.is_finite()).then(|| v * (1.0 / length))
 }
 
 fn blend<const N: usize>(list: &[[f32; N]], corners: [usize; 3], weights: [f32; 3]) -> [f32; N] {

@@ -13,6 +13,16 @@ use tracer::{
     },
 };
 
+/// The frame in which worlds are pinned: not whole cells in either direction.
+pub const GOLDEN_SIZE: Size = Size {
+    width: 161,
+    height: 91,
+};
+/// Samples a pixel of pinned worlds.
+pub const GOLDEN_SAMPLES: u32 = 8;
+/// Frame number of pinned worlds.
+pub const GOLDEN_FRAME: i32 = 3;
+
 /// The worlds whose pixels are pinned, by name.
 pub fn golden_worlds() -> Vec<(&'static str, World)> {
     vec![

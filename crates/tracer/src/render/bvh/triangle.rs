@@ -73,7 +73,7 @@ impl TrianglePacket {
     }
 
     /// Hits with `ray.t_min < t <= t_max`, from both sides.
-    #[inline]
+    #[inline(always)]
     pub fn intersect(&self, ray: &Ray, shear: &Shear, t_max: f32) -> PacketHits {
         let [ax, ay, az] = self.sheared(0, ray.origin, shear);
         let [bx, by, bz] = self.sheared(1, ray.origin, shear);
@@ -85,21 +85,23 @@ impl TrianglePacket {
             v: [0.0; PACKET],
             w: [0.0; PACKET],
         };
-        let mut inside = [false; PACKET];
+        let (mut least, mut most) = ([0.0; PACKET], [0.0; PACKET]);
         for i in 0..PACKET {
             let u = cx[i] * by[i] - cy[i] * bx[i];
             let v = ax[i] * cy[i] - ay[i] * cx[i];
             let w = bx[i] * ay[i] - by[i] * ax[i];
             let determinant = u + v + w;
-            let t = (u * az[i] + v * bz[i] + w * cz[i]) / determinant;
-            let one_side = (min(min(u, v), w) >= 0.0) | (max(max(u, v), w) <= 0.0);
-            // A zero determinant makes t infinite or not a number, and fails here.
-            inside[i] = one_side & (t > ray.t_min) & (t <= t_max) & (determinant != 0.0);
-            (hits.t[i], hits.determinant[i]) = (t, determinant);
-            (hits.v[i], hits.w[i]) = (v, w);
+            hits.t[i] = (u * az[i] + v * bz[i] + w * cz[i]) / determinant;
+            (hits.determinant[i], hits.v[i], hits.w[i]) = (determinant, v, w);
+            least[i] = min(min(u, v), w);
+            most[i] = max(max(u, v), w);
         }
-        for (lane, &inside) in inside.iter().enumerate() {
-            hits.mask |= u32::from(inside) << lane;
+        for i in 0..PACKET {
+            let one_side = (least[i] >= 0.0) | (most[i] <= 0.0);
+            // With a zero determinant, t is infinite or not a number.
+            let within = (hits.t[i] > ray.t_min) & (hits.t[i] <= t_max);
+            let hit = one_side & within & (hits.determinant[i] != 0.0);
+            hits.mask |= u32::from(hit) << i;
         }
         hits
     }

@@ -72,22 +72,20 @@ pub(super) fn render(
     rect: Rect,
     cancelled: &(dyn Fn() -> bool + Sync),
 ) -> Result<RenderedRect, RenderError> {
-    // Cells rather than rows: neighbouring rays meet the same nodes.
-    let cells: Vec<Rect> = rect.cells().map(|(_, part)| part).collect();
-    let rendered: Vec<Vec<Pixel>> = cells
+    // Cell by cell, because neighbouring rays meet the same nodes; row by row in it, so that the threads share even
+    // a single cell.
+    let spans: Vec<Rect> = rect.cells().flat_map(|(_, part)| rows(part)).collect();
+    let rendered: Vec<Vec<Pixel>> = spans
         .par_iter()
-        .map(|cell| render_cell(renderer, settings, frame, *cell, cancelled))
+        .map(|span| render_span(renderer, settings, frame, *span, cancelled))
         .collect::<Result<_, _>>()?;
     let planes = settings.passes.iter().map(|&pass| {
         let mut plane = vec![[0.0; 4]; rect.area() as usize];
-        for (cell, pixels) in cells.iter().zip(&rendered) {
-            let rows = pixels.chunks_exact(cell.width as usize);
-            for (y, row) in (cell.y..).zip(rows) {
-                let start =
-                    (y - rect.y) as usize * rect.width as usize + (cell.x - rect.x) as usize;
-                for (target, pixel) in plane[start..].iter_mut().zip(row) {
-                    *target = pixel.pass(pass, settings.samples);
-                }
+        for (span, pixels) in spans.iter().zip(&rendered) {
+            let start =
+                (span.y - rect.y) as usize * rect.width as usize + (span.x - rect.x) as usize;
+            for (target, pixel) in plane[start..].iter_mut().zip(pixels) {
+                *target = pixel.pass(pass, settings.samples);
             }
         }
         (pass, plane)
@@ -98,41 +96,56 @@ pub(super) fn render(
     })
 }
 
-fn render_cell(
+fn rows(rect: Rect) -> impl Iterator<Item = Rect> {
+    (rect.y..rect.bottom()).map(move |y| Rect {
+        y,
+        height: 1,
+        ..rect
+    })
+}
+
+/// The pixels of a rectangle one pixel high.
+fn render_span(
     renderer: &Renderer,
     settings: &RenderSettings,
     frame: i32,
-    cell: Rect,
+    span: Rect,
     cancelled: &(dyn Fn() -> bool + Sync),
 ) -> Result<Vec<Pixel>, RenderError> {
     let mut traversal = Traversal::default();
-    let mut pixels = Vec::with_capacity(cell.area() as usize);
-    for y in cell.y..cell.bottom() {
-        for x in cell.x..cell.right() {
-            if cancelled() {
-                return Err(RenderError::Cancelled);
-            }
-            let sampler = PixelSampler::new(settings.seed, frame, x, y);
-            let mut pixel = Pixel::EMPTY;
-            for index in 0..settings.samples {
-                let sampler = sampler.sample(index);
-                let [u, v] = sampler.pair(0, Use::Filter);
-                let place = [
-                    x as f32 + 0.5 + renderer.filter.offset(u),
-                    y as f32 + 0.5 + renderer.filter.offset(v),
-                ];
-                let ray = camera_ray(&renderer.camera, renderer.size, place);
-                let sample = trace(
-                    &renderer.scene,
-                    &renderer.lights,
-                    ray,
-                    &sampler,
-                    &mut traversal,
-                );
-                pixel.add(&sample, index == 0);
-            }
-            pixels.push(pixel);
+    let pixel = |x: u32| match cancelled() {
+        true => Err(RenderError::Cancelled),
+        false => {
+            let sampler = PixelSampler::new(settings.seed, frame, x, span.y);
+            let place = [x as f32, span.y as f32];
+            let samples = settings.samples;
+            Ok(renderer.render_pixel(place, &sampler, samples, &mut traversal))
         }
+    };
+    (span.x..span.right()).map(pixel).collect()
+}
+
+impl Renderer {
+    /// Sums the samples of the pixel with this top left corner.
+    fn render_pixel(
+        &self,
+        [x, y]: [f32; 2],
+        sampler: &PixelSampler,
+        samples: u32,
+        traversal: &mut Traversal,
+    ) -> Pixel {
+        let mut pixel = Pixel::EMPTY;
+        for index in 0..samples {
+            let sampler = sampler.sample(index);
+            let [u, v] = sampler.pair(0, Use::Filter);
+            let place = [
+                x + 0.5 + self.filter.offset(u),
+                y + 0.5 + self.filter.offset(v),
+            ];
+            let ray = camera_ray(&self.camera, self.size, place);
+            let sample = trace(&self.scene, &self.lights, ray, &sampler, traversal);
+            pixel.add(&sample, index == 0);
+        }
+        pixel
     }
-    Ok(pixels)
 }

@@ -1,7 +1,7 @@
 //! Path tracing: light sampled at every bounce, weighted against the BSDF's own samples (Veach 1997).
 
 use super::{
-    bsdf::{Bsdf, BsdfValue},
+    bsdf::{Bsdf, BsdfValue, Surface},
     bvh::{Hit, Ray, Traversal},
     lights::Lights,
     sampler::{Sampler, Use},
@@ -58,10 +58,7 @@ pub(super) fn trace(
     for bounce in 0..=BOUNCES_MAX {
         let direction = ray.direction.normalized();
         let Some(hit) = scene.nearest(&ray, bounce, sampler, traversal) else {
-            let weight = scattered.map_or(1.0, |from| {
-                let light = lights.environment_density(from.normal, direction);
-                power_heuristic(from.density, light)
-            });
+            let weight = background_weight(lights, direction, scattered);
             sample.radiance += throughput * lights.environment.radiance(direction) * weight;
             break;
         };
@@ -77,16 +74,13 @@ pub(super) fn trace(
         }
         let emission = material.emission(&scene.textures, &point.attributes);
         if emission.max_component() > 0.0 {
-            let weight = scattered.map_or(1.0, |from| {
-                let light = hit_density(scene, lights, &ray, &hit, &point);
-                power_heuristic(from.density, light)
-            });
+            let weight = emission_weight(scene, lights, &ray, &hit, &point, scattered);
             sample.radiance += throughput * emission * weight;
         }
         if bounce == BOUNCES_MAX || material.unlit {
             break;
         }
-        let vertex = Vertex::new(&point, |outgoing| Bsdf::new(&surface, outgoing), direction);
+        let vertex = Vertex::new(&point, &surface, direction);
         sample.radiance +=
             throughput * vertex.direct_light(scene, lights, bounce, sampler, traversal);
         let Some((next, weight, density)) = vertex.scatter(bounce, sampler) else {
@@ -109,11 +103,29 @@ pub(super) fn trace(
     sample
 }
 
-/// Density with which light sampling would have given the point where a ray has met a surface.
-fn hit_density(scene: &Scene, lights: &Lights, ray: &Ray, hit: &Hit, point: &SurfacePoint) -> f32 {
-    // Scattered rays have directions of length one.
-    let cosine = ray.direction.dot(point.geometric_normal).abs();
-    lights.triangle_density(scene, hit.triangle, hit.t, cosine)
+/// Share of the environment's radiance that a ray found by scattering may count, the rest being light sampling's.
+fn background_weight(lights: &Lights, direction: Vec3, scattered: Option<Scattered>) -> f32 {
+    scattered.map_or(1.0, |from| {
+        let light = lights.environment_density(from.normal, direction);
+        power_heuristic(from.density, light)
+    })
+}
+
+/// The same for the emission of a surface.
+fn emission_weight(
+    scene: &Scene,
+    lights: &Lights,
+    ray: &Ray,
+    hit: &Hit,
+    point: &SurfacePoint,
+    scattered: Option<Scattered>,
+) -> f32 {
+    scattered.map_or(1.0, |from| {
+        // Scattered rays have directions of length one.
+        let cosine = ray.direction.dot(point.geometric_normal).abs();
+        let light = lights.triangle_density(scene, hit.triangle, hit.t, cosine);
+        power_heuristic(from.density, light)
+    })
 }
 
 /// A surface point where a path scatters.
@@ -124,15 +136,11 @@ struct Vertex<'a> {
 }
 
 impl Vertex<'_> {
-    fn new<'a>(
-        point: &'a SurfacePoint,
-        bsdf: impl Fn(Vec3) -> Bsdf,
-        direction: Vec3,
-    ) -> Vertex<'a> {
+    fn new<'a>(point: &'a SurfacePoint, surface: &Surface, direction: Vec3) -> Vertex<'a> {
         let frame = Frame::around(point.shading_normal);
         Vertex {
             point,
-            bsdf: bsdf(frame.to_local(-direction)),
+            bsdf: Bsdf::new(surface, frame.to_local(-direction)),
             frame,
         }
     }

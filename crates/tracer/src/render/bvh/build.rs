@@ -117,19 +117,9 @@ fn split(tree: &mut [BinaryNode], primitives: &mut [Primitive], at: Places, dept
         count: count as u32,
         first: at.primitive,
     };
-    let best = match depth < DEPTH_HEURISTIC_MAX && count > 1 {
-        true => best_split(primitives, &centers),
-        false => None,
-    };
-    let left_count = match best {
-        Some(best) if count > PACKET || best.cost < (1.0 - NODE_COST) * bounds.half_area() => {
-            partition(primitives, |primitive| best.is_left(primitive))
-        }
-        _ if count > PACKET => count / 2,
-        _ => {
-            tree[0] = leaf;
-            return;
-        }
+    let Some(left_count) = divide(primitives, &bounds, &centers, depth) else {
+        tree[0] = leaf;
+        return;
     };
     let (left_tree, right_tree) = tree[1..].split_at_mut(left_count * 2 - 1);
     let (left, right) = primitives.split_at_mut(left_count);
@@ -157,7 +147,29 @@ fn split(tree: &mut [BinaryNode], primitives: &mut [Primitive], at: Places, dept
     };
 }
 
-/// Moves what is left to the front; returns how many. Both sides must get something.
+/// Sorts the triangles into two groups, both with something in them, and returns the size of the first; none where a
+/// leaf is cheaper.
+fn divide(
+    primitives: &mut [Primitive],
+    bounds: &Aabb,
+    centers: &Aabb,
+    depth: u32,
+) -> Option<usize> {
+    let count = primitives.len();
+    let best = match depth < DEPTH_HEURISTIC_MAX && count > 1 {
+        true => best_split(primitives, centers),
+        false => None,
+    };
+    match best {
+        Some(best) if count > PACKET || best.cost < (1.0 - NODE_COST) * bounds.half_area() => {
+            Some(partition(primitives, |primitive| best.is_left(primitive)))
+        }
+        _ if count > PACKET => Some(count / 2),
+        _ => None,
+    }
+}
+
+/// Moves what is left to the front; returns how many.
 fn partition(primitives: &mut [Primitive], is_left: impl Fn(&Primitive) -> bool) -> usize {
     let mut left = 0;
     for at in 0..primitives.len() {

@@ -1,5 +1,10 @@
 //! Engines: what turns (bundle, frame, rectangle) into pixels, behind one small trait.
 
+pub mod blender;
+pub mod frame_file;
+
+pub use blender::{BlenderEngine, BlenderOptions, find_blender};
+
 use protocol::{EngineKind, Pass, Rect, RenderSettings, RenderedRect, Size};
 use std::{
     path::Path,
@@ -66,6 +71,8 @@ pub struct SceneDescription {
     pub samples: Option<u32>,
     /// Passes that the engine can deliver for it.
     pub passes: Vec<Pass>,
+    /// The layer that is rendered: the prefix of channel names in frame files, see [`frame_file`].
+    pub layer: Option<String>,
     /// See [`RenderSettings::guard_px`].
     pub guard_px: u32,
     /// What a person should know: "no camera: the scene was framed automatically".

@@ -1,0 +1,104 @@
+//! What Blender prints: its end is kept for error messages, and it is searched for errors that Blender
+//! itself does not report in any other way.
+
+use std::collections::VecDeque;
+
+/// Bytes of log that are kept.
+const TAIL_BYTES_MAX: usize = 32 << 10;
+/// A longer line is cut.
+const LINE_BYTES_MAX: usize = 1 << 10;
+/// Known errors that are kept between two commands.
+const ERRORS_MAX: usize = 16;
+
+/// Texts that mean a wrong picture although the exit status says success.
+const KNOWN_ERRORS: [&str; 9] = [
+    "Warning: Unable to open",
+    "Render error",
+    "Error: CUDA error",
+    "Out of memory",
+    "out of memory",
+    "std::bad_alloc",
+    "Malloc returns null",
+    "Calloc returns null",
+    "Missing DNA block",
+];
+
+/// The end of a log and the known errors in it.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    lines: VecDeque<String>,
+    bytes: usize,
+    errors: Vec<String>,
+    /// The last command whose end the log has seen.
+    pub(super) command_seen: Option<u64>,
+}
+
+impl Log {
+    /// Takes one line, or the mark `NONCE ID` that the driver writes before it answers a command.
+    pub(super) fn push(&mut self, line: &str, nonce: &str) {
+        if let Some(id) = line
+            .strip_prefix(nonce)
+            .and_then(|id| id.trim().parse().ok())
+        {
+            self.command_seen = Some(id);
+            return;
+        }
+        let line: String = line.trim_end().chars().take(LINE_BYTES_MAX / 4).collect();
+        if line.is_empty() {
+            return;
+        }
+        if is_known_error(&line) && self.errors.len() < ERRORS_MAX {
+            self.errors.push(line.clone());
+        }
+        self.bytes += line.len();
+        self.lines.push_back(line);
+        while self.bytes > TAIL_BYTES_MAX {
+            self.bytes -= self.lines.pop_front().map_or(self.bytes, |line| line.len());
+        }
+    }
+
+    /// The known errors since the last call.
+    pub(super) fn take_errors(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.errors)
+    }
+
+    /// The last few lines, for an error message.
+    pub(super) fn last_lines(&self, count: usize) -> String {
+        let skip = self.lines.len().saturating_sub(count);
+        self.lines
+            .iter()
+            .skip(skip)
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join(" | ")
+    }
+}
+
+fn is_known_error(line: &str) -> bool {
+    let lost_path = line.contains("Path '") && line.contains("' not found");
+    lost_path || KNOWN_ERRORS.iter().any(|known| line.contains(known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_errors_are_found_and_the_rest_is_bounded() {
+        let mut log = Log::default();
+        for number in 0..10_000 {
+            log.push(
+                &format!("00:00.327  render           | Fra: {number} Sample 1/16"),
+                "n",
+            );
+        }
+        assert!(log.bytes <= TAIL_BYTES_MAX && log.take_errors().is_empty());
+        log.push("00:01.1  image | Path '/tmp/wood.png' not found", "n");
+        log.push("Error: CUDA error: Out of memory in cuMemAlloc", "n");
+        assert_eq!(log.take_errors().len(), 2);
+        assert!(log.take_errors().is_empty());
+        log.push("n 7", "n");
+        assert_eq!(log.command_seen, Some(7));
+        assert!(log.last_lines(1).contains("CUDA"));
+    }
+}

@@ -14,6 +14,7 @@ import sys
 import threading
 
 import bpy
+from cycles.engine import list_render_passes
 
 # Rectangles are aimed a quarter of a pixel inside, because Blender truncates fractions of the size.
 INSIDE_PIXEL = 0.25
@@ -60,21 +61,25 @@ class AssembledFrame(bpy.types.RenderEngine):
     source = ""
 
     def update_render_passes(self, scene=None, renderlayer=None):
-        for name in self.extra_passes(scene, renderlayer):
-            self.register_pass(scene, renderlayer, *name)
-
-    @staticmethod
-    def extra_passes(scene, renderlayer):
-        """Passes of Cycles that other engines do not have."""
-        if scene is None or renderlayer is None or not renderlayer.cycles.denoising_store_passes:
-            return []
-        return [("Denoising Albedo", 3, "RGB", "COLOR")]
+        # The same list as Cycles has: the compositor cuts links to passes that an engine does not name.
+        for name, channels, kind in distinct_passes(scene, renderlayer):
+            self.register_pass(scene, renderlayer, name, len(channels), channels, kind)
 
     def render(self, depsgraph):
         scene = depsgraph.scene
         result = self.begin_result(0, 0, scene.render.resolution_x, scene.render.resolution_y)
+        layer = result.layers[0]
+        there = {render_pass.name for render_pass in layer.passes}
+        for name, channels, _ in distinct_passes(scene, scene.view_layers[layer.name]):
+            if name not in there:
+                self.add_pass(name, len(channels), channels, layer=layer.name)
         result.load_from_file(AssembledFrame.source)
         self.end_result(result)
+
+
+def distinct_passes(scene, layer):
+    """What Cycles delivers for a layer, (name, channels, kind) each; its own list names some twice."""
+    return {render_pass[0]: render_pass for render_pass in reversed(list(list_render_passes(scene, layer)))}.values()
 
 
 def libc_flush():

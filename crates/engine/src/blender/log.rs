@@ -11,7 +11,7 @@ const LINE_BYTES_MAX: usize = 1 << 10;
 const ERRORS_MAX: usize = 16;
 
 /// Texts that mean a wrong picture although the exit status says success.
-const KNOWN_ERRORS: [&str; 9] = [
+const KNOWN_ERRORS: [&str; 10] = [
     "Warning: Unable to open",
     "Render error",
     "Error: CUDA error",
@@ -21,6 +21,7 @@ const KNOWN_ERRORS: [&str; 9] = [
     "Malloc returns null",
     "Calloc returns null",
     "Missing DNA block",
+    "Python script error in",
 ];
 
 /// The end of a log and the known errors in it.

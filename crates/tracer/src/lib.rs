@@ -3,5 +3,7 @@
 //! Two halves meet in [`world`]: `gltf` reads a scene file and evaluates it at a frame's time; `render`
 //! turns the resulting [`world::World`] into pixels.
 
+pub mod gltf;
 pub mod math;
+pub mod transform;
 pub mod world;

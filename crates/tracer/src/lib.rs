@@ -5,5 +5,6 @@
 
 pub mod gltf;
 pub mod math;
+pub mod render;
 pub mod transform;
 pub mod world;

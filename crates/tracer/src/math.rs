@@ -5,6 +5,20 @@
 
 use std::ops::{Add, AddAssign, Div, Index, Mul, MulAssign, Neg, Sub};
 
+/// The smaller of two numbers, the second when they are equal or either is not a number.
+///
+/// std's `f32::min` leaves open which zero it returns for -0 and +0, so builds may differ; a comparison does not.
+#[inline]
+pub fn min(a: f32, b: f32) -> f32 {
+    if a < b { a } else { b }
+}
+
+/// The larger of two numbers, the second when they are equal or either is not a number (see [`min`]).
+#[inline]
+pub fn max(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
 /// Three floats: a point, a direction, or a linear RGB colour.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Vec3 {
@@ -69,24 +83,24 @@ impl Vec3 {
     /// Component by component minimum.
     pub fn min(self, other: Vec3) -> Vec3 {
         vec3(
-            self.x.min(other.x),
-            self.y.min(other.y),
-            self.z.min(other.z),
+            min(self.x, other.x),
+            min(self.y, other.y),
+            min(self.z, other.z),
         )
     }
 
     /// Component by component maximum.
     pub fn max(self, other: Vec3) -> Vec3 {
         vec3(
-            self.x.max(other.x),
-            self.y.max(other.y),
-            self.z.max(other.z),
+            max(self.x, other.x),
+            max(self.y, other.y),
+            max(self.z, other.z),
         )
     }
 
     /// The largest component.
     pub fn max_component(self) -> f32 {
-        self.x.max(self.y).max(self.z)
+        max(max(self.x, self.y), self.z)
     }
 
     /// Linear interpolation: `self` at 0, `other` at 1.

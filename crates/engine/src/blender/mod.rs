@@ -6,12 +6,11 @@
 //! result depends on what was rendered before.
 
 mod discovery;
-mod log;
 mod process;
 
 pub use discovery::{Found, ProgramKind, find_blender};
 
-use crate::{CancelFlag, Engine, EngineError, SceneDescription, frame_file};
+use crate::{CancelFlag, Engine, EngineError, SceneDescription, frame_file, sandbox};
 use process::{Driver, DriverCommand};
 use protocol::{EngineKind, Pass, Rect, RenderSettings, RenderedRect, Size};
 use serde::Deserialize;
@@ -266,6 +265,10 @@ impl Engine for BlenderEngine {
             "blender {} {} CPU",
             self.found.version, self.found.build_hash
         )
+    }
+
+    fn program_files(&self) -> Vec<PathBuf> {
+        sandbox::installation(&self.found.path)
     }
 }
 

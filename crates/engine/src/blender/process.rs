@@ -1,17 +1,17 @@
 //! The Blender process: starting it with nothing of our environment, talking to the driver script in it,
 //! and ending it.
 
-use super::{
-    discovery::{Found, ProgramKind},
-    log::Log,
+use super::discovery::{Found, ProgramKind};
+use crate::{
+    CancelFlag, EngineError,
+    log::{Log, for_lines},
 };
-use crate::{CancelFlag, EngineError};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     env,
     ffi::OsStr,
     fs,
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{self, Read, Write},
     path::Path,
     process::{Child, ChildStdin, Command, Stdio},
     sync::{
@@ -33,8 +33,6 @@ const KEPT_VARIABLES: [&str; 5] = [
     "SystemRoot",
     "SYSTEMROOT",
 ];
-/// Longest line that is read at once; answers are far shorter.
-const LINE_BYTES_MAX: u64 = 1 << 20;
 /// Most output of a program that only tells its version.
 const PROBE_OUTPUT_BYTES_MAX: u64 = 64 << 10;
 /// How often a wait looks at the cancel flag.
@@ -357,30 +355,19 @@ fn read_answers(stdout: impl Read + Send + 'static, nonce: String) -> Receiver<S
     receiver
 }
 
+/// Keeps what Blender prints, and notes the marks `NONCE ID` that the driver writes before it answers.
 fn read_log(stderr: impl Read + Send + 'static, nonce: String, log: Arc<Mutex<Log>>) {
     thread::spawn(move || {
         for_lines(stderr, |line| {
-            log.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(line, &nonce);
+            let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+            let mark = line
+                .strip_prefix(nonce.as_str())
+                .and_then(|id| id.trim().parse().ok());
+            match mark {
+                Some(id) => log.command_seen = Some(id),
+                None => log.push(line),
+            }
             true
         });
     });
-}
-
-/// Calls `each` with every line, until the pipe ends or `each` says stop.
-fn for_lines(pipe: impl Read, mut each: impl FnMut(&str) -> bool) {
-    let mut reader = BufReader::new(pipe);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        match (&mut reader)
-            .take(LINE_BYTES_MAX)
-            .read_until(b'\n', &mut line)
-        {
-            Ok(0) | Err(_) => return,
-            Ok(_) if each(&String::from_utf8_lossy(&line)) => {}
-            Ok(_) => return,
-        }
-    }
 }

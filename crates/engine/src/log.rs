@@ -1,7 +1,13 @@
-//! What Blender prints: its end is kept for error messages, and it is searched for errors that Blender
-//! itself does not report in any other way.
+//! What a program that we started prints: its end is kept for error messages, and it is searched for errors
+//! that Blender does not report in any other way.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    io::{BufRead, BufReader, Read},
+};
+
+/// Longest line that is read at once.
+const READ_BYTES_MAX: u64 = 1 << 20;
 
 /// Bytes of log that are kept.
 const TAIL_BYTES_MAX: usize = 32 << 10;
@@ -26,24 +32,17 @@ const KNOWN_ERRORS: [&str; 10] = [
 
 /// The end of a log and the known errors in it.
 #[derive(Debug, Default)]
-pub(super) struct Log {
+pub(crate) struct Log {
     lines: VecDeque<String>,
     bytes: usize,
     errors: Vec<String>,
-    /// The last command whose end the log has seen.
-    pub(super) command_seen: Option<u64>,
+    /// The last command whose end has been read, for programs that mark it.
+    pub(crate) command_seen: Option<u64>,
 }
 
 impl Log {
-    /// Takes one line, or the mark `NONCE ID` that the driver writes before it answers a command.
-    pub(super) fn push(&mut self, line: &str, nonce: &str) {
-        if let Some(id) = line
-            .strip_prefix(nonce)
-            .and_then(|id| id.trim().parse().ok())
-        {
-            self.command_seen = Some(id);
-            return;
-        }
+    /// Takes one line.
+    pub(crate) fn push(&mut self, line: &str) {
         let line: String = line.trim_end().chars().take(LINE_BYTES_MAX / 4).collect();
         if line.is_empty() {
             return;
@@ -59,12 +58,12 @@ impl Log {
     }
 
     /// The known errors since the last call.
-    pub(super) fn take_errors(&mut self) -> Vec<String> {
+    pub(crate) fn take_errors(&mut self) -> Vec<String> {
         std::mem::take(&mut self.errors)
     }
 
     /// The last few lines, for an error message.
-    pub(super) fn last_lines(&self, count: usize) -> String {
+    pub(crate) fn last_lines(&self, count: usize) -> String {
         let skip = self.lines.len().saturating_sub(count);
         self.lines
             .iter()
@@ -72,6 +71,23 @@ impl Log {
             .map(String::as_str)
             .collect::<Vec<_>>()
             .join(" | ")
+    }
+}
+
+/// Calls `each` with every line, until the pipe ends or `each` says stop.
+pub(crate) fn for_lines(pipe: impl Read, mut each: impl FnMut(&str) -> bool) {
+    let mut reader = BufReader::new(pipe);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match (&mut reader)
+            .take(READ_BYTES_MAX)
+            .read_until(b'\n', &mut line)
+        {
+            Ok(0) | Err(_) => return,
+            Ok(_) if each(&String::from_utf8_lossy(&line)) => {}
+            Ok(_) => return,
+        }
     }
 }
 
@@ -88,18 +104,15 @@ mod tests {
     fn known_errors_are_found_and_the_rest_is_bounded() {
         let mut log = Log::default();
         for number in 0..10_000 {
-            log.push(
-                &format!("00:00.327  render           | Fra: {number} Sample 1/16"),
-                "n",
-            );
+            log.push(&format!(
+                "00:00.327  render           | Fra: {number} Sample 1/16"
+            ));
         }
         assert!(log.bytes <= TAIL_BYTES_MAX && log.take_errors().is_empty());
-        log.push("00:01.1  image | Path '/tmp/wood.png' not found", "n");
-        log.push("Error: CUDA error: Out of memory in cuMemAlloc", "n");
+        log.push("00:01.1  image | Path '/tmp/wood.png' not found");
+        log.push("Error: CUDA error: Out of memory in cuMemAlloc");
         assert_eq!(log.take_errors().len(), 2);
         assert!(log.take_errors().is_empty());
-        log.push("n 7", "n");
-        assert_eq!(log.command_seen, Some(7));
         assert!(log.last_lines(1).contains("CUDA"));
     }
 }

@@ -163,6 +163,42 @@ fn the_guard_makes_adaptive_sampling_exact() {
     }
 }
 
+/// Glass, metals, motion blur and a camera that moves: the scene that we show, made by its own script.
+#[test]
+fn rectangles_of_our_own_scene_equal_its_frame() {
+    let blender = blender();
+    let scene = "gyroscope.blend";
+    let path = blender.folder.path().join(scene);
+    blender.script(
+        "../../../../scenes/make_gyroscope.py",
+        &[path.to_str().unwrap()],
+    );
+    let (mut engine, description) = blender.engine(scene);
+    assert_eq!(description.warnings, [""; 0]);
+    assert_eq!(description.frames, (1, 48));
+    let settings = settings(&description, &Pass::ALL);
+    let whole = frame_file::read_exr(
+        &alone(scene, 20, "exr"),
+        Some(LAYER),
+        settings.size.rect(),
+        &Pass::ALL,
+    )
+    .unwrap();
+    assert_varied(&whole);
+    render(&mut engine, &settings, 41, rect(0, 0, 8, 8));
+    for part in [
+        rect(192, 16, 96, 96),
+        rect(96, 120, 8, 8),
+        rect(424, 216, 56, 54),
+    ] {
+        assert_equal_in(
+            &whole,
+            &render(&mut engine, &settings, 20, part),
+            "frame 20",
+        );
+    }
+}
+
 #[test]
 fn a_finished_frame_equals_blenders_own_picture() {
     let blender = blender();

@@ -6,8 +6,8 @@ use std::{
     io::{BufRead, BufReader, Read},
 };
 
-/// Longest line that is read at once.
-const READ_BYTES_MAX: u64 = 1 << 20;
+/// Longest line that is read at once: the list of a large scene's files is one.
+const READ_BYTES_MAX: u64 = 32 << 20;
 
 /// Bytes of log that are kept.
 const TAIL_BYTES_MAX: usize = 32 << 10;

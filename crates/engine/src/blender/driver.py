@@ -113,16 +113,14 @@ def absolute(path, owner):
     return os.path.normpath(bpy.path.abspath(path, library=getattr(owner, "library", None)))
 
 
-def sequence_exists(path):
-    """Is any picture of this numbered sequence there?"""
-    match = re.match(r"^(.*?)\d+(\D*)$", os.path.basename(path))
-    if match is None:
-        return False
+def sequence(path):
+    """The pictures of the numbered sequence that this path is one of."""
+    folder, name = os.path.split(path)
+    match = re.match(r"^(.*?)\d+(\D*)$", name)
+    if match is None or not os.path.isdir(folder):
+        return []
     member = re.compile(re.escape(match[1]) + r"\d+" + re.escape(match[2]) + "$")
-    try:
-        return any(member.match(name) for name in os.listdir(os.path.dirname(path)))
-    except OSError:
-        return False
+    return [os.path.join(folder, name) for name in os.listdir(folder) if member.match(name)]
 
 
 def image_paths(image):
@@ -135,30 +133,53 @@ def image_paths(image):
     return [path.replace("<UDIM>", str(n)).replace("<UVTILE>", uv_name(n)) for n in tiles]
 
 
-def missing_files():
-    missing = []
+def named_files():
+    """What the scene names: (path, is it one of a sequence) each."""
     for image in bpy.data.images:
         on_disk = image.source in {"FILE", "SEQUENCE", "MOVIE", "TILED"} and image.filepath
-        if image.users == 0 or not on_disk or len(image.packed_files) > 0:
-            continue
-        for path in image_paths(image):
-            if os.path.isfile(path) or (image.source == "SEQUENCE" and sequence_exists(path)):
-                continue
-            missing.append(path)
+        if image.users > 0 and on_disk and len(image.packed_files) == 0:
+            yield from ((path, image.source == "SEQUENCE") for path in image_paths(image))
     for library in bpy.data.libraries:
-        path = absolute(library.filepath, None)
-        if library.packed_file is None and not os.path.isfile(path):
-            missing.append(path)
-    for font in bpy.data.fonts:
-        if font.users and font.packed_file is None and font.filepath not in {"", "<builtin>"}:
-            missing += [path for path in [absolute(font.filepath, font)] if not os.path.isfile(path)]
-    for group in (bpy.data.cache_files, getattr(bpy.data, "volumes", [])):
-        for item in group:
-            if item.users and item.filepath and not getattr(item, "packed_file", None):
-                path = absolute(item.filepath, item)
-                if not os.path.isfile(path) and not sequence_exists(path):
-                    missing.append(path)
-    return missing
+        if library.packed_file is None:
+            yield absolute(library.filepath, None), False
+    others = [(font, False) for font in bpy.data.fonts if font.filepath != "<builtin>"]
+    others += [(cache, cache.is_sequence) for cache in bpy.data.cache_files]
+    others += [(volume, volume.is_sequence) for volume in getattr(bpy.data, "volumes", [])]
+    for item, is_sequence in others:
+        if item.users > 0 and item.filepath and getattr(item, "packed_file", None) is None:
+            yield absolute(item.filepath, item), is_sequence
+    for group in [*bpy.data.materials, *bpy.data.lights, *bpy.data.node_groups]:
+        for node in getattr(getattr(group, "node_tree", None) or group, "nodes", []):
+            if node.bl_idname in {"ShaderNodeTexIES", "ShaderNodeScript"} and node.mode == "EXTERNAL" and node.filepath:
+                yield absolute(node.filepath, group), False
+
+
+def cache_folders(scene):
+    """Folders of baked simulations."""
+    stem = os.path.splitext(os.path.basename(bpy.data.filepath))[0]
+    yield absolute(f"//blendcache_{stem}", None)
+    for item in scene.objects:
+        for modifier in item.modifiers:
+            if modifier.type == "FLUID" and modifier.fluid_type == "DOMAIN":
+                yield absolute(modifier.domain_settings.cache_directory, item)
+            if getattr(modifier, "bake_directory", ""):
+                yield absolute(modifier.bake_directory, item)
+
+
+def needed_files(scene):
+    """Every file besides the scene itself that it needs: those that are there, and those that are not."""
+    present, missing = set(), set()
+    for path, is_sequence in named_files():
+        members = sequence(path) if is_sequence else []
+        present.update(members)
+        if os.path.isfile(path):
+            present.add(path)
+        elif not members:
+            missing.add(path)
+    for top in cache_folders(scene):
+        for folder, _, names in os.walk(top):
+            present.update(os.path.join(folder, name) for name in names)
+    return sorted(present), missing
 
 
 def unbaked_simulations(scene):
@@ -200,6 +221,7 @@ class Session:
         self.frame = None
         self.layer = None
         self.image_settings = {}
+        self.files = []
 
     @property
     def scene(self):
@@ -234,12 +256,14 @@ class Session:
                 f"the scene's render engine is {engine}: only CYCLES can be divided into tiles; "
                 "hint: set Render Properties > Render Engine to Cycles and save"
             )
+        if scene.cycles.shading_system:
+            raise SceneError("the scene uses Open Shading Language, which is not supported")
         if not any(layer.use for layer in scene.view_layers):
             raise SceneError("no view layer of the scene is enabled for rendering")
         cameras = [scene.camera] + [marker.camera for marker in scene.timeline_markers]
         if not any(cameras):
             raise SceneError("the scene has no camera; hint: add one and make it active")
-        missing = missing_files()
+        self.files, missing = needed_files(scene)
         if missing:
             raise SceneError(f"files that the scene needs are missing: {shown(missing)}")
         unbaked = unbaked_simulations(scene)
@@ -272,6 +296,7 @@ class Session:
                 render.resolution_y * render.resolution_percentage // 100]
         return {
             "layer": self.layer,
+            "files": self.files,
             "size": [max(1, side) for side in size],
             "frames": [scene.frame_start, scene.frame_end],
             "frame_rate": render.fps / render.fps_base,

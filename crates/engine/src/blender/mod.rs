@@ -43,6 +43,7 @@ pub struct BlenderEngine {
     found: Found,
     options: BlenderOptions,
     scene: Option<OpenScene>,
+    files: Vec<PathBuf>,
     driver: Option<Driver>,
     /// Memory of the process after its first rectangle.
     first_resident_bytes: Option<u64>,
@@ -58,6 +59,7 @@ struct OpenScene {
 #[derive(Deserialize)]
 struct Opened {
     layer: String,
+    files: Vec<PathBuf>,
     size: (u32, u32),
     frames: (i32, i32),
     frame_rate: f32,
@@ -79,9 +81,16 @@ impl BlenderEngine {
             found,
             options,
             scene: None,
+            files: Vec::new(),
             driver: None,
             first_resident_bytes: None,
         }
+    }
+
+    /// Every file besides the scene file that the prepared scene needs (textures, sequences, linked scenes, fonts,
+    /// caches), absolute and sorted.
+    pub fn dependencies(&self) -> &[PathBuf] {
+        &self.files
     }
 
     /// Turns an assembled frame (see [`frame_file`]) into the PNG that Blender itself would have written for
@@ -220,6 +229,7 @@ impl Engine for BlenderEngine {
             path,
             layer: opened.layer.clone(),
         });
+        self.files = opened.files;
         Ok(SceneDescription {
             engine: EngineKind::Blender,
             size: Some(size),

@@ -90,9 +90,10 @@ def composite():
     tree.links.new(alpha.outputs["Image"], output.inputs["Image"])
 
 
-def missing_picture():
+def picture(path):
+    """A texture that lies beside the scene."""
     image = bpy.data.images.new("wood", 4, 4)
-    image.source, image.filepath = "FILE", "//textures/wood.png"
+    image.source, image.filepath = "FILE", path
     nodes = bpy.data.materials["primitive_plane_add"].node_tree.nodes
     nodes.new("ShaderNodeTexImage").image = image
 
@@ -111,7 +112,9 @@ def main():
     elif KIND == "workbench":
         render.engine = "BLENDER_WORKBENCH"
     elif KIND == "missing":
-        missing_picture()
+        picture("//textures/wood.png")
+    elif KIND == "textured":
+        picture("//textures/grain.png")
     elif KIND == "unbaked":
         bpy.data.objects["Cube"].modifiers.new("Cloth", "CLOTH")
     bpy.ops.wm.save_as_mainfile(filepath=os.path.abspath(OUTPUT), check_existing=False)

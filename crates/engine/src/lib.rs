@@ -2,6 +2,7 @@
 
 pub mod blender;
 pub mod child;
+pub mod doctor;
 pub mod fingerprint;
 pub mod frame_file;
 mod log;

@@ -42,19 +42,28 @@ pub enum Enforcement {
     None,
 }
 
+impl fmt::Display for Enforcement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "sees only its scene and system files, no TCP",
+            Self::Partial => "sees only its scene and system files, but may use the network",
+            Self::None => "sees all files of this user (this system has no Landlock)",
+        })
+    }
+}
+
 impl fmt::Display for Confinement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let files = match self.files {
-            Enforcement::Full => "sees only its scene and system files, no TCP",
-            Enforcement::Partial => "sees only its scene and system files, network possible",
-            Enforcement::None => "sees all files of this user (the system has no Landlock)",
-        };
         let memory = if self.memory {
             "limited"
         } else {
             "not limited"
         };
-        write!(f, "the rendering process {files}; its memory is {memory}")
+        write!(
+            f,
+            "the rendering process {}; its memory is {memory}",
+            self.files
+        )
     }
 }
 
@@ -120,6 +129,24 @@ fn restrict_files(permissions: &Permissions) -> Result<Enforcement, landlock::Ru
         RulesetStatus::PartiallyEnforced => Enforcement::Partial,
         RulesetStatus::NotEnforced => Enforcement::None,
     })
+}
+
+/// How much of it this system enforces, tried on a thread that ends at once.
+#[cfg(target_os = "linux")]
+pub fn probe() -> Enforcement {
+    let nothing = Permissions {
+        read: Vec::new(),
+        write: Vec::new(),
+        memory_bytes_max: 0,
+    };
+    let tried = std::thread::spawn(move || restrict_files(&nothing).ok()).join();
+    tried.ok().flatten().unwrap_or(Enforcement::None)
+}
+
+/// No confinement is known for this system.
+#[cfg(not(target_os = "linux"))]
+pub fn probe() -> Enforcement {
+    Enforcement::None
 }
 
 /// No confinement is known for this system.

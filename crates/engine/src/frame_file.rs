@@ -3,7 +3,7 @@
 //! Channels are named as Blender names them, so that Blender and compositing programs read the files as its
 //! own: `ViewLayer.Combined.R`, `ViewLayer.Depth.Z`, `ViewLayer.Normal.X`, `ViewLayer.Denoising Albedo.R`. A
 //! frame without a layer has the plain colour names `R`, `G`, `B`, `A` that every viewer shows, and
-//! `Depth.Z`, `Normal.X`, `Albedo.R`.
+//! `Depth.Z`, `Normal.X`, `Albedo.R`. Normals of Cycles' denoising data are read as normals where a file has no others.
 
 use exr::prelude::*;
 use protocol::{Pass, Rect, RenderedRect, Size};
@@ -77,7 +77,7 @@ pub fn part_path(path: &Path) -> PathBuf {
 }
 
 /// The names of a pass's channels in a file, in the order of [`RenderedRect`].
-fn channel_names(layer: Option<&str>, pass: Pass) -> Vec<String> {
+pub(crate) fn channel_names(layer: Option<&str>, pass: Pass) -> Vec<String> {
     let (name, components) = match (pass, layer) {
         (Pass::Combined, _) => ("Combined", "RGBA"),
         (Pass::Depth, _) => ("Depth", "Z"),
@@ -106,44 +106,53 @@ pub fn write_exr(
     path: &Path,
 ) -> std::result::Result<(), FrameFileError> {
     let rect = frame.rect;
-    let mut channels = SmallVec::new();
+    let mut channels = Vec::new();
     for (pass, plane) in &frame.planes {
         if plane.len() as u64 != rect.area() {
-            return Err(unexpected(
-                path,
-                format!("pass {pass} has {} pixels", plane.len()),
-            ));
+            let why = format!("pass {pass} has {} pixels", plane.len());
+            return Err(unexpected(path, why));
         }
         for (index, name) in channel_names(layer, *pass).into_iter().enumerate() {
-            let samples = plane.iter().map(|pixel| pixel[index]).collect();
-            let name = Text::new_or_none(&name)
-                .ok_or_else(|| format_error(path, format!("`{name}` is no channel name")))?;
-            channels.push(AnyChannel::new(name, FlatSamples::F32(samples)));
+            channels.push((name, plane.iter().map(|pixel| pixel[index]).collect()));
         }
     }
-    let mut attributes = LayerAttributes::default();
-    if layer.is_some() {
-        let (name, value) = MULTI_LAYER_ATTRIBUTE;
-        attributes
-            .other
-            .insert(Text::from(name), AttributeValue::Text(Text::from(value)));
-    }
-    let image_layer = Layer::new(
-        (rect.width as usize, rect.height as usize),
-        attributes,
-        Encoding {
-            compression: Compression::ZIP16,
-            blocks: Blocks::ScanLines,
-            line_order: LineOrder::Increasing,
-        },
-        AnyChannels::sort(channels),
-    );
+    let attributes = layer.map(|_| MULTI_LAYER_ATTRIBUTE);
     let part = part_path(path);
-    Image::from_layer(image_layer)
-        .write()
-        .to_file(&part)
-        .map_err(|e| format_error(&part, e))?;
+    write_channels(rect, channels, attributes.as_slice(), &part)?;
     fs::rename(&part, path).map_err(|e| io_error(path, e))
+}
+
+/// Writes named channels and text attributes, lossless.
+pub(crate) fn write_channels(
+    rect: Rect,
+    channels: Vec<(String, Vec<f32>)>,
+    attributes: &[(&str, &str)],
+    path: &Path,
+) -> std::result::Result<(), FrameFileError> {
+    let mut list = SmallVec::new();
+    for (name, samples) in channels {
+        let text = Text::new_or_none(&name)
+            .ok_or_else(|| format_error(path, format!("`{name}` is no channel name")))?;
+        list.push(AnyChannel::new(text, FlatSamples::F32(samples)));
+    }
+    let mut about = LayerAttributes::default();
+    for (name, value) in attributes {
+        let texts = Text::new_or_none(name).zip(Text::new_or_none(value));
+        let (name, value) =
+            texts.ok_or_else(|| format_error(path, format!("`{name}` is no attribute name")))?;
+        about.other.insert(name, AttributeValue::Text(value));
+    }
+    let encoding = Encoding {
+        compression: Compression::ZIP16,
+        blocks: Blocks::ScanLines,
+        line_order: LineOrder::Increasing,
+    };
+    let size = (rect.width as usize, rect.height as usize);
+    let layer = Layer::new(size, about, encoding, AnyChannels::sort(list));
+    Image::from_layer(layer)
+        .write()
+        .to_file(path)
+        .map_err(|e| format_error(path, e))
 }
 
 /// Reads the named passes of a file that covers exactly `rect`.
@@ -176,12 +185,16 @@ pub fn read_exr(
         }
     }
     let image = read_all_flat_layers_from_file(path).map_err(|e| format_error(path, e))?;
-    let channel = |name: &str| {
+    let find = |name: &str| {
         let mut all = image
             .layer_data
             .iter()
             .flat_map(|layer| &layer.channel_data.list);
         all.find(|channel| channel.name == *name)
+    };
+    let channel = |name: &str| {
+        find(name)
+            .or_else(|| find(&name.replace(".Normal.", ".Denoising Normal.")))
             .ok_or_else(|| unexpected(path, format!("it has no channel `{name}`")))
     };
     let mut planes = Vec::with_capacity(passes.len());

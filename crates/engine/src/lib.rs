@@ -86,6 +86,8 @@ pub struct SceneDescription {
     pub samples: Option<u32>,
     /// Passes that the engine can deliver for it.
     pub passes: Vec<Pass>,
+    /// Passes that finishing a frame needs (compositing, denoising), in canonical order: ask for at least these.
+    pub finish_passes: Vec<Pass>,
     /// The layer that is rendered: the prefix of channel names in frame files, see [`frame_file`].
     pub layer: Option<String>,
     /// See [`RenderSettings::guard_px`].

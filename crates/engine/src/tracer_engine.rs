@@ -70,6 +70,7 @@ impl Engine for TracerEngine {
             frame_rate: about.frame_rate as f32,
             samples: None,
             passes: Pass::ALL.to_vec(),
+            finish_passes: vec![Pass::Combined],
             layer: None,
             guard_px: 0,
             notes: about.notes,

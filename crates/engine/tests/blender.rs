@@ -235,6 +235,48 @@ fn a_finished_frame_equals_blenders_own_picture() {
     }
 }
 
+/// Denoised by the requestor, after assembly: rounding in the denoiser may move a dithered value by one step.
+#[test]
+fn a_denoised_frame_equals_blenders_own_within_rounding() {
+    let blender = blender();
+    let scene = blender.scene("denoised");
+    let (mut engine, description) = blender.engine(&scene);
+    let size = description.size.unwrap();
+    if description
+        .warnings
+        .iter()
+        .any(|warning| warning.contains("without OpenImageDenoise"))
+    {
+        // Some packagers leave the denoiser out; then Blender alone does not denoise either.
+        return;
+    }
+    assert_eq!(
+        description.finish_passes,
+        [Pass::Combined, Pass::Normal, Pass::Albedo]
+    );
+    let settings = settings(&description, &description.finish_passes);
+    let whole = render(&mut engine, &settings, 5, size.rect());
+    let folder = blender.folder.path();
+    let (exr, png) = (folder.join("noisy.exr"), folder.join("denoised.png"));
+    frame_file::write_exr(&whole, description.layer.as_deref(), &exr).unwrap();
+    engine
+        .finish_png(size, 5, &exr, &png, &CancelFlag::default())
+        .unwrap();
+    let (own, finished) = (
+        image::open(alone(&scene, 5, "png")).unwrap(),
+        image::open(&png).unwrap(),
+    );
+    assert_eq!(finished.color(), own.color());
+    let pairs = || own.as_bytes().iter().zip(finished.as_bytes());
+    let different = pairs().filter(|(a, b)| a != b).count();
+    println!("{different} of {} values differ", own.as_bytes().len());
+    assert!(pairs().all(|(a, b)| a.abs_diff(*b) <= 1));
+    assert!(
+        different * 1000 < own.as_bytes().len(),
+        "{different} values differ"
+    );
+}
+
 fn joined(size: Size, parts: &[RenderedRect]) -> RenderedRect {
     let mut planes: Vec<(Pass, Vec<[f32; 4]>)> = parts[0]
         .planes

@@ -14,12 +14,15 @@ import sys
 import threading
 
 import bpy
+import _cycles  # Blender provides it once bpy is loaded.
 from cycles.engine import list_render_passes
 
 # Rectangles are aimed a quarter of a pixel inside, because Blender truncates fractions of the size.
 INSIDE_PIXEL = 0.25
 # A file that cannot be rendered may name thousands of missing files; a person reads the first few.
 NAMES_MAX = 20
+# What tiles may carry, in canonical order.
+PASSES = ("combined", "depth", "normal", "albedo")
 # In this order, because each value narrows what the next may be.
 IMAGE_SETTINGS = ("media_type", "file_format", "color_mode", "color_depth", "exr_codec", "use_exr_interleave")
 
@@ -222,6 +225,7 @@ class Session:
         self.layer = None
         self.image_settings = {}
         self.files = []
+        self.denoises = False
 
     @property
     def scene(self):
@@ -245,6 +249,8 @@ class Session:
         own = self.scene.render.image_settings
         self.image_settings = {name: getattr(own, name) for name in IMAGE_SETTINGS if hasattr(own, name)}
         self.set_frame(self.scene.frame_current)
+        wants = self.scene.cycles.use_denoising and enabled[0].cycles.use_denoising
+        self.denoises = bool(wants and _cycles.with_openimagedenoise)
         return self.describe(enabled)
 
     def refuse(self):
@@ -302,6 +308,8 @@ class Session:
             "frame_rate": render.fps / render.fps_base,
             "samples": self.own_samples(),
             "adaptive": bool(scene.cycles.use_adaptive_sampling),
+            "denoises": self.denoises,
+            "finish_passes": [name for name in PASSES if name in self.finish_passes()],
             "notes": notes,
             "warnings": warnings,
         }
@@ -309,15 +317,9 @@ class Session:
     def warn_of_output(self, warnings):
         scene = self.scene
         render = scene.render
-        # From 5.0 the compositor's nodes are a group of the scene; before, a tree that could be switched off.
-        if hasattr(scene, "compositing_node_group"):
-            tree = scene.compositing_node_group
-        else:
-            tree = scene.node_tree if scene.use_nodes else None
-        if render.use_compositing and tree is not None:
-            lacking = self.passes_lacking(tree)
-            if lacking:
-                warnings.append(f"compositing reads passes that are not rendered: {shown(lacking)}")
+        lacking = [name for name in self.passes_read() if name not in self.carried()]
+        if lacking:
+            warnings.append(f"compositing reads passes that are not rendered: {shown(lacking)}")
         editor = scene.sequence_editor
         if render.use_sequencer and editor is not None:
             strips = getattr(editor, "strips_all", None) or getattr(editor, "sequences_all", [])
@@ -328,24 +330,43 @@ class Session:
         if render.is_movie_format:
             warnings.append("the scene writes a movie: pictures are written instead")
 
-    def passes_lacking(self, tree):
-        """Passes that the compositor reads of the render and that tiles do not carry."""
-        carried = {"Image", "Alpha", "Depth", "Normal", "Noisy Image", "Denoising Albedo"}
-        lacking = []
+    def carried(self):
+        """Outputs of a Render Layers node that tiles carry, and the pass that each comes from."""
+        sockets = {"Image": "combined", "Alpha": "combined", "Depth": "depth", "Denoising Albedo": "albedo"}
+        # Normals are those of the denoising data when the scene is denoised.
+        return sockets | {"Denoising Normal" if self.denoises else "Normal": "normal"}
+
+    def passes_read(self):
+        """Outputs of Render Layers nodes that the compositor reads."""
+        scene = self.scene
+        # From 5.0 the compositor's nodes are a group of the scene; before, a tree that could be switched off.
+        if hasattr(scene, "compositing_node_group"):
+            tree = scene.compositing_node_group
+        else:
+            tree = scene.node_tree if scene.use_nodes else None
+        if not scene.render.use_compositing or tree is None:
+            return []
+        read = []
         for node in tree.nodes:
             if node.bl_idname != "CompositorNodeRLayers" or node.mute:
                 continue
             used = [socket.name for socket in node.outputs if socket.is_linked]
-            if used and (node.scene not in (None, self.scene) or node.layer != self.layer):
-                lacking.append(f"those of {node.layer}")
-            lacking += [name for name in used if name not in carried]
-        return lacking
+            own = node.scene in (None, self.scene) and node.layer == self.layer
+            read += used if own else [f"{name} of {node.layer}" for name in used]
+        return read
+
+    def finish_passes(self):
+        """The passes that finishing a frame needs."""
+        carried = self.carried()
+        needed = {"combined"} | {carried[name] for name in self.passes_read() if name in carried}
+        return needed | ({"normal", "albedo"} if self.denoises else set())
 
     def warn_of_cycles(self, layer, warnings):
         scene = self.scene
         cycles = scene.cycles
         if cycles.use_denoising and layer.cycles.use_denoising:
-            warnings.append("denoising is on: not applied yet")
+            if not self.denoises:
+                warnings.append("denoising is on, but this Blender was built without OpenImageDenoise: left out")
         if cycles.time_limit > 0:
             warnings.append("a time limit is set: all samples are rendered instead")
         if getattr(cycles, "use_guiding", False):
@@ -396,8 +417,10 @@ class Session:
             change(layer, "samples", 0)
         change(layer, "use_pass_combined", True)
         change(layer, "use_pass_z", "depth" in wanted["passes"])
-        change(layer, "use_pass_normal", "normal" in wanted["passes"])
-        change(layer.cycles, "denoising_store_passes", "albedo" in wanted["passes"])
+        normal = "normal" in wanted["passes"]
+        change(layer, "use_pass_normal", normal and not self.denoises)
+        denoising_data = "albedo" in wanted["passes"] or (normal and self.denoises)
+        change(layer.cycles, "denoising_store_passes", denoising_data)
         self.set_image_settings({
             "media_type": "MULTI_LAYER_IMAGE",
             "file_format": "OPEN_EXR_MULTILAYER",
@@ -459,6 +482,15 @@ class Session:
 
     # -- finish
 
+    def denoise(self, command):
+        """Denoises a file with the scene's settings, as Cycles does after rendering."""
+        self.overrides.restore()
+        self.configuration = None
+        layer = self.scene.view_layers[self.layer]
+        pointers = [owner.as_pointer() for owner in (bpy.context.preferences, self.scene, layer)]
+        _cycles.denoise(*pointers, input=[command["exr"]], output=[command["output"]])
+        return {"resident_bytes": resident_bytes()}
+
     def finish(self, command):
         """Lets Blender treat an assembled frame as if it had just rendered it, and write the picture."""
         self.overrides.restore()
@@ -506,7 +538,7 @@ def main():
 
     bpy.utils.register_class(AssembledFrame)
     session = Session()
-    actions = {"open": session.open, "render": session.render, "finish": session.finish}
+    actions = {"open": session.open, "render": session.render, "denoise": session.denoise, "finish": session.finish}
     commands = queue.Queue(maxsize=4)
     threading.Thread(target=read_commands, args=(stdin, commands), daemon=True).start()
     build_hash = bpy.app.build_hash

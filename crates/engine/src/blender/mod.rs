@@ -5,6 +5,7 @@
 //! linear passes without denoising, compositing or sequencer, the scene's own seed, and no feature whose
 //! result depends on what was rendered before.
 
+mod denoise;
 mod discovery;
 mod process;
 
@@ -53,6 +54,8 @@ pub struct BlenderEngine {
 struct OpenScene {
     path: PathBuf,
     layer: String,
+    denoises: bool,
+    finish_passes: Vec<Pass>,
 }
 
 /// The driver's answer to `open`.
@@ -65,6 +68,8 @@ struct Opened {
     frame_rate: f32,
     samples: u32,
     adaptive: bool,
+    denoises: bool,
+    finish_passes: Vec<Pass>,
     notes: Vec<String>,
     warnings: Vec<String>,
 }
@@ -94,8 +99,10 @@ impl BlenderEngine {
     }
 
     /// Turns an assembled frame (see [`frame_file`]) into the PNG that Blender itself would have written for
-    /// it: Blender takes the pixels in place of a render, then applies the scene's compositing, view transform,
-    /// dither and output settings.
+    /// it: Blender takes the pixels in place of a render, then applies the scene's denoising, compositing, view
+    /// transform, dither and output settings. The file must have the [`SceneDescription::finish_passes`].
+    ///
+    /// The result has the same pixels as Blender's own, denoised frames within rounding.
     ///
     /// # Errors
     /// See [`EngineError`].
@@ -107,7 +114,12 @@ impl BlenderEngine {
         out: &Path,
         cancel: &CancelFlag,
     ) -> Result<(), EngineError> {
-        let exr = absolute(exr)?;
+        self.driver(cancel)?;
+        let scene = self.scene.clone().ok_or_else(no_scene)?;
+        let mut exr = absolute(exr)?;
+        if scene.denoises {
+            exr = self.denoise(&scene, size, &exr, cancel)?;
+        }
         let part = absolute(&frame_file::part_path(out))?;
         let command = DriverCommand::Finish {
             frame,
@@ -118,6 +130,34 @@ impl BlenderEngine {
         };
         self.request::<Done>(&command, cancel)?;
         fs::rename(&part, out).map_err(|e| EngineError::Failed(format!("{}: {e}", out.display())))
+    }
+
+    /// Denoises an assembled frame; gives the file with the result, which lives as long as the process.
+    fn denoise(
+        &mut self,
+        scene: &OpenScene,
+        size: Size,
+        exr: &Path,
+        cancel: &CancelFlag,
+    ) -> Result<PathBuf, EngineError> {
+        let failed = |e: frame_file::FrameFileError| EngineError::Failed(format!("denoising: {e}"));
+        let folder = self.driver(cancel)?.folder().to_owned();
+        let layer = scene.layer.as_str();
+        let passes = &scene.finish_passes;
+        let mut frame =
+            frame_file::read_exr(exr, Some(layer), size.rect(), passes).map_err(failed)?;
+        let (noisy, denoised) = (folder.join("noisy.exr"), folder.join("denoised.exr"));
+        denoise::write_input(&frame, layer, &noisy).map_err(failed)?;
+        self.request::<Done>(
+            &DriverCommand::Denoise {
+                exr: &noisy,
+                output: &denoised,
+            },
+            cancel,
+        )?;
+        denoise::read_output(&mut frame, layer, &denoised).map_err(failed)?;
+        frame_file::write_exr(&frame, Some(layer), &denoised).map_err(failed)?;
+        Ok(denoised)
     }
 
     fn open(&mut self, path: &Path, cancel: &CancelFlag) -> Result<Opened, EngineError> {
@@ -143,7 +183,7 @@ impl BlenderEngine {
     fn driver(&mut self, cancel: &CancelFlag) -> Result<&mut Driver, EngineError> {
         if self.driver.is_none() {
             let scene = self.scene.clone();
-            let scene = scene.ok_or_else(|| EngineError::Failed("no scene was prepared".into()))?;
+            let scene = scene.ok_or_else(no_scene)?;
             self.open(&scene.path, cancel)?;
         }
         self.driver
@@ -228,6 +268,8 @@ impl Engine for BlenderEngine {
         self.scene = Some(OpenScene {
             path,
             layer: opened.layer.clone(),
+            denoises: opened.denoises,
+            finish_passes: opened.finish_passes.clone(),
         });
         self.files = opened.files;
         Ok(SceneDescription {
@@ -237,6 +279,7 @@ impl Engine for BlenderEngine {
             frame_rate: opened.frame_rate,
             samples: Some(opened.samples),
             passes: Pass::ALL.to_vec(),
+            finish_passes: opened.finish_passes,
             layer: Some(opened.layer),
             guard_px: guard_px(opened.adaptive, opened.samples),
             notes: opened.notes,
@@ -289,6 +332,10 @@ fn guard_px(adaptive: bool, samples: u32) -> u32 {
         true => samples / SAMPLES_PER_GUARD_PX + ADAPTIVE_EDGE_PX,
         false => 0,
     }
+}
+
+fn no_scene() -> EngineError {
+    EngineError::Failed("no scene was prepared".into())
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, EngineError> {

@@ -126,6 +126,8 @@ pub(super) enum DriverCommand<'a> {
         threads: u32,
         output: &'a Path,
     },
+    /// Denoises a multi-layer EXR with denoising data.
+    Denoise { exr: &'a Path, output: &'a Path },
     /// Turns an assembled frame into the picture that Blender would have written.
     Finish {
         frame: i32,

@@ -109,6 +109,8 @@ def main():
     elif KIND == "composited":
         render.image_settings.color_depth = "16"
         composite()
+    elif KIND == "denoised":
+        cycles.use_denoising = True
     elif KIND == "workbench":
         render.engine = "BLENDER_WORKBENCH"
     elif KIND == "missing":

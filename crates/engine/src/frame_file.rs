@@ -166,35 +166,19 @@ pub fn read_exr(
     rect: Rect,
     passes: &[Pass],
 ) -> std::result::Result<RenderedRect, FrameFileError> {
-    let bytes = fs::metadata(path).map_err(|e| io_error(path, e))?.len();
-    if bytes > rect.area() * FILE_CHANNELS_MAX * 4 + HEADER_BYTES_MAX {
-        return Err(unexpected(
-            path,
-            format!("{bytes} bytes are too many for {rect}"),
-        ));
-    }
-    let meta = MetaData::read_from_file(path, false).map_err(|e| format_error(path, e))?;
-    for header in &meta.headers {
-        let (found, channels) = (header.layer_size, header.channels.list.len() as u64);
-        if (found.0, found.1) != (rect.width as usize, rect.height as usize) {
-            let why = format!("it has {}x{} pixels instead of {rect}", found.0, found.1);
-            return Err(unexpected(path, why));
-        }
-        if channels > FILE_CHANNELS_MAX {
-            return Err(unexpected(path, format!("it has {channels} channels")));
-        }
-    }
+    check_exr(path, layer, rect, passes)?;
     let image = read_all_flat_layers_from_file(path).map_err(|e| format_error(path, e))?;
-    let find = |name: &str| {
-        let mut all = image
-            .layer_data
-            .iter()
-            .flat_map(|layer| &layer.channel_data.list);
-        all.find(|channel| channel.name == *name)
-    };
+    // The scene's own normals come before those of the denoising data.
     let channel = |name: &str| {
-        find(name)
-            .or_else(|| find(&name.replace(".Normal.", ".Denoising Normal.")))
+        let all = || {
+            image
+                .layer_data
+                .iter()
+                .flat_map(|layer| &layer.channel_data.list)
+        };
+        all()
+            .find(|channel| channel.name == *name)
+            .or_else(|| all().find(|channel| is_channel(&channel.name, name)))
             .ok_or_else(|| unexpected(path, format!("it has no channel `{name}`")))
     };
     let mut planes = Vec::with_capacity(passes.len());
@@ -214,6 +198,57 @@ pub fn read_exr(
         planes.push((pass, plane));
     }
     Ok(RenderedRect { rect, planes })
+}
+
+/// Checks by its header that a file covers exactly `rect` and has these passes.
+///
+/// # Errors
+/// As [`read_exr`].
+pub(crate) fn check_exr(
+    path: &Path,
+    layer: Option<&str>,
+    rect: Rect,
+    passes: &[Pass],
+) -> std::result::Result<(), FrameFileError> {
+    let bytes = fs::metadata(path).map_err(|e| io_error(path, e))?.len();
+    if bytes > rect.area() * FILE_CHANNELS_MAX * 4 + HEADER_BYTES_MAX {
+        return Err(unexpected(
+            path,
+            format!("{bytes} bytes are too many for {rect}"),
+        ));
+    }
+    let meta = MetaData::read_from_file(path, false).map_err(|e| format_error(path, e))?;
+    let other =
+        |found: Vec2<usize>| (found.0, found.1) != (rect.width as usize, rect.height as usize);
+    if let Some(Vec2(width, height)) = meta
+        .headers
+        .iter()
+        .map(|header| header.layer_size)
+        .find(|&size| other(size))
+    {
+        return Err(unexpected(
+            path,
+            format!("it has {width}x{height} pixels instead of {rect}"),
+        ));
+    }
+    let channels = || meta.headers.iter().flat_map(|header| &header.channels.list);
+    if channels().count() as u64 > FILE_CHANNELS_MAX {
+        return Err(unexpected(
+            path,
+            format!("it has {} channels", channels().count()),
+        ));
+    }
+    for name in passes.iter().flat_map(|&pass| channel_names(layer, pass)) {
+        if !channels().any(|channel| is_channel(&channel.name, &name)) {
+            return Err(unexpected(path, format!("it has no channel `{name}`")));
+        }
+    }
+    Ok(())
+}
+
+/// Does a channel of a file carry this name, or stand for it?
+fn is_channel(found: &Text, wanted: &str) -> bool {
+    *found == *wanted || *found == *wanted.replace(".Normal.", ".Denoising Normal.")
 }
 
 /// Writes 8-bit RGBA pixels, rows from the top, as PNG: first to [`part_path`], then renamed.

@@ -262,6 +262,18 @@ fn a_denoised_frame_equals_blenders_own_within_rounding() {
     engine
         .finish_png(size, 5, &exr, &png, &CancelFlag::default())
         .unwrap();
+    // Without its data a frame is refused, not spoilt.
+    let bare = RenderedRect {
+        planes: whole.planes[..1].to_vec(),
+        ..whole.clone()
+    };
+    let bare_exr = folder.join("bare.exr");
+    frame_file::write_exr(&bare, description.layer.as_deref(), &bare_exr).unwrap();
+    let refused = engine.finish_png(size, 5, &bare_exr, &png, &CancelFlag::default());
+    assert!(
+        matches!(&refused, Err(EngineError::Failed(why)) if why.contains("Normal")),
+        "{refused:?}"
+    );
     let (own, finished) = (
         image::open(alone(&scene, 5, "png")).unwrap(),
         image::open(&png).unwrap(),

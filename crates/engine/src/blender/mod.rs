@@ -117,6 +117,8 @@ impl BlenderEngine {
         self.driver(cancel)?;
         let scene = self.scene.clone().ok_or_else(no_scene)?;
         let mut exr = absolute(exr)?;
+        frame_file::check_exr(&exr, Some(&scene.layer), size.rect(), &scene.finish_passes)
+            .map_err(|e| EngineError::Failed(e.to_string()))?;
         if scene.denoises {
             exr = self.denoise(&scene, size, &exr, cancel)?;
         }

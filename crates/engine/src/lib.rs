@@ -1,8 +1,22 @@
 //! Engines: what turns (bundle, frame, rectangle) into pixels, behind one small trait.
 
+pub mod blender;
+pub mod child;
+pub mod doctor;
+pub mod fingerprint;
+pub mod frame_file;
+mod log;
+pub mod sandbox;
+mod tracer_engine;
+
+pub use blender::{BlenderEngine, BlenderOptions, find_blender};
+pub use child::{ChildEngine, ChildProgram, serve_child};
+pub use fingerprint::{Calibration, calibrate, class_fingerprint};
+pub use tracer_engine::TracerEngine;
+
 use protocol::{EngineKind, Pass, Rect, RenderSettings, RenderedRect, Size};
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -33,6 +47,12 @@ pub trait Engine: Send {
 
     /// Program, version and build, as part of the determinism class: `tracer 0.1.0`, `blender 5.0.1 a1b2c3 CPU`.
     fn build(&self) -> String;
+
+    /// Folders and files that the engine's own program reads, besides those of the system: what a sandbox must
+    /// leave open.
+    fn program_files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
 }
 
 /// Asks a running render to stop; shared between threads.
@@ -66,6 +86,10 @@ pub struct SceneDescription {
     pub samples: Option<u32>,
     /// Passes that the engine can deliver for it.
     pub passes: Vec<Pass>,
+    /// Passes that finishing a frame needs (compositing, denoising), in canonical order: ask for at least these.
+    pub finish_passes: Vec<Pass>,
+    /// The layer that is rendered: the prefix of channel names in frame files, see [`frame_file`].
+    pub layer: Option<String>,
     /// See [`RenderSettings::guard_px`].
     pub guard_px: u32,
     /// What a person should know: "no camera: the scene was framed automatically".

@@ -1,0 +1,182 @@
+//! Finding Blender on this machine: the program itself, or a Python that imports it as the module `bpy`.
+
+use super::process::{private_command, run_bounded};
+use crate::EngineError;
+use std::{
+    env, fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// Oldest major version that the driver script knows.
+const VERSION_MIN: u32 = 3;
+/// Longest time that a program may take to tell its version (a cold disk reads a few hundred megabytes).
+const PROBE_SECONDS_MAX: u64 = 120;
+/// What a Python prints to show that it has Blender.
+const MODULE_PROBE: &str = "import bpy; h = bpy.app.build_hash; \
+    print('Blender', bpy.app.version_string, 'build hash:', h.decode() if isinstance(h, bytes) else h)";
+
+/// How Blender is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProgramKind {
+    /// The program `blender`.
+    Binary,
+    /// A Python that imports `bpy`.
+    Module,
+}
+
+/// A Blender that answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// How it is started.
+    pub kind: ProgramKind,
+    /// The program or the Python.
+    pub path: PathBuf,
+    /// `5.0.1`.
+    pub version: String,
+    /// Hash of the source it was built from; empty where the packager left it out.
+    pub build_hash: String,
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            ProgramKind::Binary => "program",
+            ProgramKind::Module => "Python module",
+        };
+        write!(
+            f,
+            "Blender {} {} ({kind} {})",
+            self.version,
+            self.build_hash,
+            self.path.display()
+        )
+    }
+}
+
+/// Finds Blender: `explicit` alone if given; else `BLENDER_EXECUTABLE`, `BLENDER_PYTHON`, `blender` in the
+/// path, `python3` and `python` in the path. A path may name the program or a Python that has `bpy`.
+///
+/// # Errors
+/// [`EngineError::Missing`] with everything that was tried and a hint. A path that was given explicitly or by
+/// environment variable and does not work is an error even if others would.
+pub fn find_blender(explicit: Option<&Path>) -> Result<Found, EngineError> {
+    if let Some(path) = explicit {
+        return probe(path).map_err(|why| missing(&[why]));
+    }
+    for name in ["BLENDER_EXECUTABLE", "BLENDER_PYTHON"] {
+        if let Some(path) = env::var_os(name).filter(|value| !value.is_empty()) {
+            return probe(Path::new(&path)).map_err(|why| missing(&[format!("{name}: {why}")]));
+        }
+    }
+    let mut tried = Vec::new();
+    for name in ["blender", "python3", "python"] {
+        match in_path(name) {
+            None => tried.push(format!("no `{name}` in the path")),
+            Some(path) => match probe(&path) {
+                Ok(found) => return Ok(found),
+                Err(why) => tried.push(why),
+            },
+        }
+    }
+    Err(missing(&tried))
+}
+
+fn missing(tried: &[String]) -> EngineError {
+    EngineError::Missing(format!(
+        "no Blender found ({}); hint: give --blender PATH, set BLENDER_EXECUTABLE, or `pip install bpy`",
+        tried.join("; ")
+    ))
+}
+
+fn in_path(name: &str) -> Option<PathBuf> {
+    let file = format!("{name}{}", env::consts::EXE_SUFFIX);
+    env::split_paths(&env::var_os("PATH")?)
+        .map(|folder| folder.join(&file))
+        .find(|path| path.is_file())
+}
+
+/// Asks one program what it is.
+fn probe(path: &Path) -> Result<Found, String> {
+    let run = |args: &[&str]| {
+        let home = tempfile::tempdir().map_err(|e| format!("no temporary folder: {e}"))?;
+        let mut command = private_command(path, home.path());
+        command.args(args);
+        run_bounded(command, Duration::from_secs(PROBE_SECONDS_MAX))
+            .map_err(|e| format!("{}: {e}", path.display()))
+    };
+    let greeting = run(&["--version"])?;
+    let (kind, text) = if greeting.lines().any(|line| line.starts_with("Blender ")) {
+        (ProgramKind::Binary, greeting)
+    } else if greeting.starts_with("Python 3") {
+        (ProgramKind::Module, run(&["-I", "-c", MODULE_PROBE])?)
+    } else {
+        return Err(format!(
+            "{} is neither Blender nor a Python",
+            path.display()
+        ));
+    };
+    let (version, build_hash) =
+        parse_version(&text).ok_or_else(|| format!("{}: no module bpy", path.display()))?;
+    let major = version
+        .split('.')
+        .next()
+        .and_then(|major| major.parse::<u32>().ok());
+    if major.is_none_or(|major| major < VERSION_MIN) {
+        return Err(format!(
+            "{}: Blender {version} is older than {VERSION_MIN}.0",
+            path.display()
+        ));
+    }
+    Ok(Found {
+        kind,
+        path: path.to_owned(),
+        version,
+        build_hash,
+    })
+}
+
+/// Reads `Blender 5.0.1 ...` and, anywhere after it, `build hash: a3db93c5b259`.
+fn parse_version(text: &str) -> Option<(String, String)> {
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Blender "))?;
+    let version = line.split_whitespace().next()?.to_owned();
+    let build_hash = text
+        .split_once("build hash:")
+        .and_then(|(_, rest)| rest.split_whitespace().next())
+        .unwrap_or_default();
+    Some((version, build_hash.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_from_both_forms() {
+        let program = "Blender 3.4.1\n\tbuild date: 2022-12-20\n\tbuild hash: 55485cb379f7\n";
+        assert_eq!(
+            parse_version(program),
+            Some(("3.4.1".into(), "55485cb379f7".into()))
+        );
+        let module = "Blender 5.0.1 build hash: a3db93c5b259\n";
+        assert_eq!(
+            parse_version(module),
+            Some(("5.0.1".into(), "a3db93c5b259".into()))
+        );
+        assert_eq!(parse_version("Traceback (most recent call last)"), None);
+    }
+
+    #[test]
+    fn a_path_that_is_no_blender_is_refused_with_a_hint() {
+        let Err(EngineError::Missing(text)) = find_blender(Some(Path::new("/no/such/blender")))
+        else {
+            panic!("found something at /no/such/blender");
+        };
+        assert!(
+            text.contains("/no/such/blender") && text.contains("hint:"),
+            "{text}"
+        );
+    }
+}

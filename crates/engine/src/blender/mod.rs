@@ -1,0 +1,433 @@
+//! The Blender engine: one warm Blender process per job, driven by our own script, rendering rectangles with
+//! Cycles.
+//!
+//! What makes rectangles equal to whole frames: borders aimed inside integer pixels and checked on return, raw
+//! linear passes without denoising, compositing or sequencer, the scene's own seed, and no feature whose
+//! result depends on what was rendered before.
+
+mod denoise;
+mod discovery;
+mod process;
+
+pub use discovery::{Found, ProgramKind, find_blender};
+
+use crate::{CancelFlag, Engine, EngineError, SceneDescription, frame_file, sandbox};
+use process::{Driver, DriverCommand};
+use protocol::{EngineKind, Pass, Rect, RenderSettings, RenderedRect, Size};
+use serde::Deserialize;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// Longest time that opening a scene may take.
+const OPEN_SECONDS_MAX: u64 = 1_800;
+/// Longest time that one rectangle may take; leases end sooner and cancel.
+const RENDER_SECONDS_MAX: u64 = 48 * 3_600;
+/// A warm process is restarted once it has grown by this much since its first rectangle.
+const GROWTH_BYTES_MAX: u64 = 4 << 30;
+/// Samples a pixel over which the influence of adaptive sampling spreads by one more pixel in Cycles.
+const SAMPLES_PER_GUARD_PX: u32 = 16;
+/// Width of the edge that adaptive sampling changes in any case.
+const ADAPTIVE_EDGE_PX: u32 = 2;
+
+/// How to run Blender.
+#[derive(Debug, Clone, Default)]
+pub struct BlenderOptions {
+    /// Render threads; 0 means one a processor. The number changes no pixel.
+    pub threads: u32,
+}
+
+/// A scene opened in Blender.
+pub struct BlenderEngine {
+    found: Found,
+    options: BlenderOptions,
+    scene: Option<OpenScene>,
+    files: Vec<PathBuf>,
+    driver: Option<Driver>,
+    /// Memory of the process after its first rectangle.
+    first_resident_bytes: Option<u64>,
+}
+
+#[derive(Clone)]
+struct OpenScene {
+    path: PathBuf,
+    layer: String,
+    denoises: bool,
+    finish_passes: Vec<Pass>,
+}
+
+/// The driver's answer to `open`.
+#[derive(Deserialize)]
+struct Opened {
+    layer: String,
+    files: Vec<PathBuf>,
+    size: (u32, u32),
+    frames: (i32, i32),
+    frame_rate: f32,
+    samples: u32,
+    adaptive: bool,
+    denoises: bool,
+    finish_passes: Vec<Pass>,
+    notes: Vec<String>,
+    warnings: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Done {
+    resident_bytes: u64,
+}
+
+impl BlenderEngine {
+    /// An engine that starts this Blender when it is first needed.
+    pub fn new(found: Found, options: BlenderOptions) -> Self {
+        Self {
+            found,
+            options,
+            scene: None,
+            files: Vec::new(),
+            driver: None,
+            first_resident_bytes: None,
+        }
+    }
+
+    /// Every file besides the scene file that the prepared scene needs (textures, sequences, linked scenes, fonts,
+    /// caches), absolute and sorted.
+    pub fn dependencies(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    /// Turns an assembled frame (see [`frame_file`]) into the PNG that Blender itself would have written for
+    /// it: Blender takes the pixels in place of a render, then applies the scene's denoising, compositing, view
+    /// transform, dither and output settings. The file must have the [`SceneDescription::finish_passes`].
+    ///
+    /// The result has the same pixels as Blender's own, denoised frames within rounding.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    pub fn finish_png(
+        &mut self,
+        size: Size,
+        frame: i32,
+        exr: &Path,
+        out: &Path,
+        cancel: &CancelFlag,
+    ) -> Result<(), EngineError> {
+        self.driver(cancel)?;
+        let scene = self.scene.clone().ok_or_else(no_scene)?;
+        let mut exr = absolute(exr)?;
+        frame_file::check_exr(&exr, Some(&scene.layer), size.rect(), &scene.finish_passes)
+            .map_err(|e| EngineError::Failed(e.to_string()))?;
+        if scene.denoises {
+            exr = self.denoise(&scene, size, &exr, cancel)?;
+        }
+        let part = absolute(&frame_file::part_path(out))?;
+        let command = DriverCommand::Finish {
+            frame,
+            size: [size.width, size.height],
+            threads: self.options.threads,
+            exr: &exr,
+            output: &part,
+        };
+        self.request::<Done>(&command, cancel)?;
+        fs::rename(&part, out).map_err(|e| EngineError::Failed(format!("{}: {e}", out.display())))
+    }
+
+    /// Denoises an assembled frame; gives the file with the result, which lives as long as the process.
+    fn denoise(
+        &mut self,
+        scene: &OpenScene,
+        size: Size,
+        exr: &Path,
+        cancel: &CancelFlag,
+    ) -> Result<PathBuf, EngineError> {
+        let failed = |e: frame_file::FrameFileError| EngineError::Failed(format!("denoising: {e}"));
+        let folder = self.driver(cancel)?.folder().to_owned();
+        let layer = scene.layer.as_str();
+        let passes = &scene.finish_passes;
+        let mut frame =
+            frame_file::read_exr(exr, Some(layer), size.rect(), passes).map_err(failed)?;
+        let (noisy, denoised) = (folder.join("noisy.exr"), folder.join("denoised.exr"));
+        denoise::write_input(&frame, layer, &noisy).map_err(failed)?;
+        self.request::<Done>(
+            &DriverCommand::Denoise {
+                exr: &noisy,
+                output: &denoised,
+            },
+            cancel,
+        )?;
+        denoise::read_output(&mut frame, layer, &denoised).map_err(failed)?;
+        frame_file::write_exr(&frame, Some(layer), &denoised).map_err(failed)?;
+        Ok(denoised)
+    }
+
+    fn open(&mut self, path: &Path, cancel: &CancelFlag) -> Result<Opened, EngineError> {
+        self.driver = None;
+        self.first_resident_bytes = None;
+        let (mut driver, hello) = Driver::start(&self.found, cancel)?;
+        if hello.version != self.found.version {
+            self.found.version = hello.version;
+            self.found.build_hash = hello.build_hash;
+        }
+        let command = DriverCommand::Open { path };
+        let opened = driver.request(&command, cancel, Duration::from_secs(OPEN_SECONDS_MAX))?;
+        if let Some(error) = driver.take_log_errors().first() {
+            return Err(EngineError::Scene(format!(
+                "Blender reads the scene with errors: {error}"
+            )));
+        }
+        self.driver = Some(driver);
+        Ok(opened)
+    }
+
+    /// The process with the scene open, started again if it is gone.
+    fn driver(&mut self, cancel: &CancelFlag) -> Result<&mut Driver, EngineError> {
+        if self.driver.is_none() {
+            let scene = self.scene.clone();
+            let scene = scene.ok_or_else(no_scene)?;
+            self.open(&scene.path, cancel)?;
+        }
+        self.driver
+            .as_mut()
+            .ok_or_else(|| EngineError::Failed("Blender is not running".into()))
+    }
+
+    /// Sends a command; a process that failed it is not used again.
+    fn request<T: serde::de::DeserializeOwned>(
+        &mut self,
+        command: &DriverCommand<'_>,
+        cancel: &CancelFlag,
+    ) -> Result<T, EngineError> {
+        let driver = self.driver(cancel)?;
+        let result = driver.request(command, cancel, Duration::from_secs(RENDER_SECONDS_MAX));
+        let errors = driver.take_log_errors();
+        let result = match (result, errors.first()) {
+            (Ok(_), Some(error)) => Err(EngineError::Failed(format!("Blender printed: {error}"))),
+            (result, _) => result,
+        };
+        if matches!(result, Err(EngineError::Failed(_) | EngineError::Cancelled)) {
+            self.driver = None;
+        }
+        result
+    }
+
+    fn render_one(
+        &mut self,
+        settings: &RenderSettings,
+        frame: i32,
+        rect: Rect,
+        cancel: &CancelFlag,
+    ) -> Result<RenderedRect, EngineError> {
+        let layer = self
+            .scene
+            .as_ref()
+            .map(|scene| scene.layer.clone())
+            .unwrap_or_default();
+        let grown = rect.grown(settings.guard_px, settings.size);
+        let output = self.driver(cancel)?.folder().join("rectangle.exr");
+        let command = DriverCommand::Render {
+            frame,
+            size: [settings.size.width, settings.size.height],
+            rect: [grown.x, grown.y, grown.width, grown.height],
+            samples: settings.samples,
+            passes: settings.passes.iter().map(Pass::to_string).collect(),
+            threads: self.options.threads,
+            output: &output,
+        };
+        let done = self.request::<Done>(&command, cancel)?;
+        let rendered = frame_file::read_exr(&output, Some(&layer), grown, &settings.passes)
+            .map_err(|e| EngineError::Failed(format!("rectangle {grown} of frame {frame}: {e}")))?;
+        fs::remove_file(&output)
+            .map_err(|e| EngineError::Failed(format!("{}: {e}", output.display())))?;
+        check_finite(&rendered, frame)?;
+        self.restart_when_grown(done.resident_bytes);
+        Ok(crop(rendered, rect))
+    }
+
+    fn restart_when_grown(&mut self, resident_bytes: u64) {
+        let first = *self.first_resident_bytes.get_or_insert(resident_bytes);
+        if resident_bytes > first.saturating_add(GROWTH_BYTES_MAX) {
+            self.driver = None;
+            self.first_resident_bytes = None;
+        }
+    }
+}
+
+impl Engine for BlenderEngine {
+    fn prepare(&mut self, bundle: &Path, entry: &str) -> Result<SceneDescription, EngineError> {
+        self.scene = None;
+        let path = absolute(&bundle.join(entry))?;
+        if !path.is_file() {
+            return Err(EngineError::Scene(format!(
+                "{} is not a file",
+                path.display()
+            )));
+        }
+        let opened = self.open(&path, &CancelFlag::default())?;
+        let size = Size::new(opened.size.0.into(), opened.size.1.into())
+            .map_err(|e| EngineError::Scene(format!("the scene's resolution: {e}")))?;
+        self.scene = Some(OpenScene {
+            path,
+            layer: opened.layer.clone(),
+            denoises: opened.denoises,
+            finish_passes: opened.finish_passes.clone(),
+        });
+        self.files = opened.files;
+        Ok(SceneDescription {
+            engine: EngineKind::Blender,
+            size: Some(size),
+            frames: opened.frames,
+            frame_rate: opened.frame_rate,
+            samples: Some(opened.samples),
+            passes: Pass::ALL.to_vec(),
+            finish_passes: opened.finish_passes,
+            layer: Some(opened.layer),
+            guard_px: guard_px(opened.adaptive, opened.samples),
+            notes: opened.notes,
+            warnings: opened.warnings,
+        })
+    }
+
+    fn render(
+        &mut self,
+        settings: &RenderSettings,
+        frame: i32,
+        rects: &[Rect],
+        cancel: &CancelFlag,
+    ) -> Result<Vec<RenderedRect>, EngineError> {
+        if settings.samples == 0 {
+            return Err(EngineError::Failed("0 samples were asked for".into()));
+        }
+        let mut rendered = Vec::with_capacity(rects.len());
+        for &rect in rects {
+            if cancel.is_cancelled() {
+                return Err(EngineError::Cancelled);
+            }
+            if !rect.is_inside(settings.size) {
+                let size = settings.size;
+                return Err(EngineError::Failed(format!(
+                    "{rect} is outside of a {size} frame"
+                )));
+            }
+            rendered.push(self.render_one(settings, frame, rect, cancel)?);
+        }
+        Ok(rendered)
+    }
+
+    fn build(&self) -> String {
+        format!(
+            "blender {} {} CPU",
+            self.found.version, self.found.build_hash
+        )
+    }
+
+    fn program_files(&self) -> Vec<PathBuf> {
+        sandbox::installation(&self.found.path)
+    }
+}
+
+/// Pixels at the edge of a border render that adaptive sampling makes differ from a whole frame's: measured 1 to
+/// 2 at 64 samples; by Cycles' source the influence can spread one pixel per 16 samples.
+fn guard_px(adaptive: bool, samples: u32) -> u32 {
+    match adaptive {
+        true => samples / SAMPLES_PER_GUARD_PX + ADAPTIVE_EDGE_PX,
+        false => 0,
+    }
+}
+
+fn no_scene() -> EngineError {
+    EngineError::Failed("no scene was prepared".into())
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, EngineError> {
+    std::path::absolute(path).map_err(|e| EngineError::Failed(format!("{}: {e}", path.display())))
+}
+
+fn check_finite(rendered: &RenderedRect, frame: i32) -> Result<(), EngineError> {
+    let rect = rendered.rect;
+    for (pass, plane) in &rendered.planes {
+        let bad = plane
+            .iter()
+            .position(|pixel| !pixel.iter().all(|value| value.is_finite()));
+        if let Some(index) = bad {
+            let (x, y) = (
+                rect.x + index as u32 % rect.width,
+                rect.y + index as u32 / rect.width,
+            );
+            return Err(EngineError::Failed(format!(
+                "pixel {x},{y} of pass {pass} of frame {frame} is not a finite number"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The part of a rendered rectangle that was asked for.
+fn crop(rendered: RenderedRect, rect: Rect) -> RenderedRect {
+    if rendered.rect == rect {
+        return rendered;
+    }
+    let whole = rendered.rect;
+    let planes = rendered
+        .planes
+        .into_iter()
+        .map(|(pass, plane)| {
+            let rows = plane
+                .chunks_exact(whole.width as usize)
+                .skip((rect.y - whole.y) as usize);
+            let left = (rect.x - whole.x) as usize;
+            let part = rows
+                .take(rect.height as usize)
+                .flat_map(|row| &row[left..left + rect.width as usize])
+                .copied()
+                .collect();
+            (pass, part)
+        })
+        .collect();
+    RenderedRect { rect, planes }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guard_is_cropped_away() {
+        let whole = Rect {
+            x: 6,
+            y: 5,
+            width: 12,
+            height: 9,
+        };
+        let part = Rect {
+            x: 8,
+            y: 8,
+            width: 8,
+            height: 4,
+        };
+        let plane = (0..whole.area())
+            .map(|i| [i as f32, 0.0, 0.0, 1.0])
+            .collect();
+        let rendered = RenderedRect {
+            rect: whole,
+            planes: vec![(Pass::Combined, plane)],
+        };
+        let cropped = crop(rendered, part);
+        assert_eq!(cropped.rect, part);
+        let (_, plane) = &cropped.planes[0];
+        assert_eq!(plane.len(), 32);
+        assert_eq!(
+            (plane[0][0], plane[31][0]),
+            ((3 * 12 + 2) as f32, (6 * 12 + 9) as f32)
+        );
+    }
+
+    #[test]
+    fn the_guard_follows_the_samples() {
+        assert_eq!(
+            [guard_px(false, 512), guard_px(true, 64), guard_px(true, 1)],
+            [0, 6, 2]
+        );
+    }
+}

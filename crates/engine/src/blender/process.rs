@@ -1,0 +1,375 @@
+//! The Blender process: starting it with nothing of our environment, talking to the driver script in it,
+//! and ending it.
+
+use super::discovery::{Found, ProgramKind};
+use crate::{
+    CancelFlag, EngineError,
+    log::{Log, for_lines},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::{
+    env,
+    ffi::OsStr,
+    fs,
+    io::{self, Read, Write},
+    path::Path,
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+const DRIVER: &str = include_str!("driver.py");
+
+/// What of our environment Blender gets: where programs and libraries lie, and nothing else.
+const KEPT_VARIABLES: [&str; 5] = [
+    "PATH",
+    "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH",
+    "SystemRoot",
+    "SYSTEMROOT",
+];
+/// Most output of a program that only tells its version.
+const PROBE_OUTPUT_BYTES_MAX: u64 = 64 << 10;
+/// How often a wait looks at the cancel flag.
+const POLL_MS: u64 = 20;
+/// Longest time from the start to the driver's first word.
+const START_SECONDS_MAX: u64 = 180;
+/// A cancelled command that ends by itself within this time leaves the process, and its loaded scene, alive.
+const CANCEL_GRACE_MS: u64 = 300;
+/// Longest time that the log may lag behind an answer.
+const LOG_LAG_MS_MAX: u64 = 2_000;
+/// Lines of log in an error message.
+const ERROR_LINES: usize = 3;
+/// Exit status of a driver whose script failed.
+const SCRIPT_FAILED: &str = "70";
+
+/// A command with an empty environment and private folders below `home`.
+pub(super) fn private_command(program: &Path, home: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .envs(
+            KEPT_VARIABLES
+                .iter()
+                .filter_map(|name| Some((name, env::var_os(name)?))),
+        )
+        .envs(
+            [
+                "HOME",
+                "TMPDIR",
+                "TEMP",
+                "TMP",
+                "XDG_CACHE_HOME",
+                "XDG_CONFIG_HOME",
+                "USERPROFILE",
+            ]
+            .map(|name| (name, home)),
+        )
+        .envs(["BLENDER_USER_RESOURCES", "BLENDER_USER_CONFIG"].map(|name| (name, home)))
+        .env("LC_ALL", "C.UTF-8")
+        .env("PYTHONUTF8", "1")
+        .current_dir(home)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    command
+}
+
+/// Runs a short program and returns what it printed.
+pub(super) fn run_bounded(mut command: Command, limit: Duration) -> Result<String, String> {
+    let mut child = command
+        .spawn()
+        .map_err(|e| format!("does not start: {e}"))?;
+    let output = child.stdout.take();
+    let reader = thread::spawn(move || {
+        let mut text = Vec::new();
+        if let Some(output) = output {
+            // Whatever could be read before an error is judged by the caller.
+            let _ = output.take(PROBE_OUTPUT_BYTES_MAX).read_to_end(&mut text);
+        }
+        text
+    });
+    let started = Instant::now();
+    while child.try_wait().map_err(|e| e.to_string())?.is_none() {
+        if started.elapsed() > limit {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(format!("no answer in {} s", limit.as_secs()));
+        }
+        thread::sleep(Duration::from_millis(POLL_MS));
+    }
+    let text = reader.join().unwrap_or_default();
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// A command to the driver script, see driver.py.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "command", rename_all = "lowercase")]
+pub(super) enum DriverCommand<'a> {
+    /// Opens a scene and describes it.
+    Open {
+        /// The .blend file, absolute.
+        path: &'a Path,
+    },
+    /// Renders one rectangle into a multi-layer EXR.
+    Render {
+        frame: i32,
+        size: [u32; 2],
+        rect: [u32; 4],
+        samples: u32,
+        passes: Vec<String>,
+        threads: u32,
+        output: &'a Path,
+    },
+    /// Denoises a multi-layer EXR with denoising data.
+    Denoise { exr: &'a Path, output: &'a Path },
+    /// Turns an assembled frame into the picture that Blender would have written.
+    Finish {
+        frame: i32,
+        size: [u32; 2],
+        threads: u32,
+        exr: &'a Path,
+        output: &'a Path,
+    },
+}
+
+#[derive(Serialize)]
+struct Request<'a> {
+    id: u64,
+    #[serde(flatten)]
+    command: &'a DriverCommand<'a>,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    id: u64,
+    ok: Option<serde_json::Value>,
+    scene_error: Option<String>,
+    error: Option<String>,
+}
+
+/// The driver's first word.
+#[derive(Deserialize)]
+pub(super) struct Hello {
+    pub(super) version: String,
+    pub(super) build_hash: String,
+}
+
+/// A running Blender with our script in it.
+pub(super) struct Driver {
+    child: Child,
+    commands: ChildStdin,
+    answers: Receiver<String>,
+    log: Arc<Mutex<Log>>,
+    home: TempDir,
+    next_id: u64,
+}
+
+impl Driver {
+    /// Starts Blender and waits for the driver's first word.
+    pub(super) fn start(found: &Found, cancel: &CancelFlag) -> Result<(Self, Hello), EngineError> {
+        let failed = |what: &str, e: io::Error| EngineError::Failed(format!("{what}: {e}"));
+        let home = tempfile::Builder::new()
+            .prefix("render-blender-")
+            .tempdir()
+            .map_err(|e| failed("no temporary folder for Blender", e))?;
+        let script = home.path().join("driver.py");
+        fs::write(&script, DRIVER).map_err(|e| failed("the driver script was not written", e))?;
+        let nonce = home
+            .path()
+            .file_name()
+            .unwrap_or(OsStr::new("driver"))
+            .to_string_lossy()
+            .into_owned();
+        let mut command = private_command(&found.path, home.path());
+        match found.kind {
+            ProgramKind::Module => command.arg("-I").arg(&script),
+            ProgramKind::Binary => command
+                .args(["--factory-startup", "--disable-autoexec", "-noaudio", "-b"])
+                .args(["--python-exit-code", SCRIPT_FAILED, "--python"])
+                .arg(&script),
+        };
+        let mut child = command
+            .args(["--", &nonce])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|e| EngineError::Missing(format!("{found} does not start: {e}")))?;
+        let (Some(commands), Some(stdout), Some(stderr)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
+            return Err(EngineError::Failed("Blender has no pipes".into()));
+        };
+        let log = Arc::new(Mutex::new(Log::default()));
+        let answers = read_answers(stdout, nonce.clone());
+        read_log(stderr, nonce, Arc::clone(&log));
+        let mut driver = Self {
+            child,
+            commands,
+            answers,
+            log,
+            home,
+            next_id: 0,
+        };
+        let hello = driver.answer(cancel, Duration::from_secs(START_SECONDS_MAX))?;
+        Ok((driver, hello))
+    }
+
+    /// A private folder that lives as long as the process.
+    pub(super) fn folder(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// Sends one command and waits for its answer. After any error but [`EngineError::Scene`] the process must
+    /// be thrown away; dropping this value does.
+    pub(super) fn request<T: DeserializeOwned>(
+        &mut self,
+        command: &DriverCommand<'_>,
+        cancel: &CancelFlag,
+        limit: Duration,
+    ) -> Result<T, EngineError> {
+        self.lock_log().take_errors();
+        let request = Request {
+            id: self.next_id,
+            command,
+        };
+        let mut line = serde_json::to_vec(&request)
+            .map_err(|e| EngineError::Failed(format!("a command has no JSON form: {e}")))?;
+        line.push(b'\n');
+        if self
+            .commands
+            .write_all(&line)
+            .and_then(|()| self.commands.flush())
+            .is_err()
+        {
+            return Err(self.died());
+        }
+        self.answer(cancel, limit)
+    }
+
+    /// The known errors in what Blender printed during the last command.
+    pub(super) fn take_log_errors(&mut self) -> Vec<String> {
+        self.lock_log().take_errors()
+    }
+
+    fn answer<T: DeserializeOwned>(
+        &mut self,
+        cancel: &CancelFlag,
+        limit: Duration,
+    ) -> Result<T, EngineError> {
+        let text = self.wait(cancel, limit)?;
+        let bad = |what: &str| EngineError::Failed(format!("Blender's driver answered {what}"));
+        let answer: Answer = serde_json::from_str(&text).map_err(|e| bad(&e.to_string()))?;
+        if answer.id != self.next_id {
+            return Err(bad("something else"));
+        }
+        self.next_id += 1;
+        self.wait_for_log(answer.id);
+        match answer {
+            Answer {
+                scene_error: Some(why),
+                ..
+            } => Err(EngineError::Scene(why)),
+            Answer {
+                error: Some(why), ..
+            } => Err(EngineError::Failed(self.with_log(&why))),
+            Answer {
+                ok: Some(value), ..
+            } => serde_json::from_value(value).map_err(|e| bad(&e.to_string())),
+            _ => Err(bad("nothing")),
+        }
+    }
+
+    fn wait(&mut self, cancel: &CancelFlag, limit: Duration) -> Result<String, EngineError> {
+        let started = Instant::now();
+        let mut cancelled = None;
+        loop {
+            match self.answers.recv_timeout(Duration::from_millis(POLL_MS)) {
+                Ok(line) => return Ok(line),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.died()),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if cancel.is_cancelled() {
+                let since = *cancelled.get_or_insert_with(Instant::now);
+                if since.elapsed() > Duration::from_millis(CANCEL_GRACE_MS) {
+                    return Err(EngineError::Cancelled);
+                }
+            }
+            if started.elapsed() > limit {
+                let why = format!("Blender did not answer in {} s", limit.as_secs());
+                return Err(EngineError::Failed(self.with_log(&why)));
+            }
+        }
+    }
+
+    /// Both pipes are read by threads of their own: waits until the log has everything up to this answer.
+    fn wait_for_log(&self, id: u64) {
+        let started = Instant::now();
+        while self.lock_log().command_seen != Some(id)
+            && started.elapsed() < Duration::from_millis(LOG_LAG_MS_MAX)
+        {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn died(&mut self) -> EngineError {
+        let status = match self.child.wait() {
+            Ok(status) => status.to_string(),
+            Err(e) => e.to_string(),
+        };
+        EngineError::Failed(self.with_log(&format!("Blender ended unexpectedly ({status})")))
+    }
+
+    fn with_log(&self, why: &str) -> String {
+        match self.lock_log().last_lines(ERROR_LINES) {
+            lines if lines.is_empty() => why.to_owned(),
+            lines => format!("{why}; it printed: {lines}"),
+        }
+    }
+
+    fn lock_log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // It may have ended already; there is nobody to tell.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Forwards the driver's answers; lines without the nonce are Blender's own, printed before the driver began.
+fn read_answers(stdout: impl Read + Send + 'static, nonce: String) -> Receiver<String> {
+    let (sender, receiver): (SyncSender<String>, _) = sync_channel(4);
+    thread::spawn(move || {
+        for_lines(stdout, |line| match line.strip_prefix(nonce.as_str()) {
+            Some(answer) => sender.send(answer.to_owned()).is_ok(),
+            None => true,
+        });
+    });
+    receiver
+}
+
+/// Keeps what Blender prints, and notes the marks `NONCE ID` that the driver writes before it answers.
+fn read_log(stderr: impl Read + Send + 'static, nonce: String, log: Arc<Mutex<Log>>) {
+    thread::spawn(move || {
+        for_lines(stderr, |line| {
+            let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+            let mark = line
+                .strip_prefix(nonce.as_str())
+                .and_then(|id| id.trim().parse().ok());
+            match mark {
+                Some(id) => log.command_seen = Some(id),
+                None => log.push(line),
+            }
+            true
+        });
+    });
+}

@@ -1,0 +1,372 @@
+//! An engine in a process of its own: what renders a stranger's scene shares no memory with our keys, and a
+//! crash, a kill or a runaway loses only that process.
+
+mod messages;
+mod serve;
+
+pub use serve::serve_child;
+
+use crate::{
+    CancelFlag, Engine, EngineError, SceneDescription,
+    log::{Log, for_lines},
+    sandbox::{Confinement, MEMORY_BYTES_MAX_DEFAULT},
+};
+use messages::{FromChild, ToChild, receive, receive_pixels, send};
+use protocol::{Rect, RenderSettings, RenderedRect};
+use std::{
+    env,
+    ffi::OsString,
+    io::{self, BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// What of our environment the child gets.
+const KEPT_VARIABLES: [&str; 5] = [
+    "PATH",
+    "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH",
+    "SystemRoot",
+    "SYSTEMROOT",
+];
+/// How often a wait looks at the cancel flag.
+const POLL_MS: u64 = 10;
+/// Longest time from the start to the child's first word: it may have to look for Blender.
+const START_SECONDS_MAX: u64 = 300;
+/// A child that does not stop by itself within this time of a cancel is killed.
+const CANCEL_GRACE_MS: u64 = 1_000;
+/// Lines of the child's errors in a message.
+const ERROR_LINES: usize = 3;
+
+/// How to start the child.
+#[derive(Debug, Clone)]
+pub struct ChildProgram {
+    /// Our own program.
+    pub program: PathBuf,
+    /// The arguments that make it call [`serve_child`].
+    pub args: Vec<OsString>,
+    /// Memory of the child and of each process that it starts.
+    pub memory_bytes_max: u64,
+}
+
+impl ChildProgram {
+    /// A child with the default memory limit.
+    pub fn new(program: &Path, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        Self {
+            program: program.to_owned(),
+            args: args.into_iter().map(Into::into).collect(),
+            memory_bytes_max: MEMORY_BYTES_MAX_DEFAULT,
+        }
+    }
+}
+
+/// An engine that runs in a child process, started again when it was lost.
+pub struct ChildEngine {
+    program: ChildProgram,
+    build: String,
+    running: Option<Running>,
+    scene: Option<(PathBuf, String)>,
+    confinement: Option<Confinement>,
+}
+
+impl ChildEngine {
+    /// Starts the child and asks it what it is.
+    ///
+    /// # Errors
+    /// [`EngineError::Missing`] when the child does not start or its engine is not there.
+    pub fn spawn(program: ChildProgram) -> Result<Self, EngineError> {
+        let (running, build) = Running::start(&program)?;
+        Ok(Self {
+            program,
+            build,
+            running: Some(running),
+            scene: None,
+            confinement: None,
+        })
+    }
+
+    /// What confines the child, once a scene was prepared.
+    pub fn confinement(&self) -> Option<&Confinement> {
+        self.confinement.as_ref()
+    }
+
+    /// Lets a fresh child confine itself and load the scene.
+    fn load(
+        &mut self,
+        bundle: PathBuf,
+        entry: String,
+        cancel: &CancelFlag,
+    ) -> Result<SceneDescription, EngineError> {
+        // A child confines itself to one scene for good.
+        let fresh = if self.confinement.is_none() {
+            self.running.take()
+        } else {
+            None
+        };
+        self.running = None;
+        let mut running = match fresh {
+            Some(running) => running,
+            None => Running::start(&self.program)?.0,
+        };
+        let prepare = ToChild::Prepare {
+            bundle,
+            entry,
+            scratch: running.scratch.path().to_owned(),
+            memory_bytes_max: self.program.memory_bytes_max,
+        };
+        running.send(&prepare)?;
+        let prepared = match running.wait(None, cancel, None)? {
+            Event::Message(FromChild::Prepared(prepared)) => prepared,
+            _ => return Err(running.broken("it answered something else than a scene")),
+        };
+        let (description, confinement) = prepared.map_err(EngineError::from)?;
+        self.confinement = Some(confinement);
+        self.running = Some(running);
+        Ok(description)
+    }
+}
+
+impl Engine for ChildEngine {
+    fn prepare(&mut self, bundle: &Path, entry: &str) -> Result<SceneDescription, EngineError> {
+        let bundle = bundle
+            .canonicalize()
+            .map_err(|e| EngineError::Scene(format!("{}: {e}", bundle.display())))?;
+        let description = self.load(bundle.clone(), entry.to_owned(), &CancelFlag::default())?;
+        self.scene = Some((bundle, entry.to_owned()));
+        Ok(description)
+    }
+
+    fn render(
+        &mut self,
+        settings: &RenderSettings,
+        frame: i32,
+        rects: &[Rect],
+        cancel: &CancelFlag,
+    ) -> Result<Vec<RenderedRect>, EngineError> {
+        if self.running.is_none() {
+            let scene = self.scene.clone();
+            let (bundle, entry) =
+                scene.ok_or_else(|| EngineError::Failed("no scene was prepared".into()))?;
+            self.load(bundle, entry, cancel)?;
+        }
+        let Some(running) = &mut self.running else {
+            return Err(EngineError::Failed(
+                "the rendering process is not running".into(),
+            ));
+        };
+        let result = running.render(settings, frame, rects, cancel);
+        if result.is_err() && !running.is_idle {
+            self.running = None;
+        }
+        result
+    }
+
+    fn build(&self) -> String {
+        self.build.clone()
+    }
+}
+
+/// What comes from the child.
+enum Event {
+    Message(FromChild),
+    Pixels { rect: Rect, bytes: Vec<u8> },
+}
+
+/// A running child.
+struct Running {
+    child: Child,
+    stdin: ChildStdin,
+    events: Receiver<io::Result<Event>>,
+    log: Arc<Mutex<Log>>,
+    scratch: TempDir,
+    number: u64,
+    /// Has it answered all that it was asked?
+    is_idle: bool,
+}
+
+impl Running {
+    /// Starts the child; gives its engine's build.
+    fn start(program: &ChildProgram) -> Result<(Self, String), EngineError> {
+        let name = program.program.display();
+        let scratch = tempfile::Builder::new()
+            .prefix("render-child-")
+            .tempdir()
+            .map_err(|e| EngineError::Failed(format!("no temporary folder: {e}")))?;
+        let mut child = Command::new(&program.program)
+            .args(&program.args)
+            .env_clear()
+            .envs(
+                KEPT_VARIABLES
+                    .iter()
+                    .filter_map(|name| Some((name, env::var_os(name)?))),
+            )
+            .envs(
+                ["HOME", "TMPDIR", "TEMP", "TMP", "USERPROFILE"].map(|name| (name, scratch.path())),
+            )
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|e| EngineError::Missing(format!("{name} does not start: {e}")))?;
+        let (Some(stdin), Some(stdout), Some(stderr)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
+            return Err(EngineError::Failed(format!("{name} has no pipes")));
+        };
+        let log = Arc::new(Mutex::new(Log::default()));
+        read_log(stderr, Arc::clone(&log));
+        let events = read_events(stdout);
+        let mut running = Self {
+            child,
+            stdin,
+            events,
+            log,
+            scratch,
+            number: 0,
+            is_idle: true,
+        };
+        let limit = Duration::from_secs(START_SECONDS_MAX);
+        match running.wait(None, &CancelFlag::default(), Some(limit)) {
+            Ok(Event::Message(FromChild::Hello { build })) => Ok((running, build)),
+            Ok(_) => Err(running.broken("it did not introduce itself")),
+            Err(error) => Err(EngineError::Missing(error.to_string())),
+        }
+    }
+
+    fn send(&mut self, message: &ToChild) -> Result<(), EngineError> {
+        send(&mut self.stdin, message).map_err(|e| self.broken(&e.to_string()))
+    }
+
+    fn render(
+        &mut self,
+        settings: &RenderSettings,
+        frame: i32,
+        rects: &[Rect],
+        cancel: &CancelFlag,
+    ) -> Result<Vec<RenderedRect>, EngineError> {
+        self.number += 1;
+        self.is_idle = false;
+        let (number, settings_sent) = (self.number, settings.clone());
+        self.send(&ToChild::Render {
+            number,
+            settings: settings_sent,
+            frame,
+            rects: rects.to_vec(),
+        })?;
+        let mut rendered = Vec::with_capacity(rects.len());
+        loop {
+            match self.wait(Some(number), cancel, None)? {
+                Event::Pixels { rect, bytes } if rects.get(rendered.len()) == Some(&rect) => {
+                    let pixels = RenderedRect::from_canonical(rect, &settings.passes, &bytes);
+                    rendered.push(pixels.map_err(|e| self.broken(&e.to_string()))?);
+                }
+                Event::Message(FromChild::Rendered(result)) => {
+                    self.is_idle = true;
+                    result.map_err(EngineError::from)?;
+                    return match rendered.len() == rects.len() {
+                        true => Ok(rendered),
+                        false => Err(self.broken("it left rectangles out")),
+                    };
+                }
+                _ => return Err(self.broken("it answered something else than was asked")),
+            }
+        }
+    }
+
+    /// The next event. When cancelled, asks the child to stop the render of this number, then gives up on it.
+    fn wait(
+        &mut self,
+        render: Option<u64>,
+        cancel: &CancelFlag,
+        limit: Option<Duration>,
+    ) -> Result<Event, EngineError> {
+        let started = Instant::now();
+        let mut cancelled: Option<Instant> = None;
+        loop {
+            match self.events.recv_timeout(Duration::from_millis(POLL_MS)) {
+                Ok(Ok(event)) => return Ok(event),
+                Ok(Err(e)) => return Err(self.broken(&e.to_string())),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.died()),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            match cancelled {
+                None if cancel.is_cancelled() => {
+                    cancelled = Some(Instant::now());
+                    if let Some(number) = render {
+                        self.send(&ToChild::Cancel { number })?;
+                    }
+                }
+                Some(since) if since.elapsed() > Duration::from_millis(CANCEL_GRACE_MS) => {
+                    return Err(EngineError::Cancelled);
+                }
+                _ => {}
+            }
+            if limit.is_some_and(|limit| started.elapsed() > limit) {
+                return Err(self.broken("it does not answer"));
+            }
+        }
+    }
+
+    fn died(&mut self) -> EngineError {
+        match self.child.wait() {
+            Ok(status) => self.broken(&status.to_string()),
+            Err(e) => self.broken(&e.to_string()),
+        }
+    }
+
+    fn broken(&self, why: &str) -> EngineError {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        EngineError::Failed(match log.last_lines(ERROR_LINES) {
+            lines if lines.is_empty() => format!("the rendering process failed: {why}"),
+            lines => format!("the rendering process failed: {why}; it printed: {lines}"),
+        })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already; there is nobody to tell.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn read_events(stdout: impl Read + Send + 'static) -> Receiver<io::Result<Event>> {
+    let (sender, receiver): (SyncSender<io::Result<Event>>, _) = sync_channel(2);
+    thread::spawn(move || {
+        let mut stdout = BufReader::new(stdout);
+        loop {
+            let event = match receive(&mut stdout) {
+                Ok(Some(FromChild::Rect { rect, bytes })) => {
+                    receive_pixels(&mut stdout, bytes).map(|bytes| Event::Pixels { rect, bytes })
+                }
+                Ok(Some(message)) => Ok(Event::Message(message)),
+                Ok(None) => return,
+                Err(e) => Err(e),
+            };
+            let is_last = event.is_err();
+            if sender.send(event).is_err() || is_last {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+fn read_log(stderr: impl Read + Send + 'static, log: Arc<Mutex<Log>>) {
+    thread::spawn(move || {
+        for_lines(stderr, |line| {
+            log.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(line);
+            true
+        });
+    });
+}

@@ -1,0 +1,112 @@
+//! The built-in path tracer as an engine.
+
+use crate::{CancelFlag, Engine, EngineError, SceneDescription};
+use protocol::{EngineKind, Pass, Rect, RenderSettings, RenderedRect, Size};
+use std::{collections::VecDeque, path::Path};
+use tracer::{
+    gltf::Scene,
+    render::{RenderError, Renderer},
+};
+
+/// Frames that stay ready to trace: the current one, and the one whose probes come in between.
+const RENDERERS_MAX: usize = 2;
+
+/// A glTF scene and the frames of it that were rendered last.
+#[derive(Default)]
+pub struct TracerEngine {
+    scene: Option<Scene>,
+    /// Latest first.
+    renderers: VecDeque<(i32, Size, Renderer)>,
+}
+
+impl TracerEngine {
+    /// An engine without a scene.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The frame ready to trace, built unless it is one of the last.
+    fn renderer(&mut self, frame: i32, size: Size) -> Result<&Renderer, EngineError> {
+        let known = self
+            .renderers
+            .iter()
+            .position(|known| (known.0, known.1) == (frame, size));
+        let entry = match known.and_then(|index| self.renderers.remove(index)) {
+            Some(entry) => entry,
+            None => {
+                let scene = self.scene.as_ref();
+                let scene =
+                    scene.ok_or_else(|| EngineError::Failed("no scene was prepared".into()))?;
+                let world = scene
+                    .world(frame, size)
+                    .map_err(|e| EngineError::Scene(e.to_string()))?;
+                self.renderers.truncate(RENDERERS_MAX - 1);
+                (
+                    frame,
+                    size,
+                    Renderer::new(world, size).map_err(render_error)?,
+                )
+            }
+        };
+        self.renderers.push_front(entry);
+        match self.renderers.front() {
+            Some((_, _, renderer)) => Ok(renderer),
+            None => Err(EngineError::Failed("no frame is ready".into())),
+        }
+    }
+}
+
+impl Engine for TracerEngine {
+    fn prepare(&mut self, bundle: &Path, entry: &str) -> Result<SceneDescription, EngineError> {
+        *self = Self::default();
+        let scene =
+            Scene::load(&bundle.join(entry)).map_err(|e| EngineError::Scene(e.to_string()))?;
+        let about = scene.about().clone();
+        self.scene = Some(scene);
+        Ok(SceneDescription {
+            engine: EngineKind::Tracer,
+            size: None,
+            frames: about.frames,
+            frame_rate: about.frame_rate as f32,
+            samples: None,
+            passes: Pass::ALL.to_vec(),
+            finish_passes: vec![Pass::Combined],
+            layer: None,
+            guard_px: 0,
+            notes: about.notes,
+            warnings: about.warnings,
+        })
+    }
+
+    fn render(
+        &mut self,
+        settings: &RenderSettings,
+        frame: i32,
+        rects: &[Rect],
+        cancel: &CancelFlag,
+    ) -> Result<Vec<RenderedRect>, EngineError> {
+        let renderer = self.renderer(frame, settings.size)?;
+        let render = |&rect| renderer.render(settings, frame, rect, &|| cancel.is_cancelled());
+        rects
+            .iter()
+            .map(render)
+            .collect::<Result<_, _>>()
+            .map_err(render_error)
+    }
+
+    fn build(&self) -> String {
+        format!("tracer {}", env!("CARGO_PKG_VERSION"))
+    }
+}
+
+fn render_error(error: RenderError) -> EngineError {
+    match error {
+        RenderError::Cancelled => EngineError::Cancelled,
+        RenderError::World(_) | RenderError::TriangleCount { .. } => {
+            EngineError::Scene(error.to_string())
+        }
+        RenderError::Rect { .. } | RenderError::Settings(_) => {
+            EngineError::Failed(error.to_string())
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! The Blender engine against a real Blender: rectangles, passes and finished pictures compared bit for bit
+//! with what Blender makes alone, in a process of its own.
+
+mod support;
+
+use engine::{BlenderEngine, BlenderOptions, CancelFlag, Engine, EngineError, frame_file};
+use protocol::{Pass, RenderSettings, RenderedRect, Size};
+use std::{fs, path::PathBuf};
+use support::{blender, rect, render, settings};
+
+const LAYER: &str = "ViewLayer";
+
+/// A whole frame rendered by Blender alone.
+fn alone(scene: &str, frame: i32, format: &str) -> PathBuf {
+    let output = blender()
+        .folder
+        .path()
+        .join(format!("{scene}-{frame}.{format}"));
+    let scene = blender().folder.path().join(scene);
+    blender().script(
+        "whole_frame.py",
+        &[
+            scene.to_str().unwrap(),
+            &frame.to_string(),
+            format,
+            output.to_str().unwrap(),
+        ],
+    );
+    output
+}
+
+fn prepare_error(scene: &str) -> String {
+    let mut engine = BlenderEngine::new(blender().found.clone(), BlenderOptions::default());
+    match engine.prepare(blender().folder.path(), scene) {
+        Err(EngineError::Scene(why)) => why,
+        other => panic!("{scene}: {other:?}"),
+    }
+}
+/// Every pixel of a rectangle has the bits that it has in the whole frame.
+fn assert_equal_in(whole: &RenderedRect, part: &RenderedRect, what: &str) {
+    assert_eq!(whole.planes.len(), part.planes.len());
+    for ((pass, all), (_, some)) in whole.planes.iter().zip(&part.planes) {
+        assert_eq!(some.len() as u64, part.rect.area());
+        let different = (0..some.len())
+            .filter(|&i| {
+                let (x, y) = (
+                    part.rect.x + i as u32 % part.rect.width,
+                    part.rect.y + i as u32 / part.rect.width,
+                );
+                let pixel = all[(y * whole.rect.width + x) as usize];
+                pixel.map(f32::to_bits) != some[i].map(f32::to_bits)
+            })
+            .count();
+        assert_eq!(
+            different, 0,
+            "{what}: {different} pixels of {} in pass {pass}",
+            part.rect
+        );
+    }
+}
+
+/// A picture that shows something: a test on empty pixels would prove nothing.
+fn assert_varied(frame: &RenderedRect) {
+    for (pass, plane) in &frame.planes {
+        assert!(
+            plane.iter().any(|pixel| *pixel != plane[0]),
+            "pass {pass} is constant"
+        );
+    }
+}
+
+#[test]
+fn rectangles_equal_whole_frames_in_every_pass() {
+    let blender = blender();
+    let scene = blender.scene("plain");
+    let (mut engine, description) = blender.engine(&scene);
+    assert_eq!(
+        description.size,
+        Some(Size {
+            width: 641,
+            height: 359
+        })
+    );
+    assert_eq!(
+        (
+            description.frames,
+            description.samples,
+            description.guard_px
+        ),
+        ((1, 10), Some(4), 0)
+    );
+    assert_eq!(description.layer.as_deref(), Some(LAYER));
+    assert!(
+        description
+            .warnings
+            .iter()
+            .any(|warning| warning.contains("Second"))
+    );
+    let settings = settings(&description, &Pass::ALL);
+    let whole = |frame| {
+        let path = alone(&scene, frame, "exr");
+        frame_file::read_exr(&path, Some(LAYER), settings.size.rect(), &Pass::ALL).unwrap()
+    };
+    let frames = [whole(3), whole(5)];
+    frames.iter().for_each(assert_varied);
+    assert_ne!(frames[0], frames[1]);
+    let parts = [
+        (3, rect(320, 160, 8, 8)),
+        (5, rect(256, 128, 64, 64)),
+        (3, rect(640, 352, 1, 7)),
+        (5, rect(0, 0, 8, 8)),
+        (3, rect(128, 0, 513, 359)),
+        (3, rect(0, 296, 64, 63)),
+        (5, settings.size.rect()),
+    ];
+    for (frame, part) in parts {
+        let rendered = render(&mut engine, &settings, frame, part);
+        assert_equal_in(
+            &frames[usize::from(frame == 5)],
+            &rendered,
+            &format!("frame {frame}"),
+        );
+    }
+    // Fewer passes give the same bits.
+    let few = RenderSettings {
+        passes: vec![Pass::Combined],
+        ..settings.clone()
+    };
+    let colour = render(&mut engine, &few, 3, rect(320, 160, 64, 64));
+    let only = RenderedRect {
+        planes: frames[0].planes[..1].to_vec(),
+        ..frames[0].clone()
+    };
+    assert_equal_in(&only, &colour, "colour alone");
+    // Other samples than the scene's are other bits, and the way back is exact.
+    let more = RenderSettings {
+        samples: 8,
+        ..few.clone()
+    };
+    assert_ne!(
+        render(&mut engine, &more, 3, rect(320, 160, 64, 64)),
+        colour
+    );
+    assert_eq!(render(&mut engine, &few, 3, rect(320, 160, 64, 64)), colour);
+}
+
+#[test]
+fn the_guard_makes_adaptive_sampling_exact() {
+    let blender = blender();
+    let scene = blender.scene("adaptive");
+    let (mut engine, description) = blender.engine(&scene);
+    assert_eq!(description.guard_px, 32 / 16 + 2);
+    let settings = settings(&description, &[Pass::Combined]);
+    let path = alone(&scene, 5, "exr");
+    let whole =
+        frame_file::read_exr(&path, Some(LAYER), settings.size.rect(), &[Pass::Combined]).unwrap();
+    for part in [
+        rect(256, 128, 64, 64),
+        rect(320, 200, 8, 8),
+        rect(576, 296, 65, 63),
+    ] {
+        assert_equal_in(&whole, &render(&mut engine, &settings, 5, part), "adaptive");
+    }
+}
+
+/// Glass, metals, motion blur and a camera that moves: the scene that we show, made by its own script.
+#[test]
+fn rectangles_of_our_own_scene_equal_its_frame() {
+    let blender = blender();
+    let scene = "gyroscope.blend";
+    let path = blender.folder.path().join(scene);
+    blender.script(
+        "../../../../scenes/make_gyroscope.py",
+        &[path.to_str().unwrap()],
+    );
+    let (mut engine, description) = blender.engine(scene);
+    assert_eq!(description.warnings, [""; 0]);
+    assert_eq!(description.frames, (1, 48));
+    let settings = settings(&description, &Pass::ALL);
+    let whole = frame_file::read_exr(
+        &alone(scene, 20, "exr"),
+        Some(LAYER),
+        settings.size.rect(),
+        &Pass::ALL,
+    )
+    .unwrap();
+    assert_varied(&whole);
+    render(&mut engine, &settings, 41, rect(0, 0, 8, 8));
+    for part in [
+        rect(192, 16, 96, 96),
+        rect(96, 120, 8, 8),
+        rect(424, 216, 56, 54),
+    ] {
+        assert_equal_in(
+            &whole,
+            &render(&mut engine, &settings, 20, part),
+            "frame 20",
+        );
+    }
+}
+
+#[test]
+fn a_finished_frame_equals_blenders_own_picture() {
+    let blender = blender();
+    for kind in ["plain", "composited"] {
+        let scene = blender.scene(kind);
+        let (mut engine, description) = blender.engine(&scene);
+        let settings = settings(&description, &Pass::ALL);
+        let own = image::open(alone(&scene, 5, "png")).unwrap();
+        let size = settings.size;
+        // The frame comes from two halves, as it does from two workers.
+        let halves = [rect(0, 0, 320, 359), rect(320, 0, 321, 359)];
+        let parts = engine
+            .render(&settings, 5, &halves, &CancelFlag::default())
+            .unwrap();
+        let exr = blender.folder.path().join(format!("{kind}-assembled.exr"));
+        frame_file::write_exr(&joined(size, &parts), Some(LAYER), &exr).unwrap();
+        let png = blender.folder.path().join(format!("{kind}-finished.png"));
+        engine
+            .finish_png(size, 5, &exr, &png, &CancelFlag::default())
+            .unwrap();
+        let finished = image::open(&png).unwrap();
+        assert_eq!(finished.color(), own.color(), "{kind}");
+        assert_eq!(
+            (finished.width(), finished.height()),
+            (size.width, size.height)
+        );
+        assert!(
+            finished.as_bytes() == own.as_bytes(),
+            "{kind}: the pictures differ"
+        );
+        // Finishing leaves no trace in what is rendered next.
+        let again = render(&mut engine, &settings, 5, rect(320, 160, 64, 64));
+        assert_equal_in(&joined(size, &parts), &again, "after finishing");
+    }
+}
+
+/// Denoised by the requestor, after assembly: rounding in the denoiser may move a dithered value by one step.
+#[test]
+fn a_denoised_frame_equals_blenders_own_within_rounding() {
+    let blender = blender();
+    let scene = blender.scene("denoised");
+    let (mut engine, description) = blender.engine(&scene);
+    let size = description.size.unwrap();
+    if description
+        .warnings
+        .iter()
+        .any(|warning| warning.contains("without OpenImageDenoise"))
+    {
+        // Some packagers leave the denoiser out; then Blender alone does not denoise either.
+        return;
+    }
+    assert_eq!(
+        description.finish_passes,
+        [Pass::Combined, Pass::Normal, Pass::Albedo]
+    );
+    let settings = settings(&description, &description.finish_passes);
+    let whole = render(&mut engine, &settings, 5, size.rect());
+    let folder = blender.folder.path();
+    let (exr, png) = (folder.join("noisy.exr"), folder.join("denoised.png"));
+    frame_file::write_exr(&whole, description.layer.as_deref(), &exr).unwrap();
+    engine
+        .finish_png(size, 5, &exr, &png, &CancelFlag::default())
+        .unwrap();
+    // Without its data a frame is refused, not spoilt.
+    let bare = RenderedRect {
+        planes: whole.planes[..1].to_vec(),
+        ..whole.clone()
+    };
+    let bare_exr = folder.join("bare.exr");
+    frame_file::write_exr(&bare, description.layer.as_deref(), &bare_exr).unwrap();
+    let refused = engine.finish_png(size, 5, &bare_exr, &png, &CancelFlag::default());
+    assert!(
+        matches!(&refused, Err(EngineError::Failed(why)) if why.contains("Normal")),
+        "{refused:?}"
+    );
+    let (own, finished) = (
+        image::open(alone(&scene, 5, "png")).unwrap(),
+        image::open(&png).unwrap(),
+    );
+    assert_eq!(finished.color(), own.color());
+    let pairs = || own.as_bytes().iter().zip(finished.as_bytes());
+    let different = pairs().filter(|(a, b)| a != b).count();
+    println!("{different} of {} values differ", own.as_bytes().len());
+    assert!(pairs().all(|(a, b)| a.abs_diff(*b) <= 1));
+    assert!(
+        different * 1000 < own.as_bytes().len(),
+        "{different} values differ"
+    );
+}
+
+fn joined(size: Size, parts: &[RenderedRect]) -> RenderedRect {
+    let mut planes: Vec<(Pass, Vec<[f32; 4]>)> = parts[0]
+        .planes
+        .iter()
+        .map(|(pass, _)| (*pass, vec![[0.0; 4]; size.area() as usize]))
+        .collect();
+    for part in parts {
+        for ((_, plane), (_, pixels)) in planes.iter_mut().zip(&part.planes) {
+            for (row, line) in pixels.chunks_exact(part.rect.width as usize).enumerate() {
+                let at = (part.rect.y as usize + row) * size.width as usize + part.rect.x as usize;
+                plane[at..at + line.len()].copy_from_slice(line);
+            }
+        }
+    }
+    RenderedRect {
+        rect: size.rect(),
+        planes,
+    }
+}
+
+#[test]
+fn files_that_a_scene_needs_are_listed() {
+    let blender = blender();
+    let scene = blender.scene("textured");
+    let folder = blender.folder.path().join("textures");
+    fs::create_dir_all(&folder).unwrap();
+    let grain = folder.join("grain.png");
+    frame_file::write_png(
+        Size {
+            width: 1,
+            height: 1,
+        },
+        &[90, 60, 30, 255],
+        &grain,
+    )
+    .unwrap();
+    let (engine, _) = blender.engine(&scene);
+    assert_eq!(engine.dependencies(), [grain]);
+}
+
+#[test]
+fn scenes_that_cannot_render_right_are_refused_by_name() {
+    let blender = blender();
+    let why = prepare_error(&blender.scene("missing"));
+    assert!(why.contains("wood.png"), "{why}");
+    let why = prepare_error(&blender.scene("workbench"));
+    assert!(
+        why.contains("BLENDER_WORKBENCH") && why.contains("hint:"),
+        "{why}"
+    );
+    let why = prepare_error(&blender.scene("unbaked"));
+    assert!(why.contains("Cloth of Cube"), "{why}");
+    fs::write(blender.folder.path().join("garbage.blend"), [7; 5000]).unwrap();
+    let why = prepare_error("garbage.blend");
+    assert!(why.contains("cannot read"), "{why}");
+    let why = prepare_error("nothing.blend");
+    assert!(why.contains("nothing.blend"), "{why}");
+}

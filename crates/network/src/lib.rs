@@ -19,6 +19,7 @@ mod blob;
 mod codec;
 mod driver;
 mod error;
+mod event;
 mod identity;
 mod node;
 mod outbox;
@@ -27,8 +28,8 @@ mod piece;
 mod store;
 mod swarm;
 
-pub use driver::{NodeEvent, Replier};
 pub use error::NetworkError;
+pub use event::{NodeEvent, Replier};
 pub use identity::{Identity, IdentityError, verify};
 pub use node::{Node, NodeConfig};
 pub use store::{Access, BlobStore, StoreError};

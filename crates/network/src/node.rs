@@ -3,8 +3,9 @@
 use crate::{
     blob::{self, Fetch},
     codec::Frame,
-    driver::{Command, Driver, NodeEvent},
+    driver::{Command, Driver},
     error::NetworkError,
+    event::NodeEvent,
     identity::Identity,
     peers::peer_id,
     store::BlobStore,

@@ -3,7 +3,7 @@
 //! The application is told of every change, but may be slow; the queue stays bounded because a change that
 //! undoes a waiting one takes it out again, and because requests are refused when too many wait.
 
-use crate::driver::NodeEvent;
+use crate::event::NodeEvent;
 use protocol::NodeId;
 use std::collections::VecDeque;
 
@@ -83,7 +83,7 @@ fn is_from_connection(event: &NodeEvent, of: NodeId) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::driver::Replier;
+    use crate::event::Replier;
     use protocol::{JobId, message::Request};
 
     const A: NodeId = NodeId([1; 32]);

@@ -101,7 +101,7 @@ async fn dialling_works_without_the_peer_id_and_names_its_failures() {
         "",
         "localhost:80",
         "/ip4/1.2.3/udp/1",
-        "/dns4/no-such-host.invalid/tcp/1",
+        &format!("/dns4/{}/tcp/1", "x".repeat(300)),
     ] {
         let error = a.node.dial(nonsense).await.unwrap_err();
         assert!(matches!(error, NetworkError::Address { .. }), "{error}");

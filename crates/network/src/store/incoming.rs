@@ -53,8 +53,11 @@ impl BlobStore {
         let mut options = File::options();
         options.write(true).create(true).truncate(false);
         let mut file = options.open(&path).map_err(failed)?;
-        let pieces = file.metadata().map_err(failed)?.len() / PIECE_BYTES;
-        file.set_len(pieces * PIECE_BYTES).map_err(failed)?;
+        let bytes = file.metadata().map_err(failed)?.len();
+        let pieces = bytes / PIECE_BYTES;
+        if bytes != pieces * PIECE_BYTES {
+            file.set_len(pieces * PIECE_BYTES).map_err(failed)?;
+        }
         file.seek(SeekFrom::End(0)).map_err(failed)?;
         Ok(Incoming {
             store: self.clone(),

@@ -5,7 +5,10 @@ use protocol::{
     Address, Glm,
     message::{SignedVoucher, Voucher},
 };
-use redb::{Builder, ConcurrencyMode, Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{
+    Builder, ConcurrencyMode, Database, DatabaseError, ReadableDatabase, ReadableTable,
+    TableDefinition,
+};
 use std::path::Path;
 
 /// Most epochs kept of one requestor on one ledger, so that a stranger's key cannot fill the disk.
@@ -106,18 +109,23 @@ impl EarningsBook {
         })
     }
 
-    /// All rows of a book that another process may be writing to.
+    /// All rows of a book that another process may be writing to; one whose writer was killed is repaired first.
     ///
     /// # Errors
-    /// When there is no book at `path`, or it was not closed well: then [`EarningsBook::open`] repairs it.
+    /// When there is no book at `path`, or it cannot be read.
     pub fn read(path: impl AsRef<Path>) -> Result<Vec<Earnings>, StoreError> {
         let path = path.as_ref();
-        let database = Builder::new()
+        let opened = Builder::new()
             .set_cache_size(store::CACHE_BYTES)
             .set_concurrency_mode(ConcurrencyMode::SingleWriter)
-            .open_read_only(path)
-            .map_err(|error| store::open_error(path, error))?;
-        rows(&database)
+            .open_read_only(path);
+        match opened {
+            Ok(database) => rows(&database),
+            Err(DatabaseError::RepairAborted) => {
+                rows(&store::open(path, ConcurrencyMode::SingleWriter)?)
+            }
+            Err(error) => Err(store::open_error(path, error)),
+        }
     }
 
     /// Checks a voucher and keeps it in place of the one before; returns by how much it is higher.

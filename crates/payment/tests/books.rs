@@ -190,6 +190,18 @@ fn earnings_can_be_read_while_the_worker_writes() {
 }
 
 #[test]
+fn earnings_of_a_killed_worker_can_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let earnings = earnings_book(folder.path());
+    let book = voucher_book(folder.path());
+    earnings.accept(raise(&book, 1, 2)).unwrap();
+    // What a kill leaves behind: the file of a book that was never closed.
+    let left = folder.path().join("left.redb");
+    std::fs::copy(folder.path().join("earnings.redb"), &left).unwrap();
+    assert_eq!(EarningsBook::read(&left).unwrap()[0].promised(), glm(2));
+}
+
+#[test]
 fn a_job_is_covered_paid_and_settled_and_the_next_uses_a_new_escrow() {
     let folder = tempfile::tempdir().unwrap();
     let (ledger, book) = (ledger(folder.path()), voucher_book(folder.path()));

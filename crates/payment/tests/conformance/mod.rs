@@ -121,18 +121,10 @@ pub fn check_refusals(ledger: &dyn Ledger, accounts: &Accounts) {
     let other_chain = resigned(|voucher| voucher.chain_id += 1);
     let other_contract = resigned(|voucher| voucher.contract.0[0] ^= 1);
     for refused in [other_chain, other_contract] {
-        let expected = LedgerError::Voucher(VoucherError::OtherLedger {
-            chain_id: 0,
-            contract: Address([0; 20]),
-            expected_chain_id: 0,
-            expected_contract: Address([0; 20]),
-        });
-        let refused = refused.unwrap_err();
-        assert_eq!(
-            std::mem::discriminant(&refused),
-            std::mem::discriminant(&expected)
-        );
-        assert!(refused.to_string().contains("expected chain"), "{refused}");
+        assert!(matches!(
+            refused,
+            Err(LedgerError::Voucher(VoucherError::OtherLedger { .. }))
+        ));
     }
     let other_epoch = resigned(|voucher| voucher.epoch += 1);
     assert!(matches!(other_epoch, Err(LedgerError::NotOpen(_))));

@@ -1,0 +1,306 @@
+//! The secp256k1 key that signs vouchers, and its file.
+
+use crate::voucher::digest;
+use ethers_core::{
+    k256::ecdsa::SigningKey,
+    rand::{RngCore, rngs::OsRng},
+};
+use ethers_signers::{LocalWallet, Signer};
+use protocol::{
+    Address,
+    message::{SignedVoucher, Voucher},
+};
+use std::{
+    fmt,
+    fs::File,
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+use zeroize::Zeroizing;
+
+/// Most bytes read of a key file: 64 digits, perhaps `0x` and a line end.
+const KEY_FILE_BYTES_MAX: u64 = 128;
+
+/// A secp256k1 key with the account that belongs to it. Never printed, wiped from memory when dropped.
+#[derive(Clone)]
+pub struct Wallet {
+    signer: LocalWallet,
+}
+
+/// Why there is no wallet, or why it does not sign.
+#[derive(Debug, thiserror::Error)]
+pub enum WalletError {
+    /// The file cannot be read or made.
+    #[error("cannot use the key file {path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Others than the owner may read or write the file.
+    #[error(
+        "the key file {path} has mode {mode:03o}, so others can reach it: run `chmod 600 {path}`; if others may have read it, move the money to a new key"
+    )]
+    LoosePermissions {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The file does not hold a key.
+    #[error(
+        "the key file {0} does not hold a secp256k1 secret as 64 hexadecimal digits: restore it from a copy, or move it away to start with a new key"
+    )]
+    NotAKey(PathBuf),
+    /// The bytes are not a secret of the curve.
+    #[error("the secret is zero or beyond the order of secp256k1")]
+    NotASecret,
+    /// The voucher is of somebody else.
+    #[error("the voucher is of requestor {requestor}, this wallet is {wallet}")]
+    NotRequestor {
+        /// Who promises, by the voucher.
+        requestor: Address,
+        /// Who was asked to sign.
+        wallet: Address,
+    },
+    /// The signature could not be made.
+    #[error("cannot sign: {0}")]
+    Signing(String),
+}
+
+impl Wallet {
+    /// Reads the key at `path`, or draws one and stores it there, readable by its owner only.
+    ///
+    /// The file appears complete or not at all; of two processes that make it at once both use the same key.
+    ///
+    /// # Errors
+    /// When the file cannot be read or made, is open to others (on Unix), or holds no key. It is never overwritten.
+    pub fn load_or_create(path: impl AsRef<Path>) -> Result<Self, WalletError> {
+        let path = path.as_ref();
+        match File::open(path) {
+            Ok(file) => Self::load(path, file),
+            Err(source) if source.kind() == io::ErrorKind::NotFound => {
+                create_key_file(path).map_err(|source| file_error(path, source))?;
+                let file = File::open(path).map_err(|source| file_error(path, source))?;
+                Self::load(path, file)
+            }
+            Err(source) => Err(file_error(path, source)),
+        }
+    }
+
+    fn load(path: &Path, file: File) -> Result<Self, WalletError> {
+        refuse_loose_permissions(path, &file)?;
+        let mut text = Zeroizing::new(String::new());
+        match file.take(KEY_FILE_BYTES_MAX).read_to_string(&mut text) {
+            Err(source) if source.kind() == io::ErrorKind::InvalidData => {
+                return Err(WalletError::NotAKey(path.into()));
+            }
+            other => other.map_err(|source| file_error(path, source))?,
+        };
+        let secret = parse_secret(text.trim()).ok_or_else(|| WalletError::NotAKey(path.into()))?;
+        Self::from_secret(&secret).map_err(|_| WalletError::NotAKey(path.into()))
+    }
+
+    /// The wallet of a secret scalar, big endian.
+    ///
+    /// # Errors
+    /// When the scalar is zero or not below the order of the curve.
+    pub fn from_secret(secret: &[u8; 32]) -> Result<Self, WalletError> {
+        let key = SigningKey::from_slice(secret).map_err(|_| WalletError::NotASecret)?;
+        Ok(Self {
+            signer: LocalWallet::from(key),
+        })
+    }
+
+    /// The account of the key.
+    pub fn address(&self) -> Address {
+        Address(self.signer.address().0)
+    }
+
+    /// Signs a promise of this wallet as EIP-712 typed data ([`crate::voucher`]); equal vouchers get equal signatures.
+    ///
+    /// # Errors
+    /// When the voucher's requestor is another account.
+    pub fn sign_voucher(&self, voucher: &Voucher) -> Result<SignedVoucher, WalletError> {
+        if voucher.requestor != self.address() {
+            return Err(WalletError::NotRequestor {
+                requestor: voucher.requestor,
+                wallet: self.address(),
+            });
+        }
+        let signature = self
+            .signer
+            .sign_hash(digest(voucher).into())
+            .map_err(|e| WalletError::Signing(e.to_string()))?;
+        let (mut r, mut s) = ([0; 32], [0; 32]);
+        signature.r.to_big_endian(&mut r);
+        signature.s.to_big_endian(&mut s);
+        let v = u8::try_from(signature.v)
+            .map_err(|_| WalletError::Signing(format!("recovery id {}", signature.v)))?;
+        Ok(SignedVoucher {
+            voucher: *voucher,
+            r,
+            s,
+            v,
+        })
+    }
+}
+
+impl fmt::Debug for Wallet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Wallet({})", self.address())
+    }
+}
+
+fn file_error(path: &Path, source: io::Error) -> WalletError {
+    WalletError::File {
+        path: path.into(),
+        source,
+    }
+}
+
+fn parse_secret(text: &str) -> Option<Zeroizing<[u8; 32]>> {
+    let digits = text.strip_prefix("0x").unwrap_or(text).as_bytes();
+    if digits.len() != 64 {
+        return None;
+    }
+    let mut secret = Zeroizing::new([0; 32]);
+    for (byte, pair) in secret.iter_mut().zip(digits.chunks_exact(2)) {
+        let high = (pair[0] as char).to_digit(16)?;
+        let low = (pair[1] as char).to_digit(16)?;
+        *byte = (high * 16 + low) as u8;
+    }
+    Some(secret)
+}
+
+fn draw_secret() -> Zeroizing<[u8; 32]> {
+    let mut secret = Zeroizing::new([0; 32]);
+    loop {
+        OsRng.fill_bytes(secret.as_mut());
+        if SigningKey::from_slice(secret.as_ref()).is_ok() {
+            return secret;
+        }
+    }
+}
+
+/// Makes the file beside its place and moves it there in one step, unless somebody else was faster.
+fn create_key_file(path: &Path) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    std::fs::create_dir_all(folder)?;
+    // On Unix a new temporary file has mode 600.
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    let secret = draw_secret();
+    let mut text = Zeroizing::new(String::with_capacity(65));
+    for byte in secret.iter() {
+        for digit in [byte >> 4, byte & 15] {
+            text.push(char::from_digit(digit.into(), 16).unwrap_or('0'));
+        }
+    }
+    text.push('\n');
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    match file.persist_noclobber(path) {
+        Err(e) if e.error.kind() != io::ErrorKind::AlreadyExists => return Err(e.error),
+        _ => {}
+    }
+    // Without this a power cut can lose the name, and with it the money sent to the address meanwhile.
+    #[cfg(unix)]
+    File::open(folder)?.sync_all()?;
+    Ok(())
+}
+
+#[cfg(unix)]
+fn refuse_loose_permissions(path: &Path, file: &File) -> Result<(), WalletError> {
+    use std::os::unix::fs::PermissionsExt;
+    let metadata = file.metadata().map_err(|source| file_error(path, source))?;
+    match metadata.permissions().mode() & 0o777 {
+        mode if mode & 0o077 != 0 => Err(WalletError::LoosePermissions {
+            path: path.into(),
+            mode,
+        }),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+fn refuse_loose_permissions(_path: &Path, _file: &File) -> Result<(), WalletError> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_made_once_and_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/wallet.key");
+        let made = Wallet::load_or_create(&path).unwrap();
+        let read = Wallet::load_or_create(&path).unwrap();
+        assert_eq!(made.address(), read.address());
+        let other = Wallet::load_or_create(folder.path().join("other.key")).unwrap();
+        assert_ne!(made.address(), other.address());
+        assert_eq!(
+            std::fs::read_dir(folder.path().join("new"))
+                .unwrap()
+                .count(),
+            1
+        );
+        assert_eq!(format!("{made:?}"), format!("Wallet({})", made.address()));
+    }
+
+    #[test]
+    fn threads_that_make_the_key_at_once_agree() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("wallet.key");
+        let addresses: Vec<Address> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| Wallet::load_or_create(&path).unwrap().address()))
+                .collect();
+            threads.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        assert!(addresses.iter().all(|address| *address == addresses[0]));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn key_files_are_for_the_owner_only() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("wallet.key");
+        Wallet::load_or_create(&path).unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        for loose in [0o640, 0o604, 0o620, 0o666] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(loose)).unwrap();
+            let error = Wallet::load_or_create(&path).unwrap_err();
+            assert!(matches!(error, WalletError::LoosePermissions { mode, .. } if mode == loose));
+            assert!(error.to_string().contains("chmod 600"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_key_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("wallet.key");
+        Wallet::load_or_create(&path).unwrap();
+        let bad: [&[u8]; 6] = [
+            b"",
+            b"not a key",
+            &[b'0'; 64],
+            &[b'f'; 64],
+            &[0xff; 64],
+            &[b'1'; 1000],
+        ];
+        for content in bad {
+            std::fs::write(&path, content).unwrap();
+            let error = Wallet::load_or_create(&path).unwrap_err();
+            assert!(matches!(error, WalletError::NotAKey(_)), "{error}");
+            assert_eq!(std::fs::read(&path).unwrap(), content);
+        }
+    }
+}

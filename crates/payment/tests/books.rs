@@ -1,0 +1,330 @@
+//! The books of requestor and worker together with a ledger: replay, restart, kill, settlement.
+
+use payment::{
+    EMBEDDED_CHAIN_ID, EMBEDDED_CONTRACT, EarningsBook, EarningsError, EmbeddedLedger, Ledger,
+    Release, StoreError, VoucherBook, VoucherBookError, VoucherError, Wallet, fund_escrow, settle,
+};
+use protocol::{Address, Blake3Hash, Glm, JobId, message::SignedVoucher};
+use std::{
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+const JOB: JobId = JobId([5; 16]);
+
+fn wallet() -> Wallet {
+    Wallet::from_secret(&[1; 32]).unwrap()
+}
+
+fn worker() -> Address {
+    Address([2; 20])
+}
+
+fn receipt(number: u64) -> Blake3Hash {
+    Blake3Hash::of(&number.to_le_bytes())
+}
+
+fn glm(amount: u64) -> Glm {
+    Glm::from_glm(amount)
+}
+
+fn voucher_book(folder: &Path) -> VoucherBook {
+    VoucherBook::open(
+        folder.join("vouchers.redb"),
+        wallet(),
+        EMBEDDED_CHAIN_ID,
+        EMBEDDED_CONTRACT,
+    )
+    .unwrap()
+}
+
+fn earnings_book(folder: &Path) -> EarningsBook {
+    EarningsBook::open(
+        folder.join("earnings.redb"),
+        worker(),
+        EMBEDDED_CHAIN_ID,
+        EMBEDDED_CONTRACT,
+    )
+    .unwrap()
+}
+
+fn ledger(folder: &Path) -> EmbeddedLedger {
+    let ledger = EmbeddedLedger::open(folder.join("ledger.redb")).unwrap();
+    ledger.fund_first_time(wallet().address()).unwrap();
+    ledger
+}
+
+fn raise(book: &VoucherBook, number: u64, amount: u64) -> SignedVoucher {
+    book.raise(worker(), JOB, glm(amount), receipt(number))
+        .unwrap()
+}
+
+#[test]
+fn promises_grow_through_restarts_and_a_tile_is_paid_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = raise(&voucher_book(folder.path()), 1, 2);
+    let book = voucher_book(folder.path());
+    let second = raise(&book, 2, 3);
+    assert_eq!(
+        (first.voucher.cumulative, first.voucher.sequence),
+        (glm(2), 1)
+    );
+    assert_eq!(
+        (second.voucher.cumulative, second.voucher.sequence),
+        (glm(5), 2)
+    );
+    assert_ne!(first.voucher.receipts_root, second.voucher.receipts_root);
+    assert_eq!(raise(&book, 1, 2), second);
+    assert_eq!(book.last(worker()).unwrap(), Some(second));
+    let repriced = book.raise(worker(), JOB, glm(9), receipt(1));
+    assert!(matches!(repriced, Err(VoucherBookError::ReceiptPaid { paid, .. }) if paid == glm(2)));
+    assert_eq!(book.last(worker()).unwrap(), Some(second));
+    let too_large = book.raise(worker(), JOB, Glm::from_wei(u128::MAX), receipt(3));
+    assert!(matches!(too_large, Err(VoucherBookError::TooLarge(_))));
+    assert_eq!(raise(&book, 3, 1).voucher.sequence, 3);
+}
+
+#[test]
+fn threads_that_promise_at_once_add_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let book = voucher_book(folder.path());
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let book = &book;
+            scope.spawn(move || {
+                for number in 0..5 {
+                    raise(book, thread * 100 + number, 1);
+                }
+            });
+        }
+    });
+    let last = book.last(worker()).unwrap().unwrap().voucher;
+    assert_eq!((last.cumulative, last.sequence), (glm(20), 20));
+}
+
+#[test]
+fn the_worker_keeps_the_highest_voucher() {
+    let folder = tempfile::tempdir().unwrap();
+    let book = voucher_book(folder.path());
+    let (first, second, third) = (raise(&book, 1, 2), raise(&book, 2, 3), raise(&book, 3, 4));
+    {
+        let earnings = earnings_book(folder.path());
+        assert_eq!(earnings.accept(first).unwrap(), glm(2));
+        assert_eq!(earnings.accept(third).unwrap(), glm(7));
+    }
+    let earnings = earnings_book(folder.path());
+    assert_eq!(earnings.accept(third).unwrap(), Glm::ZERO);
+    assert!(matches!(
+        earnings.accept(second),
+        Err(EarningsError::OldSequence {
+            sequence: 2,
+            last: 3
+        })
+    ));
+    let resign = |cumulative: Glm, sequence: u64| {
+        let mut voucher = third.voucher;
+        (voucher.cumulative, voucher.sequence) = (cumulative, sequence);
+        wallet().sign_voucher(&voucher).unwrap()
+    };
+    assert!(matches!(
+        earnings.accept(resign(glm(50), 3)),
+        Err(EarningsError::OldSequence { .. })
+    ));
+    assert!(matches!(
+        earnings.accept(resign(glm(8), 4)),
+        Err(EarningsError::Lower { .. })
+    ));
+    let summary = earnings.summary().unwrap();
+    assert_eq!(summary.len(), 1);
+    assert_eq!(summary[0].signed, third);
+    assert_eq!(summary[0].promised(), glm(9));
+    assert_eq!(summary[0].requestor(), wallet().address());
+}
+
+#[test]
+fn the_worker_refuses_what_it_could_not_cash() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = raise(&voucher_book(folder.path()), 1, 2);
+    let earnings = earnings_book(folder.path());
+    let mut other = good.voucher;
+    other.worker = Address([3; 20]);
+    let refused = earnings.accept(wallet().sign_voucher(&other).unwrap());
+    assert!(matches!(refused, Err(EarningsError::OtherWorker { .. })));
+    for (chain_id, contract) in [(1, EMBEDDED_CONTRACT), (0, Address([1; 20]))] {
+        let mut other = good.voucher;
+        (other.chain_id, other.contract) = (chain_id, contract);
+        let refused = earnings.accept(wallet().sign_voucher(&other).unwrap());
+        assert!(matches!(
+            refused,
+            Err(EarningsError::Voucher(VoucherError::OtherLedger { .. }))
+        ));
+    }
+    let mut forged = good;
+    forged.voucher.cumulative = glm(1_000_000);
+    assert!(matches!(
+        earnings.accept(forged),
+        Err(EarningsError::Voucher(
+            VoucherError::WrongSigner { .. } | VoucherError::NotASignature
+        ))
+    ));
+    assert_eq!(earnings.summary().unwrap(), vec![]);
+}
+
+#[test]
+fn earnings_can_be_read_while_the_worker_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("earnings.redb");
+    assert!(matches!(
+        EarningsBook::read(&path),
+        Err(StoreError::Open { .. })
+    ));
+    let book = voucher_book(folder.path());
+    let earnings = earnings_book(folder.path());
+    earnings.accept(raise(&book, 1, 2)).unwrap();
+    assert_eq!(EarningsBook::read(&path).unwrap()[0].promised(), glm(2));
+    earnings.accept(raise(&book, 2, 2)).unwrap();
+    assert_eq!(EarningsBook::read(&path).unwrap()[0].promised(), glm(4));
+    let second = EarningsBook::open(&path, worker(), EMBEDDED_CHAIN_ID, EMBEDDED_CONTRACT);
+    assert!(matches!(second, Err(StoreError::InUse(_))));
+}
+
+#[test]
+fn earnings_of_a_killed_worker_can_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let earnings = earnings_book(folder.path());
+    let book = voucher_book(folder.path());
+    earnings.accept(raise(&book, 1, 2)).unwrap();
+    // What a kill leaves behind: the file of a book that was never closed.
+    let left = folder.path().join("left.redb");
+    std::fs::copy(folder.path().join("earnings.redb"), &left).unwrap();
+    assert_eq!(EarningsBook::read(&left).unwrap()[0].promised(), glm(2));
+}
+
+#[test]
+fn a_job_is_covered_paid_and_settled_and_the_next_uses_a_new_escrow() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ledger, book) = (ledger(folder.path()), voucher_book(folder.path()));
+    for epoch in 0..2 {
+        let key = fund_escrow(&ledger, &book, worker(), glm(5)).unwrap();
+        assert_eq!(key.epoch, epoch);
+        raise(&book, epoch * 10, 3);
+        fund_escrow(&ledger, &book, worker(), glm(4)).unwrap();
+        let escrow = ledger.escrow(&key).unwrap().unwrap();
+        assert_eq!(escrow.deposit, glm(7));
+        let settlement = settle(&ledger, &book, worker()).unwrap();
+        assert_eq!((settlement.paid, settlement.short), (glm(3), Glm::ZERO));
+        assert_eq!(settlement.release, Some(Release::Returned(glm(4))));
+        assert_eq!(book.last(worker()).unwrap(), None);
+    }
+    assert_eq!(ledger.balance(worker()).unwrap(), glm(6));
+    assert!(ledger.totals().unwrap().is_conserved());
+}
+
+#[test]
+fn a_short_promise_keeps_the_escrow_open_until_it_is_covered() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ledger, book) = (ledger(folder.path()), voucher_book(folder.path()));
+    fund_escrow(&ledger, &book, worker(), glm(2)).unwrap();
+    raise(&book, 1, 5);
+    let settlement = settle(&ledger, &book, worker()).unwrap();
+    assert_eq!((settlement.paid, settlement.short), (glm(2), glm(3)));
+    assert_eq!(settlement.release, None);
+    fund_escrow(&ledger, &book, worker(), Glm::ZERO).unwrap();
+    let settlement = settle(&ledger, &book, worker()).unwrap();
+    assert_eq!(
+        (settlement.paid, settlement.cumulative_claimed),
+        (glm(3), glm(5))
+    );
+    assert_eq!(settlement.release, Some(Release::Returned(Glm::ZERO)));
+}
+
+#[test]
+fn a_stop_between_release_and_book_is_made_good() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let (ledger, book) = (ledger(folder.path()), voucher_book(folder.path()));
+        let key = fund_escrow(&ledger, &book, worker(), glm(5)).unwrap();
+        ledger.redeem(&raise(&book, 1, 3)).unwrap();
+        ledger.release(&key).unwrap();
+    }
+    let (ledger, book) = (ledger(folder.path()), voucher_book(folder.path()));
+    let key = fund_escrow(&ledger, &book, worker(), glm(1)).unwrap();
+    assert_eq!(key.epoch, 1);
+    let replayed = raise(&book, 1, 3).voucher;
+    assert_eq!((replayed.epoch, replayed.cumulative), (1, Glm::ZERO));
+    assert_eq!(raise(&book, 2, 1).voucher.cumulative, glm(1));
+    let settlement = settle(&ledger, &book, worker()).unwrap();
+    assert_eq!(settlement.paid, glm(1));
+    assert_eq!(ledger.balance(worker()).unwrap(), glm(4));
+}
+
+const CRASH_FOLDER: &str = "PAYMENT_TEST_CRASH_FOLDER";
+
+/// Pays tile after tile and settles now and then, telling of each voucher only after it was made.
+fn pay_until_killed(folder: &Path) -> ! {
+    let (ledger, book) = (ledger(folder), voucher_book(folder));
+    let started = book
+        .last(worker())
+        .unwrap()
+        .map_or(0, |l| l.voucher.sequence);
+    let epoch = book.epoch(worker()).unwrap();
+    for number in 0.. {
+        fund_escrow(&ledger, &book, worker(), Glm::from_wei(1)).unwrap();
+        let tile = receipt((epoch << 40) + (started << 20) + number);
+        let signed = book.raise(worker(), JOB, Glm::from_wei(1), tile).unwrap();
+        let voucher = signed.voucher;
+        println!("voucher {} {}", voucher.epoch, voucher.sequence);
+        std::io::stdout().flush().unwrap();
+        ledger.redeem(&signed).unwrap();
+        if number % 5 == 4 {
+            settle(&ledger, &book, worker()).unwrap();
+        }
+    }
+    unreachable!()
+}
+
+#[test]
+fn a_killed_requestor_loses_no_promise_and_no_money() {
+    if let Some(folder) = std::env::var_os(CRASH_FOLDER) {
+        pay_until_killed(&PathBuf::from(folder));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut told = (0, 0);
+    for vouchers_before_kill in [1, 4, 7, 11] {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "a_killed_requestor_loses_no_promise_and_no_money",
+                "--exact",
+                "--nocapture",
+            ])
+            .env(CRASH_FOLDER, folder.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let vouchers: Vec<(u64, u64)> = lines
+            .map_while(Result::ok)
+            .filter_map(|line| {
+                let (_, numbers) = line.split_once("voucher ")?;
+                let (epoch, sequence) = numbers.split_once(' ')?;
+                Some((epoch.parse().ok()?, sequence.parse().ok()?))
+            })
+            .take(vouchers_before_kill)
+            .collect();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(vouchers.len(), vouchers_before_kill);
+        for voucher in vouchers {
+            assert!(voucher > told, "{voucher:?} after {told:?}");
+            told = voucher;
+        }
+        let (ledger, book) = (ledger(folder.path()), voucher_book(folder.path()));
+        assert!(ledger.totals().unwrap().is_conserved());
+        let kept = book
+            .last(worker())
+            .unwrap()
+            .map_or(0, |l| l.voucher.sequence);
+        assert!((book.epoch(worker()).unwrap(), kept) >= told);
+    }
+}

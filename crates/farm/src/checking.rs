@@ -26,25 +26,36 @@ impl Farm {
         root: Blake3Hash,
         cells: ArrivedCells,
     ) {
-        let owned = self.owned_task(number, id);
-        let Some((task, commitment)) =
-            owned.and_then(|task| Some((task.clone(), task.committed?.0)))
+        let owned = self.tasks.get(&id).filter(|task| task.worker == number);
+        let Some((task, commitment)) = owned.and_then(|task| Some((task, task.committed?.0)))
         else {
             return self.forget_if_unused(root);
         };
-        match self.opened(&task, &commitment, &salt, &root, cells) {
-            Ok(cells) => {
-                self.tasks.remove(&id);
-                self.forget_lease(number, id);
-                match task.purpose {
-                    Purpose::Tile(at) => self.deliver_tile(at, id, task, commitment, root, cells),
-                    Purpose::Probe(at) => self.answer_probe(at, id, task, &cells),
-                    Purpose::Opinion(dispute) => self.answer_opinion(dispute, id, &task, &cells),
-                }
-            }
+        let opened = self.opened(task, &commitment, &salt, &root, cells);
+        match opened {
+            Ok(cells) => self.take_delivery(number, id, commitment, root, cells),
             Err(reason) => self.task_failed(number, id, &reason),
         }
         self.forget_if_unused(root);
+    }
+
+    fn take_delivery(
+        &mut self,
+        number: WorkerNumber,
+        id: TaskId,
+        commitment: Blake3Hash,
+        root: Blake3Hash,
+        cells: Arc<[Blake3Hash]>,
+    ) {
+        self.forget_lease(number, id);
+        let Some(task) = self.tasks.remove(&id) else {
+            return;
+        };
+        match task.purpose {
+            Purpose::Tile(at) => self.deliver_tile(at, id, task, commitment, root, cells),
+            Purpose::Probe(at) => self.answer_probe(at, id, task, &cells),
+            Purpose::Opinion(dispute) => self.answer_opinion(dispute, id, &task, &cells),
+        }
     }
 
     /// Are these the cells that were due, and those that were committed to?
@@ -85,6 +96,7 @@ impl Farm {
             task: id,
             class: task.class,
             commitment,
+            probes: self.probes(at.tile, task.worker, &commitment),
             pixels: Pixels::Fresh { root, cells },
             check: Check::Passed { prober: None },
             probers: Vec::new(),
@@ -93,7 +105,7 @@ impl Farm {
             probe_allowance: task.probe_allowance,
             paid: false,
         };
-        let unprobed = self.probes_of(at, &delivery).is_empty();
+        let unprobed = delivery.probes.is_empty();
         let Some(frame) = self.open.get_mut(&at.frame) else {
             return;
         };
@@ -322,7 +334,7 @@ impl Farm {
             self.checks.unprobed_tiles += 1;
             return self.pass(at, None);
         }
-        let rects = self.probes_of(at, delivery);
+        let rects = delivery.probes.clone();
         if let Some(request) = self.ask_own(OwnPurpose::Probe(at), at.frame, class, rects) {
             self.probes_wanted.remove(&at);
             if let Some(delivery) = self.delivery_mut(at) {

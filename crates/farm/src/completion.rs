@@ -125,11 +125,8 @@ impl Farm {
         let probe_digest = match &delivery.pixels {
             Pixels::Sealed { probe_digest } => *probe_digest,
             Pixels::Fresh { cells, .. } => {
-                let (rendered, probes) = (
-                    self.config.grid.rendered(at.tile),
-                    self.probes_of(at, delivery),
-                );
-                let answers = verifier::cells::select(&rendered, cells, &probes);
+                let rendered = self.config.grid.rendered(at.tile);
+                let answers = verifier::cells::select(&rendered, cells, &delivery.probes);
                 verifier::digest(&answers.unwrap_or_default())
             }
         };

@@ -366,17 +366,17 @@ impl Farm {
         self.next_number
     }
 
-    /// The probes of a delivery: the same whenever they are asked for.
-    pub(crate) fn probes_of(&self, at: TileRef, delivery: &Delivery) -> Vec<Rect> {
-        let core = self.config.grid.core(at.tile);
-        let trust = self.worker(delivery.worker).trust;
-        verifier::draw_probes(
-            &self.config.secret,
-            &delivery.commitment,
-            &core,
-            self.config.probes,
-            trust,
-        )
+    /// The probes of a tile by its worker and commitment: the same whenever they are drawn.
+    pub(crate) fn probes(
+        &self,
+        tile: u32,
+        number: WorkerNumber,
+        commitment: &Blake3Hash,
+    ) -> Vec<Rect> {
+        let core = self.config.grid.core(tile);
+        let trust = self.worker(number).trust;
+        let (secret, shape) = (&self.config.secret, self.config.probes);
+        verifier::draw_probes(secret, commitment, &core, shape, trust)
     }
 
     pub(crate) fn accept_task(&mut self, number: WorkerNumber, task: TaskId, amount: Glm) {

@@ -64,10 +64,10 @@ impl Farm {
         let passes = self.config.job.settings.passes.len();
         let is_late = |id: &TaskId| {
             self.tasks.get(id).is_some_and(|task| {
-                let bytes = canonical_length(&task.rects, passes);
-                let time = REVEAL_MS_MIN + bytes / REVEAL_BYTES_PER_MS_MIN;
                 let since = task.committed.map_or(task.leased_at, |(_, at)| at);
-                self.now.saturating_sub(since) > time
+                let waited = self.now.saturating_sub(since);
+                let transfer = || canonical_length(&task.rects, passes) / REVEAL_BYTES_PER_MS_MIN;
+                waited > REVEAL_MS_MIN && waited > REVEAL_MS_MIN + transfer()
             })
         };
         let revealing = self.worker(number).revealing.iter().copied();

@@ -53,6 +53,8 @@ pub(crate) struct Delivery {
     pub task: TaskId,
     pub class: Blake3Hash,
     pub commitment: Blake3Hash,
+    /// The probes that follow from the commitment.
+    pub probes: Vec<Rect>,
     pub pixels: Pixels,
     pub check: Check,
     /// Who answered its probes so far: nobody is asked twice.
@@ -79,12 +81,13 @@ pub(crate) struct SealedTile {
 
 impl SealedTile {
     /// Back to a delivery that was accepted and paid.
-    pub(crate) fn reopened(&self) -> Delivery {
+    pub(crate) fn reopened(&self, probes: Vec<Rect>) -> Delivery {
         Delivery {
             worker: self.worker,
             task: self.task,
             class: self.class,
             commitment: self.commitment,
+            probes,
             pixels: Pixels::Sealed {
                 probe_digest: self.probe_digest,
             },
@@ -143,12 +146,10 @@ impl Frame {
         }
     }
 
-    pub(crate) fn audit(tiles: &[SealedTile]) -> Self {
-        let reopened = |tile: &SealedTile| Tile::Delivered(Box::new(tile.reopened()));
+    /// A finished frame that is taken up again.
+    pub(crate) fn audit(tiles: Vec<Tile>) -> Self {
         Self {
-            tiles: tiles.iter().map(reopened).collect(),
-            pending: BTreeSet::new(),
-            unsettled: BTreeSet::new(),
+            tiles,
             sealed: true,
             ..Self::new(0)
         }

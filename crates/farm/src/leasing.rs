@@ -97,7 +97,7 @@ impl Farm {
         let Some(delivery) = self.delivery(at) else {
             return false;
         };
-        let (class, rects) = (delivery.class, self.probes_of(at, delivery));
+        let (class, rects) = (delivery.class, delivery.probes.clone());
         // What was set aside with the tile pays for its probes.
         let allowance = self.take_allowance(at);
         self.ledger.release(allowance);

@@ -3,7 +3,7 @@
 use crate::{
     coordinator::Farm,
     event::Effect,
-    frame::{Check, Frame, Pixels, Tile, TileRef},
+    frame::{Check, Frame, Pixels, SealedTile, Tile, TileRef},
     worker::{Standing, WorkerNumber},
 };
 use protocol::TaskId;
@@ -110,7 +110,11 @@ impl Farm {
                 continue;
             }
             self.checks.frames_reopened += 1;
-            let open = Frame::audit(tiles);
+            let reopened = |(tile, sealed): (u32, &SealedTile)| {
+                let probes = self.probes(tile, sealed.worker, &sealed.commitment);
+                Tile::Delivered(Box::new(sealed.reopened(probes)))
+            };
+            let open = Frame::audit((0..).zip(tiles.iter()).map(reopened).collect());
             self.sealed.remove(&frame);
             self.open.insert(frame, open);
             if delivered {

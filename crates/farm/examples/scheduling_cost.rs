@@ -123,13 +123,20 @@ fn main() {
             megasample_ms: 1,
         });
     }
-    let (mut spent, mut events, mut finished) = (Duration::ZERO, 0u64, false);
+    let (mut spent, mut events, mut idle_ms, mut finished) = (Duration::ZERO, 0u64, 0, false);
     while !finished {
         // Each worker sends about four events a second, and four times a second there is a tick.
-        let now = events * 250 / workers;
-        let event = match events % workers {
-            0 => Event::Tick,
-            _ => queue.pop_front().unwrap_or(Event::Tick),
+        let now = events * 250 / workers + idle_ms;
+        let event = match queue.pop_front() {
+            Some(event) if events % workers != 0 => event,
+            Some(event) => {
+                queue.push_front(event);
+                Event::Tick
+            }
+            None => {
+                idle_ms += 250;
+                Event::Tick
+            }
         };
         events += 1;
         let begin = Instant::now();

@@ -295,8 +295,11 @@ impl Farm {
         worker.standing = Standing::Ready;
         worker.class = Some(class);
         worker.megasample_ms = megasample_ms;
+        let trust = worker.trust;
         self.first_ready_at.get_or_insert(now);
-        self.elect_class();
+        if trust == Trust::Own {
+            self.elect_class();
+        }
         self.refresh(number);
     }
 

@@ -45,19 +45,25 @@ impl Farm {
     }
 
     fn check_leases(&mut self, number: WorkerNumber) {
+        let now = self.now;
+        let worker = self.worker_mut(number);
+        if worker.resting_until > 0 && worker.resting_until <= now {
+            worker.resting_until = 0;
+            self.refresh(number);
+        }
         self.check_reveals(number);
         let worker = self.worker(number);
         let Some(&head) = worker.queue.first() else {
-            return self.refresh(number);
+            return;
         };
-        let silent = self.now.saturating_sub(worker.last_heard) > HEARTBEAT_TIMEOUT_MS;
-        let late = self.now.saturating_sub(worker.head_since) > self.time_for(number, head);
+        let silent = now.saturating_sub(worker.last_heard) > HEARTBEAT_TIMEOUT_MS;
+        let at_it = now.saturating_sub(worker.head_since);
+        let late = at_it > PROGRESS_MS_MIN && at_it > self.time_for(number, head);
         if silent {
             self.take_back(number, worker.queue.clone(), "nothing was heard of it");
         } else if late {
             self.take_back(number, vec![head], "it took too long");
         }
-        self.refresh(number);
     }
 
     fn check_reveals(&mut self, number: WorkerNumber) {

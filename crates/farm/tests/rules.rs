@@ -1,211 +1,14 @@
 //! The coordinator's rules one by one: short scripts of events and what must come of them.
 
+mod script;
+
 use farm::{
-    Farm, FarmConfig, WorkerState,
-    event::{Effect, Event, Millis, Outcome, Trust},
+    Farm, WorkerState,
+    event::{Effect, Event, Outcome, Trust},
     limits::{HEARTBEAT_TIMEOUT_MS, OPINION_WAIT_MS, PROGRESS_MS_MIN, REVEAL_MS_MIN},
 };
-use protocol::{
-    Blake3Hash, EngineKind, Glm, JobId, JobSpec, NodeId, Pass, Rect, RenderSettings, Size, TaskId,
-    TaskSpec, TileGrid,
-};
-use std::collections::BTreeMap;
-
-const SIZE: Size = Size {
-    width: 128,
-    height: 64,
-};
-const SALT: [u8; 32] = [5; 32];
-
-/// A farm and the leases it gave, driven by hand.
-struct Script {
-    farm: Farm,
-    now: Millis,
-    leases: BTreeMap<TaskId, (NodeId, TaskSpec)>,
-    effects: Vec<Effect>,
-}
-
-fn node(number: u8) -> NodeId {
-    NodeId([number; 32])
-}
-
-fn config(frames: i32, tile_px: u32) -> FarmConfig {
-    FarmConfig {
-        job: JobSpec {
-            id: JobId([1; 16]),
-            manifest: Blake3Hash([2; 32]),
-            manifest_bytes: 10,
-            engine: EngineKind::Tracer,
-            settings: RenderSettings {
-                size: SIZE,
-                samples: 100,
-                seed: 0,
-                passes: Pass::ALL.to_vec(),
-                guard_px: 0,
-            },
-        },
-        frames: (1..=frames).collect(),
-        grid: TileGrid::new(SIZE, tile_px),
-        secret: [9; 32],
-        budget: None,
-        price_megasample_max: None,
-        probes: verifier::ProbeShape::Cells,
-        providers_wait_ms: 60_000,
-    }
-}
-
-fn true_cells(spec: &TaskSpec) -> Vec<Blake3Hash> {
-    let cells = spec.rects.iter().flat_map(Rect::cells);
-    cells
-        .map(|(cell, _)| {
-            Blake3Hash::of(format!("{} {} {}", spec.frame, cell.column, cell.row).as_bytes())
-        })
-        .collect()
-}
-
-fn root_of(cells: &[Blake3Hash]) -> Blake3Hash {
-    verifier::digest(cells)
-}
-
-impl Script {
-    fn new(config: FarmConfig) -> Self {
-        Self {
-            farm: Farm::new(config).unwrap(),
-            now: 0,
-            leases: BTreeMap::new(),
-            effects: Vec::new(),
-        }
-    }
-
-    fn send(&mut self, event: Event) -> &[Effect] {
-        self.effects = self.farm.handle(self.now, event);
-        for effect in &self.effects {
-            match effect {
-                Effect::Lease { worker, tasks } => {
-                    let lease = |task: &TaskSpec| (task.id, (*worker, task.clone()));
-                    self.leases.extend(tasks.iter().map(lease));
-                }
-                Effect::Cancel { tasks, .. } => {
-                    self.leases.retain(|id, _| !tasks.contains(id));
-                }
-                Effect::Quarantine { worker, .. } => {
-                    self.leases.retain(|_, (holder, _)| holder != worker);
-                }
-                _ => {}
-            }
-        }
-        &self.effects
-    }
-
-    fn join(&mut self, number: u8, trust: Trust) {
-        self.quote(number, trust, 1_000_000);
-        let worker = node(number);
-        let class = Blake3Hash([1; 32]);
-        self.send(Event::Ready {
-            worker,
-            class,
-            megasample_ms: 1_000,
-        });
-    }
-
-    fn quote(&mut self, number: u8, trust: Trust, wei: u128) {
-        self.send(Event::Quoted {
-            worker: node(number),
-            trust,
-            price_megasample: Glm::from_wei(wei),
-        });
-    }
-
-    /// The oldest lease of a worker.
-    fn lease_of(&self, number: u8) -> Option<TaskSpec> {
-        let mut leases = self.leases.values();
-        leases
-            .find(|(worker, _)| *worker == node(number))
-            .map(|(_, spec)| spec.clone())
-    }
-
-    fn commit(&mut self, number: u8, spec: &TaskSpec, cells: &[Blake3Hash]) {
-        let worker = node(number);
-        let hash = spec.hash(&config(1, 64).job);
-        let commitment = verifier::commitment(&worker, &hash, &SALT, &root_of(cells));
-        let task = spec.id;
-        let effects = self.send(Event::Committed {
-            worker,
-            task,
-            commitment,
-            render_ms: 1,
-        });
-        assert!(effects.contains(&Effect::Reveal { worker, task }));
-    }
-
-    fn deliver(&mut self, number: u8, spec: &TaskSpec, cells: Vec<Blake3Hash>) -> &[Effect] {
-        self.leases.remove(&spec.id);
-        self.send(Event::Delivered {
-            worker: node(number),
-            task: spec.id,
-            salt: SALT,
-            root: root_of(&cells),
-            cells: Ok(cells.into()),
-        })
-    }
-
-    fn commit_and_deliver(&mut self, number: u8, spec: &TaskSpec, cells: Vec<Blake3Hash>) {
-        self.commit(number, spec, &cells);
-        self.deliver(number, spec, cells);
-    }
-
-    /// Renders a worker's oldest lease honestly.
-    fn work(&mut self, number: u8) -> TaskSpec {
-        let spec = self.lease_of(number).expect("a lease");
-        self.commit_and_deliver(number, &spec, true_cells(&spec));
-        spec
-    }
-
-    fn wait(&mut self, ms: Millis) -> &[Effect] {
-        self.now += ms;
-        self.send(Event::Tick)
-    }
-
-    fn heartbeats(&mut self, numbers: &[u8]) {
-        for &number in numbers {
-            let worker = node(number);
-            let held = |(id, (holder, _)): (&TaskId, &(NodeId, TaskSpec))| {
-                (*holder == worker).then_some(*id)
-            };
-            let tasks = self.leases.iter().filter_map(held).collect();
-            self.send(Event::Heartbeat { worker, tasks });
-        }
-    }
-
-    fn written(&self) -> Vec<i32> {
-        let frame = |effect: &Effect| match effect {
-            Effect::WriteFrame { frame, .. } => Some(*frame),
-            _ => None,
-        };
-        self.effects.iter().filter_map(frame).collect()
-    }
-
-    fn outcome(&self) -> Option<&Outcome> {
-        match self.effects.last() {
-            Some(Effect::Finished { outcome }) => Some(outcome),
-            _ => None,
-        }
-    }
-
-    fn state(&self, number: u8) -> WorkerState {
-        let workers = self.farm.progress().workers;
-        let row = workers.iter().find(|row| row.worker == node(number));
-        row.unwrap().state
-    }
-
-    fn accepted(&self) -> Vec<(NodeId, TaskId)> {
-        let accept = |effect: &Effect| match effect {
-            Effect::Accept { worker, task, .. } => Some((*worker, *task)),
-            _ => None,
-        };
-        self.effects.iter().filter_map(accept).collect()
-    }
-}
+use protocol::{Blake3Hash, Glm, Size, TaskId, TaskSpec, TileGrid};
+use script::{SALT, Script, config, node, true_cells};
 
 /// Two unknown workers, one of which has delivered the only tile of the first frame.
 fn probe_due(frames: i32) -> (Script, TaskSpec, TaskSpec) {
@@ -398,6 +201,66 @@ fn a_finished_frame_is_probed_again_when_its_prober_is_caught_later() {
     // Nothing of frame 1 had to be rendered again.
     assert!(script.farm.progress().frames_done >= 1);
     assert!(script.leases.values().all(|(_, spec)| spec.frame != 1));
+}
+
+#[test]
+fn in_an_open_frame_the_word_of_a_caught_prober_is_void() {
+    let mut script = Script::new(config(1, 64));
+    script.join(1, Trust::Unknown);
+    script.join(2, Trust::Unknown);
+    script.wait(2_000);
+    let (tile, other) = (script.work(1), script.lease_of(2).unwrap());
+    let probe = (script.leases.values())
+        .find(|(worker, spec)| *worker == node(2) && spec.id != other.id)
+        .map(|(_, spec)| spec.clone())
+        .unwrap();
+    script.commit_and_deliver(2, &probe, true_cells(&probe));
+    assert_eq!(script.accepted().last(), Some(&(node(1), tile.id)));
+    script.join(3, Trust::Unknown);
+    let black = vec![Blake3Hash([0; 32]); true_cells(&other).len()];
+    script.commit_and_deliver(2, &other, black);
+    script.work(3);
+    assert_eq!(script.state(2), WorkerState::Quarantined);
+    assert_eq!(script.farm.progress().tiles_accepted, 0);
+    assert_eq!(script.work(3).rects, probe.rects);
+    // The tile counts again; its worker is not paid a second time.
+    assert_eq!(script.farm.progress().tiles_accepted, 1);
+    let paid_tiles = script.accepted();
+    assert!(
+        paid_tiles.iter().all(|(worker, _)| *worker == node(3)),
+        "{paid_tiles:?}"
+    );
+}
+
+#[test]
+fn the_answer_to_an_outdated_write_does_not_finish_a_frame() {
+    let (mut script, tile, probe) = probe_due(2);
+    script.commit_and_deliver(2, &probe, true_cells(&probe));
+    assert_eq!(script.written(), [1]);
+    script.join(3, Trust::Unknown);
+    let probe = script.lease_of(1).unwrap();
+    script.commit_and_deliver(1, &probe, vec![Blake3Hash([0; 32]); probe.rects.len()]);
+    script.work(3);
+    assert_eq!(script.state(1), WorkerState::Quarantined);
+    let again = |script: &Script| {
+        let mut leases = script.leases.iter();
+        leases.find_map(|(_, (worker, spec))| {
+            (spec.rects == tile.rects).then(|| (worker.0[0], spec.clone()))
+        })
+    };
+    let (worker, spec) = again(&script).unwrap();
+    script.commit_and_deliver(worker, &spec, true_cells(&spec));
+    let mut writes = 0;
+    while let Some(busy) = [2, 3].into_iter().find(|&n| script.lease_of(n).is_some()) {
+        script.work(busy);
+        writes += script.written().iter().filter(|frame| **frame == 1).count();
+    }
+    assert_eq!(writes, 1);
+    for done in [0, 1] {
+        let outcome = Ok(());
+        script.send(Event::FrameWritten { frame: 1, outcome });
+        assert_eq!(script.farm.progress().frames_done, done);
+    }
 }
 
 #[test]

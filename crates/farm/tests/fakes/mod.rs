@@ -145,7 +145,7 @@ fn root_of(cells: &[Blake3Hash]) -> Blake3Hash {
 }
 
 /// Tasks that a sleeper does honestly.
-const SLEEPING_TASKS: u32 = 8;
+const SLEEPING_TASKS: u32 = 4;
 
 struct FakeWorker {
     id: NodeId,

@@ -11,7 +11,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`plan`] | how frames are divided |
+//! | [`mod@plan`] | how frames are divided |
 //! | `coordinator` | the state and the reaction to each event |
 //! | `leasing` | who gets what next |
 //! | `deadlines` | silence, lateness, rest |

@@ -1,1 +1,23 @@
-//! Placeholder.
+//! Pure verdicts on rendered tiles: commitments, overlaps, probes, arbitration and the trust table.
+//!
+//! Every pixel of a path tracer is a pure function of scene, frame, position, seed and samples, so checking needs no
+//! second render of everything: a worker commits to a tile's hash first, then secret cells inside the tile, drawn from
+//! the commitment, are rendered by somebody else and compared by hash.
+//!
+//! Nothing here does I/O, reads a clock or draws random numbers: seeds come in as arguments. The same inputs give the
+//! same verdict on every machine, so a verdict's evidence can be checked by anybody.
+//!
+//! What it cannot see: a defaced cell that no probe hits and no neighbour shares. Probes measure shares of a tile, not
+//! single cells.
+
+pub mod arbitration;
+pub mod cells;
+pub mod commitment;
+pub mod probes;
+pub mod trust;
+
+pub use arbitration::{Claim, Verdict, arbitrate};
+pub use cells::{CellMismatch, CountError, check_count, digest, mismatches};
+pub use commitment::{commitment, commitment_statement, verify_signature};
+pub use probes::{ProbeShape, draw_probes, probe_pixels_max};
+pub use trust::Trust;

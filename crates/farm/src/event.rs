@@ -6,14 +6,7 @@ use std::sync::Arc;
 /// Milliseconds since the job began, by the requestor's monotonic clock.
 pub type Millis = u64;
 
-/// How far a provider is trusted at the start (levels that are earned come with their own issue).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trust {
-    /// A new key: many secret cells are checked.
-    Unknown,
-    /// Started or pinned by the user: a few cells are checked.
-    Own,
-}
+pub use verifier::Trust;
 
 /// Something that happened.
 #[derive(Debug, Clone)]
@@ -156,7 +149,9 @@ pub enum Effect {
         request: u64,
         /// The frame.
         frame: i32,
-        /// Single cells.
+        /// The determinism class that the cells are compared in: answer with an error if the own engine is of another.
+        class: Blake3Hash,
+        /// Probes of a tile or one disputed cell: rectangles of whole cells.
         rects: Vec<Rect>,
     },
     /// Put these pieces together and write the frame; answer with [`Event::FrameWritten`]. Comes again for a frame

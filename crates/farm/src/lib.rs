@@ -3,5 +3,42 @@
 //! [`Farm::handle`] takes an [`event::Event`] with the time it happened and returns [`event::Effect`]s for the
 //! program around it to carry out. No I/O, no clock, no random source in here: the same events give the same
 //! effects, so production and simulator run the same code.
+//!
+//! Life of a tile: pending, leased, committed, delivered (the commitment is opened and the pixels are here), checked
+//! (cell count, commitment, overlap with neighbours, secret probes rendered by another worker), accepted and paid, and
+//! once all tiles of its frame are, written. Where checks disagree, arbitration finds who is wrong; that worker is
+//! quarantined and everything it delivered or vouched for is checked or rendered again.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`mod@plan`] | how frames are divided |
+//! | `coordinator` | the state and the reaction to each event |
+//! | `leasing` | who gets what next |
+//! | `deadlines` | silence, lateness, rest |
+//! | `class` | which determinism class the job uses |
+//! | `checking`, `arbitration`, `quarantine` | the checks and what follows from them |
+//! | `completion` | writing and sealing frames, ending the job |
+//! | [`progress`] | what a person sees |
+//!
+//! Known limits: only one determinism class works at a time; workers of others wait. Late tiles are not given out a
+//! second time before their lease is lost.
 
+mod arbitration;
+mod checking;
+mod class;
+mod completion;
+mod coordinator;
+mod deadlines;
 pub mod event;
+mod frame;
+mod leasing;
+mod ledger;
+pub mod limits;
+pub mod plan;
+pub mod progress;
+mod quarantine;
+mod worker;
+
+pub use coordinator::{Farm, FarmConfig, FarmError};
+pub use plan::{CostHints, Plan, PlanRequest, plan};
+pub use progress::{Checks, Progress, WorkerRow, WorkerState};

@@ -1,0 +1,267 @@
+//! Ends: of frames (written, sealed, failed) and of the job.
+
+use crate::{
+    coordinator::Farm,
+    event::{Effect, Outcome, Piece},
+    frame::{Check, Delivery, Frame, Pixels, SealedTile, Tile, TileRef},
+    worker::{Standing, Worker, WorkerNumber},
+};
+use protocol::{Glm, NodeId, TaskId};
+use std::collections::BTreeMap;
+
+impl Farm {
+    /// After each event: frames that became complete, and the end of the job.
+    pub(crate) fn conclude(&mut self) {
+        for frame in std::mem::take(&mut self.touched_frames) {
+            self.complete_frame(frame);
+        }
+        let all_begun = self.next_frame as usize >= self.config.frames.len();
+        if all_begun && self.open.is_empty() {
+            let failed = &self.failed;
+            let outcome = match failed.is_empty() {
+                true => Outcome::Done,
+                false => Outcome::FramesFailed {
+                    frames: failed
+                        .iter()
+                        .map(|(&frame, reason)| (self.frame_number(frame), reason.clone()))
+                        .collect(),
+                },
+            };
+            self.finish(outcome);
+        } else if self.is_out_of_money() {
+            let missing = self.remaining_cost();
+            self.finish(Outcome::BudgetSpent { missing });
+        } else if self.is_out_of_providers() {
+            self.finish(Outcome::NoProviders);
+        }
+    }
+
+    fn complete_frame(&mut self, frame: u32) {
+        let Some(open) = self.open.get(&frame) else {
+            return;
+        };
+        if !open.unsettled.is_empty() {
+            return;
+        }
+        if open.failed.is_some() {
+            self.close_failed(frame);
+        } else if open.sealed {
+            self.seal(frame);
+        } else if !open.writing {
+            self.write_frame(frame);
+        }
+    }
+
+    fn write_frame(&mut self, frame: u32) {
+        let grid = self.config.grid;
+        let Some(open) = self.open.get_mut(&frame) else {
+            return;
+        };
+        open.writing = true;
+        open.writes_under_way += 1;
+        let piece = |(tile, state): (u32, &Tile)| match state {
+            Tile::Delivered(delivery) => match &delivery.pixels {
+                Pixels::Fresh { root, .. } => Some(Piece {
+                    core: grid.core(tile),
+                    rendered: grid.rendered(tile),
+                    root: *root,
+                }),
+                Pixels::Sealed { .. } => None,
+            },
+            Tile::Pending | Tile::Leased(_) => None,
+        };
+        let tiles = (0..).zip(&open.tiles).filter_map(piece).collect();
+        self.writing_frames.insert(frame);
+        let frame = self.frame_number(frame);
+        self.effects.push(Effect::WriteFrame { frame, tiles });
+    }
+
+    pub(crate) fn on_frame_written(&mut self, number: i32, outcome: Result<(), String>) {
+        let frames = &self.config.frames;
+        let mut open = self.open.iter_mut();
+        let Some((&frame, open)) = open.find(|(frame, _)| frames[**frame as usize] == number)
+        else {
+            return;
+        };
+        if open.writes_under_way == 0 {
+            return;
+        }
+        open.writes_under_way -= 1;
+        if open.writes_under_way > 0 || !open.writing {
+            return;
+        }
+        self.writing_frames.remove(&frame);
+        match outcome {
+            Ok(()) => self.seal(frame),
+            Err(reason) => {
+                self.failed
+                    .insert(frame, format!("could not be written: {reason}"));
+                self.drop_frame(frame);
+            }
+        }
+    }
+
+    /// A written frame shrinks to what a later check needs.
+    fn seal(&mut self, frame: u32) {
+        let Some(open) = self.open.get(&frame) else {
+            return;
+        };
+        let sealed_tile = |(tile, state): (u32, &Tile)| match state {
+            Tile::Delivered(delivery) => Some(self.sealed_tile(TileRef { frame, tile }, delivery)),
+            Tile::Pending | Tile::Leased(_) => None,
+        };
+        let tiles: Box<[SealedTile]> = (0..).zip(&open.tiles).filter_map(sealed_tile).collect();
+        for tile in &tiles {
+            self.worker_mut(tile.worker).sealed.insert(frame);
+            if let Some(prober) = tile.prober {
+                self.worker_mut(prober).sealed.insert(frame);
+            }
+        }
+        self.drop_frame(frame);
+        self.sealed.insert(frame, tiles);
+    }
+
+    fn sealed_tile(&self, at: TileRef, delivery: &Delivery) -> SealedTile {
+        let probe_digest = match &delivery.pixels {
+            Pixels::Sealed { probe_digest } => *probe_digest,
+            Pixels::Fresh { cells, .. } => {
+                let rendered = self.config.grid.rendered(at.tile);
+                let answers = verifier::cells::select(&rendered, cells, &delivery.probes);
+                verifier::digest(&answers.unwrap_or_default())
+            }
+        };
+        SealedTile {
+            worker: delivery.worker,
+            prober: match delivery.check {
+                Check::Passed { prober } => prober,
+                _ => None,
+            },
+            task: delivery.task,
+            class: delivery.class,
+            commitment: delivery.commitment,
+            probe_digest,
+        }
+    }
+
+    /// Takes a frame whose tiles are all decided out of memory, and its blobs off the disk.
+    fn drop_frame(&mut self, frame: u32) {
+        self.pending_frames.remove(&frame);
+        self.writing_frames.remove(&frame);
+        let Some(open) = self.open.remove(&frame) else {
+            return;
+        };
+        for state in open.tiles {
+            if let Tile::Delivered(delivery) = state
+                && let Pixels::Fresh { root, .. } = delivery.pixels
+            {
+                self.release_blob(root);
+            }
+        }
+    }
+
+    /// Gives up a frame: leases are cancelled, what was delivered is still checked and paid.
+    pub(crate) fn fail_frame(&mut self, frame: u32, reason: String) {
+        let Some(open) = self.open.get_mut(&frame) else {
+            return;
+        };
+        if open.failed.is_some() {
+            return;
+        }
+        open.failed = Some(reason);
+        let leased: Vec<TaskId> = open
+            .tiles
+            .iter()
+            .filter_map(|tile| match tile {
+                Tile::Leased(task) => Some(*task),
+                Tile::Pending | Tile::Delivered(_) => None,
+            })
+            .collect();
+        for task in leased {
+            self.cancel_task(task);
+        }
+        self.pending_frames.remove(&frame);
+        if let Some(Frame {
+            tiles,
+            pending,
+            unsettled,
+            ..
+        }) = self.open.get_mut(&frame)
+        {
+            pending.clear();
+            unsettled.retain(|&tile| matches!(tiles[tile as usize], Tile::Delivered(_)));
+        }
+        self.touched_frames.insert(frame);
+    }
+
+    fn close_failed(&mut self, frame: u32) {
+        let open = self.open.get_mut(&frame);
+        let reason = open.and_then(|open| open.failed.take()).unwrap_or_default();
+        self.failed.insert(frame, reason);
+        self.drop_frame(frame);
+    }
+
+    /// Is there work that no worker at hand is paid for any more, and nothing under way?
+    fn is_out_of_money(&self) -> bool {
+        let may_come_back = |worker: &Worker| {
+            worker.standing == Standing::Ready
+                && worker.class == self.class
+                && worker.resting_until > self.now
+        };
+        self.budget_refused
+            && self.tasks.is_empty()
+            && self.disputes.is_empty()
+            && self.probes_wanted.is_empty()
+            && self.own_requests.is_empty()
+            && self.writing_frames.is_empty()
+            && !self.workers.iter().any(may_come_back)
+    }
+
+    fn is_out_of_providers(&self) -> bool {
+        let waited = self
+            .nobody_since
+            .map(|since| self.now.saturating_sub(since));
+        waited.is_some_and(|waited| waited >= self.config.providers_wait_ms)
+            && self.own_requests.is_empty()
+            && self.writing_frames.is_empty()
+    }
+
+    /// Pixels of tiles that are not accepted.
+    pub(crate) fn remaining_pixels(&self) -> u64 {
+        let unbegun = self.config.frames.len() - self.next_frame as usize;
+        let open: u64 = self
+            .open
+            .values()
+            .flat_map(|open| &open.unsettled)
+            .map(|&tile| self.config.grid.core(tile).area())
+            .sum();
+        self.config.grid.size.area().saturating_mul(unbegun as u64) + open
+    }
+
+    /// What the remaining tiles cost at the lowest price at hand, without probes.
+    pub(crate) fn remaining_cost(&self) -> Glm {
+        let (pixels, samples) = (self.remaining_pixels(), self.config.job.settings.samples);
+        self.workers
+            .iter()
+            .filter(|worker| worker.standing == Standing::Ready)
+            .filter_map(|worker| worker.price(pixels, samples))
+            .min()
+            .unwrap_or_default()
+    }
+
+    /// Ends the job: open leases are cancelled, what is accepted stays.
+    pub(crate) fn finish(&mut self, outcome: Outcome) {
+        if self.outcome.is_some() {
+            return;
+        }
+        let mut leases: BTreeMap<NodeId, Vec<TaskId>> = BTreeMap::new();
+        for (&id, task) in &self.tasks {
+            let worker: WorkerNumber = task.worker;
+            leases.entry(self.worker(worker).id).or_default().push(id);
+        }
+        for (worker, tasks) in leases {
+            self.effects.push(Effect::Cancel { worker, tasks });
+        }
+        self.outcome = Some(outcome.clone());
+        self.effects.push(Effect::Finished { outcome });
+    }
+}

@@ -1,0 +1,432 @@
+//! The state of one job and its reaction to each event.
+
+use crate::{
+    arbitration::Dispute,
+    event::{Effect, Event, Millis, Outcome, Trust},
+    frame::{Delivery, Frame, SealedTile, Task, TileRef},
+    ledger::Ledger,
+    limits::WORKERS_MAX,
+    progress::Checks,
+    worker::{Standing, Worker, WorkerNumber},
+};
+use protocol::{Blake3Hash, Glm, JobSpec, NodeId, Rect, TaskId, TaskSpec, TileGrid};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+use verifier::ProbeShape;
+
+/// What a job is and what limits its user set.
+#[derive(Debug, Clone)]
+pub struct FarmConfig {
+    /// The job.
+    pub job: JobSpec,
+    /// The frames in the order wanted; repetitions are dropped.
+    pub frames: Vec<i32>,
+    /// The division of each frame ([`crate::plan()`]).
+    pub grid: TileGrid,
+    /// Draws the probes; random, and never told to anybody.
+    pub secret: [u8; 32],
+    /// Most that may be spent.
+    pub budget: Option<Glm>,
+    /// Dearest price of a million samples; workers above it get no work.
+    pub price_megasample_max: Option<Glm>,
+    /// What probes look like for this engine.
+    pub probes: ProbeShape,
+    /// How long to wait for somebody to work while there is nobody, in milliseconds.
+    pub providers_wait_ms: Millis,
+}
+
+/// Why a job cannot be coordinated.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FarmError {
+    /// The job breaks a rule of the protocol.
+    #[error("the job: {0}")]
+    Job(String),
+    /// The grid is of other frames.
+    #[error("a grid for {grid} frames in a job of {job} frames")]
+    Grid {
+        /// The size that the grid divides.
+        grid: protocol::Size,
+        /// The size of the job.
+        job: protocol::Size,
+    },
+    /// A tile is too large to be delivered.
+    #[error("tiles of {bytes} bytes are over the limit, choose smaller ones")]
+    TileTooLarge {
+        /// Bytes of the largest tile.
+        bytes: u64,
+    },
+}
+
+/// What the requestor's own engine was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OwnPurpose {
+    Probe(TileRef),
+    Opinion(u64),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct OwnRequest {
+    pub purpose: OwnPurpose,
+    pub rects: Vec<Rect>,
+    pub asked_at: Millis,
+}
+
+/// The coordinator of one job. Feed it events with [`Farm::handle`].
+#[derive(Debug)]
+pub struct Farm {
+    pub(crate) config: FarmConfig,
+    pub(crate) now: Millis,
+    pub(crate) effects: Vec<Effect>,
+    pub(crate) workers: Vec<Worker>,
+    pub(crate) numbers: BTreeMap<NodeId, WorkerNumber>,
+    /// Workers ready for work that hold no lease, and that hold one.
+    pub(crate) idle: BTreeSet<WorkerNumber>,
+    pub(crate) half_idle: BTreeSet<WorkerNumber>,
+    /// Frames begun and not final, by their position in the user's order: only these have tiles in memory.
+    pub(crate) open: BTreeMap<u32, Frame>,
+    /// Position of the first frame never begun.
+    pub(crate) next_frame: u32,
+    /// Open frames with tiles to be leased.
+    pub(crate) pending_frames: BTreeSet<u32>,
+    /// Frames that are being written.
+    pub(crate) writing_frames: BTreeSet<u32>,
+    /// Frames that may have become complete by this event.
+    pub(crate) touched_frames: BTreeSet<u32>,
+    /// Finished frames.
+    pub(crate) sealed: BTreeMap<u32, Box<[SealedTile]>>,
+    pub(crate) failed: BTreeMap<u32, String>,
+    pub(crate) tasks: BTreeMap<TaskId, Task>,
+    pub(crate) next_task: u64,
+    pub(crate) disputes: BTreeMap<u64, Dispute>,
+    pub(crate) probes_wanted: BTreeSet<TileRef>,
+    pub(crate) opinions_wanted: BTreeSet<u64>,
+    pub(crate) own_requests: BTreeMap<u64, OwnRequest>,
+    pub(crate) own_engine_works: bool,
+    /// Numbers disputes and requests to the own engine.
+    pub(crate) next_number: u64,
+    pub(crate) ledger: Ledger,
+    /// Deliveries that need each blob: equal pixels share one.
+    pub(crate) blobs: BTreeMap<Blake3Hash, u32>,
+    pub(crate) class: Option<Blake3Hash>,
+    pub(crate) first_ready_at: Option<Millis>,
+    pub(crate) classless_since: Option<Millis>,
+    pub(crate) nobody_since: Option<Millis>,
+    /// Was somebody idle refused a task only because the budget does not cover it?
+    pub(crate) budget_refused: bool,
+    pub(crate) tiles_accepted: u64,
+    pub(crate) checks: Checks,
+    pub(crate) outcome: Option<Outcome>,
+}
+
+impl Farm {
+    /// A job at its beginning.
+    ///
+    /// # Errors
+    /// [`FarmError`] when job and grid do not fit together or break the protocol's limits.
+    pub fn new(mut config: FarmConfig) -> Result<Self, FarmError> {
+        let job = &config.job;
+        job.check().map_err(|e| FarmError::Job(e.to_string()))?;
+        if config.grid.size != job.settings.size {
+            return Err(FarmError::Grid {
+                grid: config.grid.size,
+                job: job.settings.size,
+            });
+        }
+        let largest = TaskSpec {
+            id: TaskId(0),
+            frame: 0,
+            rects: vec![config.grid.rendered(0)],
+        };
+        largest.check(job).map_err(|_| FarmError::TileTooLarge {
+            bytes: largest.delivery_bytes(job),
+        })?;
+        let mut seen = BTreeSet::new();
+        config.frames.retain(|frame| seen.insert(*frame));
+        config.frames.truncate(protocol::limits::JOB_FRAMES_MAX);
+        Ok(Self {
+            ledger: Ledger::new(config.budget),
+            config,
+            now: 0,
+            effects: Vec::new(),
+            workers: Vec::new(),
+            numbers: BTreeMap::new(),
+            idle: BTreeSet::new(),
+            half_idle: BTreeSet::new(),
+            open: BTreeMap::new(),
+            next_frame: 0,
+            pending_frames: BTreeSet::new(),
+            writing_frames: BTreeSet::new(),
+            touched_frames: BTreeSet::new(),
+            sealed: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            next_task: 0,
+            disputes: BTreeMap::new(),
+            probes_wanted: BTreeSet::new(),
+            opinions_wanted: BTreeSet::new(),
+            own_requests: BTreeMap::new(),
+            own_engine_works: true,
+            next_number: 0,
+            blobs: BTreeMap::new(),
+            class: None,
+            first_ready_at: None,
+            classless_since: None,
+            nobody_since: None,
+            budget_refused: false,
+            tiles_accepted: 0,
+            checks: Checks::default(),
+            outcome: None,
+        })
+    }
+
+    /// Takes note of an event and says what to do, in this order. Events that make no sense (of strangers, of tasks
+    /// long gone, said twice) change nothing; after [`Effect::Finished`] none does. `now` never runs backwards: an
+    /// earlier time counts as the latest one.
+    pub fn handle(&mut self, now: Millis, event: Event) -> Vec<Effect> {
+        if self.outcome.is_some() {
+            return Vec::new();
+        }
+        self.now = self.now.max(now);
+        self.react(event);
+        if self.outcome.is_none() {
+            self.lease_work();
+            self.conclude();
+        }
+        std::mem::take(&mut self.effects)
+    }
+
+    fn react(&mut self, event: Event) {
+        match event {
+            Event::Quoted {
+                worker,
+                trust,
+                price_megasample,
+            } => self.on_quoted(worker, trust, price_megasample),
+            Event::OwnRendered { request, cells } => self.on_own_rendered(request, cells),
+            Event::FrameWritten { frame, outcome } => self.on_frame_written(frame, outcome),
+            Event::Tick => self.on_tick(),
+            Event::Stop => self.finish(Outcome::Stopped),
+            Event::Ready { worker, .. }
+            | Event::Left { worker }
+            | Event::Heartbeat { worker, .. }
+            | Event::Committed { worker, .. }
+            | Event::Delivered { worker, .. }
+            | Event::Failed { worker, .. } => match self.numbers.get(&worker) {
+                Some(&number) if self.worker(number).standing != Standing::Quarantined => {
+                    self.worker_mut(number).last_heard = self.now;
+                    self.on_worker_event(number, event);
+                }
+                _ => self.discard(event),
+            },
+        }
+    }
+
+    /// What a stranger or a quarantined worker sends is dropped, its pixels too.
+    fn discard(&mut self, event: Event) {
+        if let Event::Delivered { root, .. } = event {
+            self.forget_if_unused(root);
+        }
+    }
+
+    fn on_worker_event(&mut self, number: WorkerNumber, event: Event) {
+        match event {
+            Event::Ready {
+                class,
+                megasample_ms,
+                ..
+            } => self.on_ready(number, class, megasample_ms),
+            Event::Left { .. } => self.on_left(number),
+            Event::Heartbeat { tasks, .. } => self.on_heartbeat(number, &tasks),
+            Event::Committed {
+                task, commitment, ..
+            } => self.on_committed(number, task, commitment),
+            Event::Delivered {
+                task,
+                salt,
+                root,
+                cells,
+                ..
+            } => self.on_delivered(number, task, salt, root, cells),
+            Event::Failed { task, reason, .. } => self.on_failed(number, task, &reason),
+            _ => {}
+        }
+    }
+
+    fn on_quoted(&mut self, id: NodeId, trust: Trust, price_megasample: Glm) {
+        let number = match self.numbers.get(&id) {
+            Some(&number) => number,
+            None if self.workers.len() >= WORKERS_MAX && trust != Trust::Own => return,
+            None => {
+                let number = self.workers.len() as WorkerNumber;
+                let mut worker = Worker::new(id, trust, price_megasample, self.now);
+                worker.standing = Standing::Gone;
+                self.workers.push(worker);
+                self.numbers.insert(id, number);
+                number
+            }
+        };
+        let (now, most) = (self.now, self.config.price_megasample_max);
+        let settings = &self.config.job.settings;
+        let (area, samples) = (settings.size.area(), settings.samples);
+        let worker = self.worker_mut(number);
+        if !matches!(worker.standing, Standing::Gone | Standing::TooExpensive) {
+            return;
+        }
+        (worker.trust, worker.price_megasample) = (trust, price_megasample);
+        (worker.class, worker.last_heard) = (None, now);
+        let dear = most.is_some_and(|most| price_megasample > most);
+        worker.standing = match dear || worker.price(area, samples).is_none() {
+            true => Standing::TooExpensive,
+            false => Standing::Preparing,
+        };
+        if worker.standing == Standing::Preparing {
+            self.nobody_since = None;
+        }
+    }
+
+    fn on_ready(&mut self, number: WorkerNumber, class: Blake3Hash, megasample_ms: u32) {
+        let now = self.now;
+        let worker = self.worker_mut(number);
+        if worker.standing != Standing::Preparing {
+            return;
+        }
+        worker.standing = Standing::Ready;
+        worker.class = Some(class);
+        worker.megasample_ms = megasample_ms;
+        let trust = worker.trust;
+        self.first_ready_at.get_or_insert(now);
+        if trust == Trust::Own {
+            self.elect_class();
+        }
+        self.refresh(number);
+    }
+
+    fn on_committed(&mut self, number: WorkerNumber, id: TaskId, commitment: Blake3Hash) {
+        let (now, samples) = (self.now, self.config.job.settings.samples);
+        let Some(task) = self.owned_task(number, id) else {
+            return;
+        };
+        if task.committed.is_some() {
+            return;
+        }
+        task.committed = Some((commitment, now));
+        let pixels = task.rects.iter().map(Rect::area).sum();
+        let worker = self.worker_mut(number);
+        let was_first = worker.queue.first() == Some(&id);
+        worker.queue.retain(|queued| *queued != id);
+        worker.revealing.push(id);
+        if was_first {
+            worker.learn_speed(pixels, samples, now.saturating_sub(worker.head_since));
+            worker.head_since = now;
+        }
+        let worker = worker.id;
+        self.effects.push(Effect::Reveal { worker, task: id });
+        self.refresh(number);
+    }
+
+    fn on_failed(&mut self, number: WorkerNumber, task: Option<TaskId>, reason: &str) {
+        match task {
+            Some(id) if self.owned_task(number, id).is_some() => {
+                self.task_failed(number, id, reason);
+            }
+            Some(_) => {}
+            None => {
+                self.rest(number);
+                self.on_left(number);
+            }
+        }
+    }
+
+    pub(crate) fn worker(&self, number: WorkerNumber) -> &Worker {
+        &self.workers[number as usize]
+    }
+
+    pub(crate) fn worker_mut(&mut self, number: WorkerNumber) -> &mut Worker {
+        &mut self.workers[number as usize]
+    }
+
+    /// A lease, if it is this worker's.
+    pub(crate) fn owned_task(&mut self, number: WorkerNumber, id: TaskId) -> Option<&mut Task> {
+        self.tasks.get_mut(&id).filter(|task| task.worker == number)
+    }
+
+    pub(crate) fn delivery(&self, at: TileRef) -> Option<&Delivery> {
+        self.open.get(&at.frame)?.delivery(at.tile)
+    }
+
+    pub(crate) fn delivery_mut(&mut self, at: TileRef) -> Option<&mut Delivery> {
+        self.open.get_mut(&at.frame)?.delivery_mut(at.tile)
+    }
+
+    pub(crate) fn frame_number(&self, frame: u32) -> i32 {
+        self.config.frames[frame as usize]
+    }
+
+    pub(crate) fn fresh_number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number
+    }
+
+    /// The probes of a tile by its worker and commitment: the same whenever they are drawn.
+    pub(crate) fn probes(
+        &self,
+        tile: u32,
+        number: WorkerNumber,
+        commitment: &Blake3Hash,
+    ) -> Vec<Rect> {
+        let core = self.config.grid.core(tile);
+        let trust = self.worker(number).trust;
+        let (secret, shape) = (&self.config.secret, self.config.probes);
+        verifier::draw_probes(secret, commitment, &core, shape, trust)
+    }
+
+    pub(crate) fn accept_task(&mut self, number: WorkerNumber, task: TaskId, amount: Glm) {
+        self.ledger.pay(amount);
+        let worker = self.worker_mut(number);
+        worker.earned = worker.earned.checked_add(amount).unwrap_or(worker.earned);
+        worker.succeed();
+        let worker = worker.id;
+        self.effects.push(Effect::Accept {
+            worker,
+            task,
+            amount,
+        });
+        self.refresh(number);
+    }
+
+    pub(crate) fn reject_task(&mut self, number: WorkerNumber, task: TaskId, reason: String) {
+        let worker = self.worker_mut(number);
+        worker.tasks_rejected += 1;
+        let worker = worker.id;
+        self.effects.push(Effect::Reject {
+            worker,
+            task,
+            reason,
+        });
+    }
+
+    pub(crate) fn hold_blob(&mut self, root: Blake3Hash) {
+        *self.blobs.entry(root).or_default() += 1;
+    }
+
+    pub(crate) fn release_blob(&mut self, root: Blake3Hash) {
+        if let Some(count) = self.blobs.get_mut(&root) {
+            *count -= 1;
+            if *count == 0 {
+                self.blobs.remove(&root);
+                self.effects.push(Effect::Forget { root });
+            }
+        }
+    }
+
+    pub(crate) fn forget_if_unused(&mut self, root: Blake3Hash) {
+        if !self.blobs.contains_key(&root) {
+            self.effects.push(Effect::Forget { root });
+        }
+    }
+}
+
+/// Cells as they arrive: hashes, or why the bytes are no pixels.
+pub(crate) type ArrivedCells = Result<Arc<[Blake3Hash]>, String>;

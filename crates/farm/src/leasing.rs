@@ -1,0 +1,457 @@
+//! Who gets what next.
+//!
+//! Opinions in disputes come first, then probes, then tiles: what is under way is decided before more is begun. A worker
+//! stays with the frame it has as long as this has tiles, because moving to another means building the scene of another
+//! time; it then joins the earliest frame that has more tiles waiting than workers, else begins the next one, so that
+//! frames come out in the user's order and workers rarely share the last tile of a frame.
+
+use crate::{
+    coordinator::Farm,
+    event::Effect,
+    frame::{Check, Frame, Purpose, Task, Tile, TileRef},
+    limits::{
+        LEASES_PER_WORKER, TILE_FAILURES_MAX, TILE_LOSSES_MAX, UNVERIFIED_TILES_MAX,
+        WORKER_FAILURES_MAX, WRITING_FRAMES_MAX,
+    },
+    worker::{Standing, WorkerNumber},
+};
+use protocol::{Blake3Hash, Glm, Rect, TaskId, TaskSpec};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
+
+type Outbox = BTreeMap<WorkerNumber, Vec<TaskSpec>>;
+
+impl Farm {
+    /// Gives out work: first to those who have none, then a second task to each, so that at the end of a job nobody
+    /// queues what another could render.
+    pub(crate) fn lease_work(&mut self) {
+        self.budget_refused = false;
+        let mut outbox = Outbox::new();
+        for second_round in [false, true] {
+            let mut last = None;
+            while self.has_work() {
+                let waiting = if second_round {
+                    &self.half_idle
+                } else {
+                    &self.idle
+                };
+                let from = last.map_or(Bound::Unbounded, Bound::Excluded);
+                let Some(&number) = waiting.range((from, Bound::Unbounded)).next() else {
+                    break;
+                };
+                last = Some(number);
+                self.lease_one(number, &mut outbox);
+            }
+        }
+        for (number, tasks) in outbox {
+            let worker = self.worker(number).id;
+            self.effects.push(Effect::Lease { worker, tasks });
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        let more_frames = (self.next_frame as usize) < self.config.frames.len();
+        !self.opinions_wanted.is_empty()
+            || !self.probes_wanted.is_empty()
+            || !self.pending_frames.is_empty()
+            || (more_frames && self.writing_frames.len() < WRITING_FRAMES_MAX)
+    }
+
+    fn lease_one(&mut self, number: WorkerNumber, outbox: &mut Outbox) -> bool {
+        self.lease_opinion(number, outbox)
+            || self.lease_probe(number, outbox)
+            || self.lease_tile(number, outbox)
+    }
+
+    fn lease_opinion(&mut self, number: WorkerNumber, outbox: &mut Outbox) -> bool {
+        let wanted = self
+            .opinions_wanted
+            .iter()
+            .copied()
+            .find(|id| self.may_judge(number, *id));
+        let Some((id, dispute)) = wanted.and_then(|id| Some((id, self.disputes.get(&id)?))) else {
+            return false;
+        };
+        let (frame, class, rects) = (dispute.frame, dispute.class, dispute.rects.clone());
+        let leased = self.lease(number, Purpose::Opinion(id), frame, class, rects, outbox);
+        if let (Some(task), Some(dispute)) = (leased, self.disputes.get_mut(&id)) {
+            dispute.asked_task = Some(task);
+            self.opinions_wanted.remove(&id);
+        }
+        leased.is_some()
+    }
+
+    fn lease_probe(&mut self, number: WorkerNumber, outbox: &mut Outbox) -> bool {
+        let first = |frame| TileRef { frame, tile: 0 };
+        let may_probe = |at: &&TileRef| self.may_probe(number, **at);
+        let here = self.worker(number).frame.and_then(|frame| {
+            let tiles = first(frame)..first(frame.saturating_add(1));
+            self.probes_wanted.range(tiles).find(may_probe)
+        });
+        let Some(at) = here.or_else(|| self.probes_wanted.iter().find(may_probe)) else {
+            return false;
+        };
+        let at = *at;
+        let Some(delivery) = self.delivery(at) else {
+            return false;
+        };
+        let (class, rects) = (delivery.class, delivery.probes.clone());
+        // What was set aside with the tile pays for its probes.
+        let allowance = self.take_allowance(at);
+        self.ledger.release(allowance);
+        let leased = self.lease(number, Purpose::Probe(at), at.frame, class, rects, outbox);
+        match leased {
+            Some(task) => {
+                self.probes_wanted.remove(&at);
+                if let Some(delivery) = self.delivery_mut(at) {
+                    delivery.check = Check::ProbeLeased(task);
+                }
+            }
+            None => self.restore_allowance(at, allowance),
+        }
+        leased.is_some()
+    }
+
+    fn take_allowance(&mut self, at: TileRef) -> Glm {
+        self.delivery_mut(at)
+            .map(|delivery| std::mem::take(&mut delivery.probe_allowance))
+            .unwrap_or_default()
+    }
+
+    fn restore_allowance(&mut self, at: TileRef, allowance: Glm) {
+        if self.ledger.reserve(allowance)
+            && let Some(delivery) = self.delivery_mut(at)
+        {
+            delivery.probe_allowance = allowance;
+        }
+    }
+
+    fn lease_tile(&mut self, number: WorkerNumber, outbox: &mut Outbox) -> bool {
+        let worker = self.worker(number);
+        if worker.unverified.len() + worker.revealing.len() >= UNVERIFIED_TILES_MAX {
+            return false;
+        }
+        let Some((at, class)) = self.next_tile(number).zip(self.class) else {
+            return false;
+        };
+        let rects = vec![self.config.grid.rendered(at.tile)];
+        let leased = self.lease(number, Purpose::Tile(at), at.frame, class, rects, outbox);
+        if let (Some(task), Some(frame)) = (leased, self.open.get_mut(&at.frame)) {
+            frame.tiles[at.tile as usize] = Tile::Leased(task);
+            frame.pending.remove(&at.tile);
+            if frame.pending.is_empty() {
+                self.pending_frames.remove(&at.frame);
+            }
+            self.move_to_frame(number, Some(at.frame));
+        }
+        leased.is_some()
+    }
+
+    fn next_tile(&mut self, number: WorkerNumber) -> Option<TileRef> {
+        let here = self.worker(number).frame;
+        if let Some(at) = here.and_then(|frame| self.tile_in(frame, number)) {
+            return Some(at);
+        }
+        let roomy = self.pending_frames.iter().copied().find_map(|frame| {
+            let open = self.open.get(&frame)?;
+            let roomy = open.pending.len() > open.workers;
+            roomy.then(|| self.tile_in(frame, number)).flatten()
+        });
+        roomy
+            .or_else(|| {
+                self.begin_frame()
+                    .and_then(|frame| self.tile_in(frame, number))
+            })
+            .or_else(|| {
+                let mut frames = self.pending_frames.iter();
+                frames.find_map(|frame| self.tile_in(*frame, number))
+            })
+    }
+
+    fn begin_frame(&mut self) -> Option<u32> {
+        let frame = self.next_frame;
+        if frame as usize >= self.config.frames.len()
+            || self.writing_frames.len() >= WRITING_FRAMES_MAX
+        {
+            return None;
+        }
+        self.next_frame += 1;
+        self.open
+            .insert(frame, Frame::new(self.config.grid.tile_count()));
+        self.pending_frames.insert(frame);
+        Some(frame)
+    }
+
+    /// The first waiting tile of a frame that this worker may have: not one that it failed, unless everybody did.
+    fn tile_in(&self, frame: u32, number: WorkerNumber) -> Option<TileRef> {
+        let open = self.open.get(&frame)?;
+        let may_take = |tile: &&u32| match open.troubles.get(*tile) {
+            Some(troubles) if troubles.failed.contains(&number) => {
+                !self.someone_else_ready(&troubles.failed)
+            }
+            _ => true,
+        };
+        let tile = *open.pending.iter().find(may_take)?;
+        Some(TileRef { frame, tile })
+    }
+
+    fn someone_else_ready(&self, than: &[WorkerNumber]) -> bool {
+        self.workers.iter().enumerate().any(|(number, worker)| {
+            worker.standing == Standing::Ready
+                && worker.class == self.class
+                && !than.contains(&(number as WorkerNumber))
+        })
+    }
+
+    /// Keeps count of the workers of each frame.
+    pub(crate) fn move_to_frame(&mut self, number: WorkerNumber, frame: Option<u32>) {
+        let before = std::mem::replace(&mut self.worker_mut(number).frame, frame);
+        if before == frame {
+            return;
+        }
+        if let Some(open) = before.and_then(|frame| self.open.get_mut(&frame)) {
+            open.workers = open.workers.saturating_sub(1);
+        }
+        if let Some(open) = frame.and_then(|frame| self.open.get_mut(&frame)) {
+            open.workers += 1;
+        }
+    }
+
+    /// What a worker earns for a task: a tile's core without the overlap, all pixels of probes and opinions.
+    fn price_of(&self, number: WorkerNumber, purpose: Purpose, rects: &[Rect]) -> Option<Glm> {
+        let pixels = match purpose {
+            Purpose::Tile(at) => self.config.grid.core(at.tile).area(),
+            Purpose::Probe(_) | Purpose::Opinion(_) => rects.iter().map(Rect::area).sum(),
+        };
+        self.worker(number)
+            .price(pixels, self.config.job.settings.samples)
+    }
+
+    /// What to set aside for the probes of a tile: their price if its own worker rendered them.
+    fn probe_allowance(&self, number: WorkerNumber, purpose: Purpose) -> Glm {
+        let Purpose::Tile(at) = purpose else {
+            return Glm::ZERO;
+        };
+        if !self.ledger.has_budget() {
+            return Glm::ZERO;
+        }
+        let (core, worker) = (self.config.grid.core(at.tile), self.worker(number));
+        let pixels = verifier::probe_pixels_max(&core, self.config.probes, worker.trust);
+        worker
+            .price(pixels, self.config.job.settings.samples)
+            .unwrap_or_default()
+    }
+
+    fn lease(
+        &mut self,
+        number: WorkerNumber,
+        purpose: Purpose,
+        frame: u32,
+        class: Blake3Hash,
+        rects: Vec<Rect>,
+        outbox: &mut Outbox,
+    ) -> Option<TaskId> {
+        let price = self.price_of(number, purpose, &rects)?;
+        let probe_allowance = self.probe_allowance(number, purpose);
+        if !self.ledger.reserve(price.checked_add(probe_allowance)?) {
+            self.budget_refused = true;
+            return None;
+        }
+        let id = TaskId(self.next_task);
+        self.next_task += 1;
+        let spec = TaskSpec {
+            id,
+            frame: self.frame_number(frame),
+            rects: rects.clone(),
+        };
+        outbox.entry(number).or_default().push(spec);
+        let leased_at = self.now;
+        let task = Task {
+            worker: number,
+            purpose,
+            frame,
+            rects,
+            class,
+            leased_at,
+            price,
+            probe_allowance,
+            committed: None,
+        };
+        self.tasks.insert(id, task);
+        let worker = self.worker_mut(number);
+        if worker.queue.is_empty() {
+            worker.head_since = leased_at;
+            worker.last_heard = worker.last_heard.max(leased_at);
+        }
+        worker.queue.push(id);
+        self.refresh(number);
+        Some(id)
+    }
+
+    /// Files a worker under those who want work, or not.
+    pub(crate) fn refresh(&mut self, number: WorkerNumber) {
+        let worker = &self.workers[number as usize];
+        let works = worker.standing == Standing::Ready
+            && worker.resting_until <= self.now
+            && worker.class.is_some()
+            && worker.class == self.class;
+        let held = worker.queue.len();
+        self.idle.remove(&number);
+        self.half_idle.remove(&number);
+        match held {
+            0 if works => self.idle.insert(number),
+            1 if works && held < LEASES_PER_WORKER => self.half_idle.insert(number),
+            _ => false,
+        };
+    }
+
+    /// Is this worker one to ask about cells of that class, apart from these?
+    pub(crate) fn may_serve(
+        &self,
+        number: WorkerNumber,
+        class: &Blake3Hash,
+        but: impl Fn(WorkerNumber) -> bool,
+    ) -> bool {
+        let worker = self.worker(number);
+        worker.standing == Standing::Ready && worker.class.as_ref() == Some(class) && !but(number)
+    }
+
+    /// May this worker render the probes of that tile? Never its own, never a second time.
+    pub(crate) fn may_probe(&self, number: WorkerNumber, at: TileRef) -> bool {
+        self.delivery(at).is_some_and(|delivery| {
+            self.may_serve(number, &delivery.class, |number| {
+                number == delivery.worker || delivery.probers.contains(&number)
+            })
+        })
+    }
+
+    /// Takes a lease back: its money is free, what it was for waits for somebody else.
+    pub(crate) fn release_task(&mut self, id: TaskId) -> Option<Task> {
+        let task = self.tasks.remove(&id)?;
+        self.forget_lease(task.worker, id);
+        let reserved = task.price.checked_add(task.probe_allowance);
+        self.ledger.release(reserved.unwrap_or_default());
+        match task.purpose {
+            Purpose::Tile(at) => self.return_tile(at),
+            Purpose::Probe(at) => {
+                if self
+                    .delivery(at)
+                    .is_some_and(|delivery| delivery.check == Check::ProbeLeased(id))
+                {
+                    self.want_probe(at);
+                }
+            }
+            Purpose::Opinion(dispute) => self.want_opinion(dispute, id),
+        }
+        Some(task)
+    }
+
+    /// Removes a lease from its worker's lists.
+    pub(crate) fn forget_lease(&mut self, number: WorkerNumber, id: TaskId) {
+        let now = self.now;
+        let worker = self.worker_mut(number);
+        if worker.queue.first() == Some(&id) {
+            worker.head_since = now;
+        }
+        worker.queue.retain(|queued| *queued != id);
+        worker.revealing.retain(|revealing| *revealing != id);
+        self.refresh(number);
+    }
+
+    /// A lease whose pixels nobody wants any more.
+    pub(crate) fn cancel_task(&mut self, id: TaskId) {
+        if let Some(task) = self.release_task(id) {
+            let worker = self.worker(task.worker).id;
+            self.effects.push(Effect::Cancel {
+                worker,
+                tasks: vec![id],
+            });
+        }
+    }
+
+    /// The worker could not do it, or what it delivered is no delivery.
+    pub(crate) fn task_failed(&mut self, number: WorkerNumber, id: TaskId, reason: &str) {
+        let reason = protocol::message::bounded_text(reason);
+        let Some(task) = self.release_task(id) else {
+            return;
+        };
+        self.reject_task(number, id, reason.clone());
+        self.rest(number);
+        match task.purpose {
+            Purpose::Tile(at) => {
+                let Some(frame) = self.open.get_mut(&at.frame) else {
+                    return;
+                };
+                let troubles = frame.troubles.entry(at.tile).or_default();
+                troubles.failed.push(number);
+                if troubles.failed.len() >= TILE_FAILURES_MAX {
+                    self.fail_frame(at.frame, reason);
+                }
+            }
+            Purpose::Probe(at) => {
+                if let Some(delivery) = self.delivery_mut(at) {
+                    delivery.probers.push(number);
+                }
+            }
+            Purpose::Opinion(dispute) => {
+                if let Some(dispute) = self.disputes.get_mut(&dispute) {
+                    dispute.asked.insert(number);
+                }
+            }
+        }
+    }
+
+    /// The worker is gone, silent or too late: nobody knows whose fault that is.
+    pub(crate) fn task_lost(&mut self, number: WorkerNumber, id: TaskId, reason: &str) {
+        let Some(Task {
+            purpose: Purpose::Tile(at),
+            ..
+        }) = self.release_task(id)
+        else {
+            return;
+        };
+        let Some(frame) = self.open.get_mut(&at.frame) else {
+            return;
+        };
+        let lost = &mut frame.troubles.entry(at.tile).or_default().lost;
+        lost.insert(number);
+        let workers = lost.len();
+        if workers >= TILE_LOSSES_MAX {
+            let reason = format!("{workers} workers in turn were lost with a tile of it: {reason}");
+            self.fail_frame(at.frame, reason);
+        }
+    }
+
+    /// Counts a failure; a worker that only fails is dropped.
+    pub(crate) fn rest(&mut self, number: WorkerNumber) {
+        let now = self.now;
+        let worker = self.worker_mut(number);
+        worker.fail(now);
+        if worker.failures >= WORKER_FAILURES_MAX {
+            self.on_left(number);
+        }
+        self.refresh(number);
+    }
+
+    /// The worker is gone; it may come back with another quote.
+    pub(crate) fn on_left(&mut self, number: WorkerNumber) {
+        let worker = self.worker_mut(number);
+        if !matches!(worker.standing, Standing::Preparing | Standing::Ready) {
+            return;
+        }
+        worker.standing = Standing::Gone;
+        let leases: BTreeSet<TaskId> = worker
+            .queue
+            .iter()
+            .chain(&worker.revealing)
+            .copied()
+            .collect();
+        for id in leases {
+            self.task_lost(number, id, "the connection is gone");
+        }
+        self.move_to_frame(number, None);
+        self.refresh(number);
+    }
+}

@@ -1,0 +1,51 @@
+//! The coordinator's bounds and waiting times, each with its unit last.
+
+use crate::event::Millis;
+
+/// Most workers one job remembers; further strangers are not taken, workers of the user always are.
+pub const WORKERS_MAX: usize = 20_000;
+/// Leases a worker holds: one that it renders and one in its queue, so that it never waits for us.
+pub const LEASES_PER_WORKER: usize = 2;
+/// Tiles of one worker that may wait for their checks; then it gets no more tiles until some are decided.
+pub const UNVERIFIED_TILES_MAX: usize = 8;
+/// Frames that may wait to be written before another is begun.
+pub const WRITING_FRAMES_MAX: usize = 64;
+/// Renders asked of the requestor's own engine at a time.
+pub const OWN_REQUESTS_MAX: usize = 4;
+/// A tile that fails on so many workers fails its frame.
+pub const TILE_FAILURES_MAX: usize = 3;
+/// A tile whose lease is lost by so many workers (gone, silent, too late) fails its frame: it may be what kills them.
+pub const TILE_LOSSES_MAX: usize = 10;
+/// A worker that fails so often without a success is dropped until it quotes again.
+pub const WORKER_FAILURES_MAX: u32 = 8;
+
+/// A worker with leases that is not heard for so long has lost them.
+pub const HEARTBEAT_TIMEOUT_MS: Millis = 15_000;
+/// A worker may take so long to fetch and load the scene, counted from the last word of it.
+pub const PREPARE_TIMEOUT_MS: Millis = 900_000;
+/// Least time for a task, however small.
+pub const PROGRESS_MS_MIN: Millis = 120_000;
+/// Most time for a task, however slow the worker says it is.
+pub const PROGRESS_MS_MAX: Millis = 3_600_000;
+/// A task may take so many times what the worker's own speed predicts.
+pub const PROGRESS_SLACK: u64 = 10;
+/// Time to open a commitment, besides the time for its bytes.
+pub const REVEAL_MS_MIN: Millis = 60_000;
+/// Slowest transfer of a delivery that is waited for, in bytes a millisecond (250 kB/s).
+pub const REVEAL_BYTES_PER_MS_MIN: u64 = 250;
+/// Time for the requestor's own engine to answer; later it counts as unavailable.
+pub const OWN_RENDER_MS_MAX: Millis = 600_000;
+
+/// A worker rests this long after its first failure, twice as long after each further one.
+pub const REST_MS_MIN: Millis = 1_000;
+/// Longest rest.
+pub const REST_MS_MAX: Millis = 300_000;
+/// After so long without a failure a worker's record is clean again.
+pub const FORGIVE_MS: Millis = 600_000;
+
+/// How long to let strangers get ready before the majority's determinism class becomes the job's.
+pub const CLASS_SETTLE_MS: Millis = 2_000;
+/// How long to wait for a worker of the job's class before another class takes over.
+pub const CLASS_WAIT_MS: Millis = 30_000;
+/// How long a tile or a dispute waits for somebody who could decide it when the own engine cannot.
+pub const OPINION_WAIT_MS: Millis = 300_000;

@@ -1,0 +1,154 @@
+//! What a person sees of a job: counters for a progress bar, a row a worker for the closing table.
+
+use crate::{
+    coordinator::Farm,
+    worker::{Standing, Worker},
+};
+use protocol::{Glm, NodeId};
+
+/// Checks made so far, and what they found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Checks {
+    /// Pairs of neighbouring tiles compared.
+    pub overlaps: u64,
+    /// Of these, pairs that disagreed.
+    pub overlap_mismatches: u64,
+    /// Tiles whose probes a worker rendered.
+    pub probes: u64,
+    /// Tiles whose probes the requestor's own engine rendered.
+    pub own_probes: u64,
+    /// Of both, tiles where they disagreed.
+    pub probe_mismatches: u64,
+    /// Tiles of own workers accepted without the probes they were due, because nobody else was there.
+    pub unprobed_tiles: u64,
+    /// Disputes decided.
+    pub arbitrations: u64,
+    /// Finished frames taken up again because a worker in them was caught.
+    pub frames_reopened: u64,
+}
+
+/// What a worker does at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorkerState {
+    /// It fetches and loads the scene.
+    Preparing,
+    /// It renders.
+    Working,
+    /// It waits for work.
+    Idle,
+    /// It failed and is left alone for a while.
+    Resting,
+    /// Its bits differ from those of the job's determinism class: it gets no work.
+    OtherClass,
+    /// Its price is over the limit.
+    TooExpensive,
+    /// It is gone.
+    Left,
+    /// It was caught.
+    Quarantined,
+}
+
+/// One worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerRow {
+    /// Who.
+    pub worker: NodeId,
+    /// What it does.
+    pub state: WorkerState,
+    /// Tiles of it that were accepted.
+    pub tiles_accepted: u64,
+    /// Tasks of it that were rejected.
+    pub tasks_rejected: u64,
+    /// What it is owed.
+    pub earned: Glm,
+    /// The frame it renders, if it does.
+    pub frame: Option<i32>,
+    /// Its time for a million samples, measured.
+    pub megasample_ms: u32,
+}
+
+/// A job at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// Frames of the job.
+    pub frames_total: u64,
+    /// Frames written.
+    pub frames_done: u64,
+    /// Frames given up.
+    pub frames_failed: u64,
+    /// Tiles of the job.
+    pub tiles_total: u64,
+    /// Tiles accepted.
+    pub tiles_accepted: u64,
+    /// What all workers are owed together.
+    pub spent: Glm,
+    /// Samples still to be rendered and accepted.
+    pub samples_left: u64,
+    /// Samples a second of all workers that work or could: for the time left.
+    pub samples_per_second: u64,
+    /// Tiles whose probes wait for somebody to render them.
+    pub probes_waiting: u64,
+    /// The checks.
+    pub checks: Checks,
+    /// All workers ever seen, in the order they came.
+    pub workers: Vec<WorkerRow>,
+}
+
+impl Farm {
+    /// The job at this moment.
+    pub fn progress(&self) -> Progress {
+        let frames_total = self.config.frames.len() as u64;
+        let samples = u64::from(self.config.job.settings.samples);
+        let speed = |worker: &Worker| 1_000_000_000 / u64::from(worker.megasample_ms.max(1));
+        let at_work = |worker: &&Worker| {
+            matches!(
+                self.worker_state(worker),
+                WorkerState::Working | WorkerState::Idle
+            )
+        };
+        Progress {
+            frames_total,
+            frames_done: self.sealed.len() as u64,
+            frames_failed: self.failed.len() as u64,
+            tiles_total: frames_total * u64::from(self.config.grid.tile_count()),
+            tiles_accepted: self.tiles_accepted,
+            spent: self.ledger.spent(),
+            samples_left: self.remaining_pixels().saturating_mul(samples),
+            samples_per_second: self.workers.iter().filter(at_work).map(speed).sum(),
+            probes_waiting: self.probes_wanted.len() as u64,
+            checks: self.checks,
+            workers: self.workers.iter().map(|worker| self.row(worker)).collect(),
+        }
+    }
+
+    fn row(&self, worker: &Worker) -> WorkerRow {
+        let state = self.worker_state(worker);
+        WorkerRow {
+            worker: worker.id,
+            state,
+            tiles_accepted: worker.tiles_accepted,
+            tasks_rejected: worker.tasks_rejected,
+            earned: worker.earned,
+            frame: worker
+                .frame
+                .filter(|_| state == WorkerState::Working)
+                .map(|frame| self.frame_number(frame)),
+            megasample_ms: worker.megasample_ms,
+        }
+    }
+
+    fn worker_state(&self, worker: &Worker) -> WorkerState {
+        match worker.standing {
+            Standing::Preparing => WorkerState::Preparing,
+            Standing::Gone => WorkerState::Left,
+            Standing::TooExpensive => WorkerState::TooExpensive,
+            Standing::Quarantined => WorkerState::Quarantined,
+            Standing::Ready if !worker.queue.is_empty() => WorkerState::Working,
+            Standing::Ready if self.class.is_some() && worker.class != self.class => {
+                WorkerState::OtherClass
+            }
+            Standing::Ready if worker.resting_until > self.now => WorkerState::Resting,
+            Standing::Ready => WorkerState::Idle,
+        }
+    }
+}

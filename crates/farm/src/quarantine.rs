@@ -1,0 +1,215 @@
+//! What follows when a worker is caught, and how tiles go back to where they can be rendered again.
+
+use crate::{
+    coordinator::Farm,
+    event::Effect,
+    frame::{Check, Frame, Pixels, SealedTile, Tile, TileRef},
+    worker::{Standing, WorkerNumber},
+};
+use protocol::TaskId;
+use std::collections::BTreeSet;
+
+impl Farm {
+    /// Ends all dealings with workers that were proven wrong. What they delivered is rendered again, what they vouched
+    /// for is probed again, in finished frames too; their word in disputes is void.
+    pub(crate) fn quarantine(&mut self, guilty: &[WorkerNumber], evidence: &str) {
+        let fresh: Vec<WorkerNumber> = guilty
+            .iter()
+            .copied()
+            .filter(|number| self.worker(*number).standing != Standing::Quarantined)
+            .collect();
+        for &number in &fresh {
+            let worker = self.worker_mut(number);
+            worker.standing = Standing::Quarantined;
+            let worker = worker.id;
+            self.effects.push(Effect::Quarantine {
+                worker,
+                evidence: evidence.to_owned(),
+            });
+            self.move_to_frame(number, None);
+            self.refresh(number);
+        }
+        for &number in &fresh {
+            self.void_leases(number);
+            self.void_deliveries(number);
+            self.void_sealed(number);
+            self.void_claims(number);
+        }
+    }
+
+    fn void_leases(&mut self, number: WorkerNumber) {
+        let worker = self.worker(number);
+        let leases: Vec<TaskId> = worker
+            .queue
+            .iter()
+            .chain(&worker.revealing)
+            .copied()
+            .collect();
+        for id in leases {
+            self.release_task(id);
+        }
+    }
+
+    fn void_deliveries(&mut self, number: WorkerNumber) {
+        let mut delivered = Vec::new();
+        let mut vouched = Vec::new();
+        for (&frame, open) in &self.open {
+            for (tile, state) in (0..).zip(&open.tiles) {
+                let Tile::Delivered(delivery) = state else {
+                    continue;
+                };
+                let at = TileRef { frame, tile };
+                if delivery.worker == number {
+                    delivered.push((at, (!delivery.paid).then_some(delivery.task)));
+                } else if matches!(delivery.check, Check::Passed { prober: Some(prober) } if prober == number)
+                {
+                    vouched.push(at);
+                }
+            }
+        }
+        for at in vouched {
+            self.want_probe(at);
+        }
+        for (at, unpaid) in delivered {
+            if let Some(task) = unpaid {
+                self.reject_task(number, task, "its worker was caught".into());
+            }
+            self.return_tile(at);
+        }
+    }
+
+    fn void_claims(&mut self, number: WorkerNumber) {
+        let with_claim: Vec<u64> = self
+            .disputes
+            .iter()
+            .filter(|(_, dispute)| {
+                let mut claims = dispute.claims.iter();
+                claims.any(|claim| claim.party.worker == number)
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for id in with_claim {
+            self.withdraw(id, number);
+        }
+    }
+
+    /// Finished frames: with tiles of it they are rendered again whole, their blobs are gone; where it only vouched
+    /// the tiles are probed again.
+    fn void_sealed(&mut self, number: WorkerNumber) {
+        for frame in std::mem::take(&mut self.worker_mut(number).sealed) {
+            let Some(tiles) = self.sealed.get(&frame) else {
+                continue;
+            };
+            let delivered = tiles.iter().any(|tile| tile.worker == number);
+            let vouched: Vec<u32> = (0..)
+                .zip(tiles.iter())
+                .filter(|(_, tile)| tile.prober == Some(number))
+                .map(|(tile, _)| tile)
+                .collect();
+            if !delivered && vouched.is_empty() {
+                continue;
+            }
+            self.checks.frames_reopened += 1;
+            let reopened = |(tile, sealed): (u32, &SealedTile)| {
+                let probes = self.probes(tile, sealed.worker, &sealed.commitment);
+                Tile::Delivered(Box::new(sealed.reopened(probes)))
+            };
+            let open = Frame::audit((0..).zip(tiles.iter()).map(reopened).collect());
+            self.sealed.remove(&frame);
+            self.open.insert(frame, open);
+            if delivered {
+                self.render_whole_again(frame);
+            } else {
+                for tile in vouched {
+                    self.want_probe(TileRef { frame, tile });
+                }
+            }
+        }
+    }
+
+    /// A tile waits to be leased again; what there was of it is dropped.
+    pub(crate) fn return_tile(&mut self, at: TileRef) {
+        match self.open.get(&at.frame) {
+            Some(frame) if frame.sealed => self.render_whole_again(at.frame),
+            Some(_) => self.make_pending(at),
+            None => {}
+        }
+    }
+
+    fn render_whole_again(&mut self, frame: u32) {
+        let Some(open) = self.open.get_mut(&frame) else {
+            return;
+        };
+        open.sealed = false;
+        for tile in 0..open.tiles.len() as u32 {
+            self.make_pending(TileRef { frame, tile });
+        }
+    }
+
+    fn make_pending(&mut self, at: TileRef) {
+        self.drop_delivery(at);
+        self.unsettle(at);
+        let Some(frame) = self.open.get_mut(&at.frame) else {
+            return;
+        };
+        frame.tiles[at.tile as usize] = Tile::Pending;
+        if frame.failed.is_some() {
+            frame.unsettled.remove(&at.tile);
+            self.touched_frames.insert(at.frame);
+        } else {
+            frame.pending.insert(at.tile);
+            self.pending_frames.insert(at.frame);
+        }
+    }
+
+    /// Lets go of all that hangs on a delivery: its blob, money, probes, claims.
+    fn drop_delivery(&mut self, at: TileRef) {
+        let Some(delivery) = self.delivery(at).cloned() else {
+            return;
+        };
+        self.probes_wanted.remove(&at);
+        let disputes: BTreeSet<u64> = delivery.disputes;
+        if let Some(frame) = self.open.get_mut(&at.frame) {
+            frame.tiles[at.tile as usize] = Tile::Pending;
+        }
+        for id in disputes {
+            self.withdraw(id, delivery.worker);
+        }
+        match delivery.check {
+            Check::ProbeLeased(task) => self.cancel_task(task),
+            Check::ProbeOwn(request) => {
+                self.own_requests.remove(&request);
+            }
+            Check::ProbeWanted { .. } | Check::Contested(_) | Check::Passed { .. } => {}
+        }
+        if !delivery.paid {
+            self.ledger.release(delivery.price);
+        }
+        self.ledger.release(delivery.probe_allowance);
+        self.worker_mut(delivery.worker).unverified.remove(&at);
+        if let Pixels::Fresh { root, .. } = delivery.pixels {
+            self.release_blob(root);
+        }
+    }
+
+    /// Nobody of the class is left who could check what is undecided: it is rendered again by another class.
+    pub(crate) fn give_up_undecided(&mut self) {
+        self.drop_disputes();
+        let mut undecided = Vec::new();
+        for (&frame, open) in &self.open {
+            for &tile in &open.unsettled {
+                if let Some(delivery) = open.delivery(tile) {
+                    let unpaid = (!delivery.paid).then_some((delivery.worker, delivery.task));
+                    undecided.push((TileRef { frame, tile }, unpaid));
+                }
+            }
+        }
+        for (at, unpaid) in undecided {
+            if let Some((worker, task)) = unpaid {
+                let reason = "nobody of its determinism class is left to check it";
+                self.reject_task(worker, task, reason.into());
+            }
+            self.return_tile(at);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What the coordinator remembers of one provider: standing, leases, failures, earnings.
+
+use crate::{
+    event::{Millis, Trust},
+    frame::TileRef,
+    limits::{FORGIVE_MS, REST_MS_MAX, REST_MS_MIN},
+};
+use protocol::{Blake3Hash, Glm, NodeId, TaskId};
+use std::collections::BTreeSet;
+
+/// Position of a worker in the coordinator's list: four bytes where a node id takes 32.
+pub(crate) type WorkerNumber = u32;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Preparing,
+    Ready,
+    Gone,
+    TooExpensive,
+    Quarantined,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Worker {
+    pub id: NodeId,
+    pub trust: Trust,
+    pub price_megasample: Glm,
+    pub standing: Standing,
+    pub class: Option<Blake3Hash>,
+    pub megasample_ms: u32,
+    /// Leases not yet committed to, in the order sent: it renders the first.
+    pub queue: Vec<TaskId>,
+    /// Leases committed to whose pixels are on the way.
+    pub revealing: Vec<TaskId>,
+    /// Tiles delivered and not decided.
+    pub unverified: BTreeSet<TileRef>,
+    /// The frame it rendered last: the scene at this time is loaded there.
+    pub frame: Option<u32>,
+    /// Since when it renders the first of its queue.
+    pub head_since: Millis,
+    pub last_heard: Millis,
+    pub failures: u32,
+    pub last_failure: Millis,
+    pub resting_until: Millis,
+    pub tiles_accepted: u64,
+    pub tasks_rejected: u64,
+    pub earned: Glm,
+    /// Finished frames with tiles or probes of it, to be checked again if it is caught.
+    pub sealed: BTreeSet<u32>,
+}
+
+impl Worker {
+    pub(crate) fn new(id: NodeId, trust: Trust, price_megasample: Glm, now: Millis) -> Self {
+        Self {
+            id,
+            trust,
+            price_megasample,
+            standing: Standing::Preparing,
+            class: None,
+            megasample_ms: 0,
+            queue: Vec::new(),
+            revealing: Vec::new(),
+            unverified: BTreeSet::new(),
+            frame: None,
+            head_since: now,
+            last_heard: now,
+            failures: 0,
+            last_failure: 0,
+            resting_until: 0,
+            tiles_accepted: 0,
+            tasks_rejected: 0,
+            earned: Glm::ZERO,
+            sealed: BTreeSet::new(),
+        }
+    }
+
+    /// Price of `pixels` at `samples` a pixel, rounded down; none when it is beyond any amount.
+    pub(crate) fn price(&self, pixels: u64, samples: u32) -> Option<Glm> {
+        let samples = u128::from(pixels) * u128::from(samples);
+        self.price_megasample.checked_mul_ratio(samples, 1_000_000)
+    }
+
+    /// Time its own speed predicts for `pixels` at `samples` a pixel.
+    pub(crate) fn expected_ms(&self, pixels: u64, samples: u32) -> Millis {
+        let samples = u128::from(pixels) * u128::from(samples);
+        u64::try_from(samples * u128::from(self.megasample_ms) / 1_000_000).unwrap_or(u64::MAX)
+    }
+
+    /// Learns its speed from a finished task: three parts old, one part new. For the schedule, never for pay.
+    pub(crate) fn learn_speed(&mut self, pixels: u64, samples: u32, took_ms: Millis) {
+        let samples = (u128::from(pixels) * u128::from(samples)).max(1);
+        let measured = u128::from(took_ms) * 1_000_000 / samples;
+        let mixed = (u128::from(self.megasample_ms) * 3 + measured) / 4;
+        self.megasample_ms = u32::try_from(mixed).unwrap_or(u32::MAX);
+    }
+
+    /// Counts a failure and rests: a second, doubling with each failure that follows, up to five minutes.
+    pub(crate) fn fail(&mut self, now: Millis) {
+        if now.saturating_sub(self.last_failure) > FORGIVE_MS {
+            self.failures = 0;
+        }
+        self.failures = self.failures.saturating_add(1);
+        self.last_failure = now;
+        let doublings = (self.failures - 1).min(20);
+        self.resting_until = now.saturating_add((REST_MS_MIN << doublings).min(REST_MS_MAX));
+    }
+
+    /// A success forgives all failures before it.
+    pub(crate) fn succeed(&mut self) {
+        self.failures = 0;
+        self.resting_until = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn worker() -> Worker {
+        Worker::new(NodeId([1; 32]), Trust::Unknown, Glm::from_glm(1), 0)
+    }
+
+    #[test]
+    fn rests_double_up_to_five_minutes_and_are_forgiven() {
+        let mut worker = worker();
+        for expected in [1_000, 2_000, 4_000, 8_000] {
+            worker.fail(0);
+            assert_eq!(worker.resting_until, expected);
+        }
+        for _ in 0..40 {
+            worker.fail(0);
+        }
+        assert_eq!(worker.resting_until, REST_MS_MAX);
+        worker.fail(FORGIVE_MS + 1);
+        assert_eq!(worker.resting_until, FORGIVE_MS + 1 + REST_MS_MIN);
+        worker.succeed();
+        assert_eq!((worker.failures, worker.resting_until), (0, 0));
+    }
+
+    #[test]
+    fn prices_and_times_follow_pixels_and_samples() {
+        let mut worker = worker();
+        assert_eq!(worker.price(250_000, 8), Some(Glm::from_glm(2)));
+        worker.megasample_ms = 500;
+        assert_eq!(worker.expected_ms(250_000, 8), 1_000);
+        worker.learn_speed(250_000, 8, 5_000);
+        assert_eq!(worker.megasample_ms, 1_000);
+        worker.megasample_ms = u32::MAX;
+        assert_eq!(worker.expected_ms(u64::MAX, u32::MAX), u64::MAX);
+        worker.price_megasample = Glm::from_wei(u128::MAX);
+        assert_eq!(worker.price(u64::MAX, 2), None);
+    }
+}

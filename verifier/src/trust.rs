@@ -1,0 +1,52 @@
+//! Trust levels: how much of a provider's work is checked.
+
+use serde::{Deserialize, Serialize};
+
+/// How far a provider is trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Trust {
+    /// A new key: many secret cells are checked.
+    Unknown,
+    /// Started or pinned by the user: a few cells are checked.
+    Own,
+}
+
+/// What a trust level buys in checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrustPolicy {
+    /// Probe cells in a tile of [`TILE_CELLS`] cells; other tiles in proportion.
+    pub probe_cells: u32,
+    /// Fewest probe cells in any tile (or all of its cells).
+    pub probe_cells_min: u32,
+    /// One tile of this many gets its full count of squares, where probes are squares.
+    pub squares_every: u32,
+    /// Squares in a tile that gets any, at most.
+    pub squares_max: u32,
+    /// Is a tile accepted without probes when nobody else is there to render them?
+    pub accepted_unprobed: bool,
+}
+
+/// Cells that [`TrustPolicy::probe_cells`] counts are of: a tile of 256 x 256 pixels.
+pub const TILE_CELLS: u32 = 1024;
+
+impl Trust {
+    /// The table of levels. For Unknown 128 of 1024 cells miss a fake of a tenth of the tile once in 700,000 times.
+    pub const fn policy(self) -> TrustPolicy {
+        match self {
+            Trust::Unknown => TrustPolicy {
+                probe_cells: 128,
+                probe_cells_min: 4,
+                squares_every: 1,
+                squares_max: u32::MAX,
+                accepted_unprobed: false,
+            },
+            Trust::Own => TrustPolicy {
+                probe_cells: 8,
+                probe_cells_min: 1,
+                squares_every: 8,
+                squares_max: 1,
+                accepted_unprobed: true,
+            },
+        }
+    }
+}

@@ -84,22 +84,15 @@ def rotate(rotation, vector):
     return add(add(vector, scaled(twice, rotation[3])), cross(imaginary, twice))
 
 
-def from_axes(right, up, backward):
-    """The rotation that takes x, y, z to three orthonormal axes (the matrix's trace must exceed -1)."""
-    w = math.sqrt(max(1e-12, 1 + right[0] + up[1] + backward[2])) / 2
-    return (
-        (up[2] - backward[1]) / (4 * w),
-        (backward[0] - right[2]) / (4 * w),
-        (right[1] - up[0]) / (4 * w),
-        w,
-    )
-
-
 def look_at(eye, target):
     """The rotation of a camera or a light that looks along -z from `eye` to `target`, upright."""
     backward = normalized(subtract(eye, target))
-    right = normalized(cross((0, 1, 0), backward))
-    return from_axes(right, cross(backward, right), backward)
+    return compose(turn_y(math.atan2(backward[0], backward[2])), turn_x(-math.asin(backward[1])))
+
+
+def face(place, target):
+    """The rotation of a sheet at `place` whose front (+z) looks to `target`."""
+    return look_at(target, place)
 
 
 def frame_times(count, step, frame_rate=24):

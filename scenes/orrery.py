@@ -79,13 +79,13 @@ class Orrery:
     """Builds the scene part by part."""
 
     def __init__(self):
-        self.gltf = GltfWriter("orrery", 24, {"color": [0.55, 0.65, 0.85], "strength": 0.12})
+        self.gltf = GltfWriter("orrery", 24, {"color": [0.55, 0.65, 0.85], "strength": 0.3})
         gltf = self.gltf
         self.brass = gltf.material("polished brass", srgb("ecc878"), metallic=1, roughness=0.16)
         self.satin = gltf.material("satin brass", srgb("dcb465"), metallic=1, roughness=0.36)
         self.copper = gltf.material("copper", srgb("e8916a"), metallic=1, roughness=0.22)
         self.steel = gltf.material("blued steel", srgb("8fa3bd"), metallic=1, roughness=0.28)
-        self.dark = gltf.material("black enamel", srgb("20242c"), roughness=0.12)
+        self.dark = gltf.material("blue enamel", srgb("1f3350"), roughness=0.18)
         reds = [blend([hex_color("32130b"), hex_color("7c3a1d"), hex_color("a65c30")], i / 31) for i in range(32)]
         wood = gltf.texture("mahogany", palette_png(128, 128, reds, self.wood_shade))
         self.wood = gltf.material(
@@ -131,9 +131,9 @@ class Orrery:
         paper = self.gltf.material("backdrop", srgb("6c8394"), roughness=0.85)
         self.place("backdrop", grid(1, 60, sweep), paper)
         for name, place, size, color, strength in (
-            ("key softbox", (-2.1, 1.9, 1.5), (1.7, 1.7), (1.0, 0.93, 0.84), 8.0),
-            ("rim softbox", (2.2, 1.25, -0.2), (0.7, 1.9), (0.80, 0.90, 1.0), 8.0),
-            ("top softbox", (0.2, 2.7, 0.1), (2.0, 1.6), (1.0, 0.98, 0.95), 4.5),
+            ("key softbox", (-2.1, 1.9, 1.5), (1.7, 1.7), (1.0, 0.93, 0.84), 12.0),
+            ("rim softbox", (2.2, 1.25, -0.2), (0.7, 1.9), (0.80, 0.90, 1.0), 11.0),
+            ("top softbox", (0.2, 2.7, 0.1), (2.0, 1.6), (1.0, 0.98, 0.95), 7.0),
         ):
             glow = self.gltf.material(
                 name, (0, 0, 0), roughness=1, emissive=color, emissive_strength=strength
@@ -147,11 +147,11 @@ class Orrery:
             (0, 0.03), (0.54, 0.03), (0.56, 0.045), (0.55, 0.06), (0.525, 0.07), (0.515, 0.11), (0.525, 0.135),
             (0.535, 0.145), (0.535, 0.16), (0.525, BASE_TOP - 0.004), (0, BASE_TOP - 0.004),
         ]
-        self.place("base", lathe(profile, 96, (1, 1)), self.wood)
+        self.place("base", lathe(profile, 72), self.wood)
         plate = [(0.505, BASE_TOP - 0.006), (0.505, BASE_TOP), (0.495, BASE_TOP + 0.003), (0, BASE_TOP + 0.003)]
-        self.place("plate", lathe(plate, 96), self.dark)
-        self.place("plate rim", torus(0.507, 0.006, 96, 10), self.brass, (0, BASE_TOP, 0))
-        foot = self.gltf.mesh("foot", [(sphere(0.035, 24, 14), self.brass)])
+        self.place("plate", lathe(plate, 72), self.dark)
+        self.place("plate rim", torus(0.507, 0.006, 72, 8), self.brass, (0, BASE_TOP, 0))
+        foot = self.gltf.mesh("foot", [(sphere(0.035, 20, 12), self.brass)])
         for index in range(6):
             angle = 2 * math.pi * (index + 0.5) / 6
             self.gltf.node("foot", None, (0.46 * math.cos(angle), 0.03, 0.46 * math.sin(angle)), mesh=foot)
@@ -213,7 +213,7 @@ class Orrery:
     def balance(self, place):
         """A balance wheel that swings to and fro once a second: CUBICSPLINE keys."""
         bars = [rounded_box((0.15, 0.007, 0.010), 0.002), rounded_box((0.010, 0.007, 0.15), 0.002)]
-        wheel = joined([torus(0.078, 0.0075, 64, 12), *bars])
+        wheel = joined([torus(0.078, 0.0075, 48, 8), *bars])
         node = self.place("balance wheel", wheel, self.brass, place)
         weight = self.gltf.mesh("weight", [(sphere(0.0125, 16, 10), self.steel)])
         for index in range(4):
@@ -235,10 +235,10 @@ class Orrery:
             angle = math.pi / 2 * step / 5
             path.append((reach - bend + bend * math.sin(angle), bend - bend * math.cos(angle), 0))
         path.append((reach, rise, 0))
-        rod = tube(path, [0.0065] * len(path), 12)
+        rod = tube(path, [0.0065] * len(path), 8)
         collar = cylinder(0.024, 0.022, 32, 0.005).moved((0, -0.011, 0))
         counterweight = joined(
-            [tube([(-0.02, 0, 0), (-0.11, 0, 0)], [0.0065, 0.0065], 12), sphere(0.022, 24, 14).moved((-0.125, 0, 0))]
+            [tube([(-0.02, 0, 0), (-0.11, 0, 0)], [0.0065, 0.0065], 8), sphere(0.022, 20, 12).moved((-0.125, 0, 0))]
         )
         mesh = self.gltf.mesh(
             f"{name} arm", [(joined([rod, collar]), self.satin), (counterweight, self.brass)]
@@ -249,13 +249,13 @@ class Orrery:
     def sun(self):
         """A glowing glass globe in a brass cage."""
         glow = self.gltf.material(
-            "sun", (0, 0, 0), roughness=1, emissive=(1.0, 0.66, 0.28), emissive_strength=2.2
+            "sun", (0, 0, 0), roughness=1, emissive=(1.0, 0.66, 0.28), emissive_strength=1.6
         )
         center = self.gltf.node("sun", None, (0, ORBIT_HEIGHT, 0))
-        self.place("sun globe", sphere(0.085, 40, 24), glow, parent=center)
+        self.place("sun globe", sphere(0.085, 28, 16), glow, parent=center)
         hoops = joined(
-            [torus(0.102, 0.0035, 48, 8).moved(rotation=compose(turn_y(math.pi / 3 * i), turn_x(math.pi / 2))) for i in range(3)]
-            + [torus(0.102, 0.0035, 48, 8)]
+            [torus(0.102, 0.0035, 36, 6).moved(rotation=compose(turn_y(math.pi / 3 * i), turn_x(math.pi / 2))) for i in range(3)]
+            + [torus(0.102, 0.0035, 36, 6)]
         )
         cage = self.place("cage", hoops, self.brass, parent=center)
         self.spin(cage, -0.25)
@@ -268,7 +268,7 @@ class Orrery:
             "hammered steel", srgb("c9ccd2"), metallic=1, roughness=0.2,
             normal_texture=gltf.texture_use(dents, (3, 2)),
         )
-        end = self.arm("mercury", 0.20, 0.47, 1.5, 2.2)
+        end = self.arm("mercury", 0.20, 0.47, 1.5, 0.49)
         self.place("mercury", with_lathe_tangents(sphere(0.034, 32, 18)), hammered, parent=end)
 
         self.earth()
@@ -279,8 +279,8 @@ class Orrery:
         rust = gltf.material(
             "mars", srgb("c8623a"), roughness=0.62, normal_texture=gltf.texture_use(bowls, (2, 1))
         )
-        end = self.arm("mars", 0.50, 0.37, 0.45, 5.6)
-        node = self.place("mars", with_lathe_tangents(sphere(0.05, 40, 24)), rust, parent=end)
+        end = self.arm("mars", 0.50, 0.37, 0.45, 2.4)
+        node = self.place("mars", with_lathe_tangents(sphere(0.05, 32, 18)), rust, parent=end)
         self.spin(node, 1, tilt=turn_z(-0.4))
         self.saturn()
         self.crater_use = gltf.texture_use(bowls, (2, 1))
@@ -298,8 +298,8 @@ class Orrery:
             "earth", (1, 1, 1), roughness=1.0,
             color_texture=gltf.texture_use(colors), roughness_texture=gltf.texture_use(gloss),
         )
-        self.earth_end = self.arm("earth", 0.345, 0.42, 0.75, 4.25)
-        globe = self.place("earth", sphere(0.07, 48, 28), surface, parent=self.earth_end)
+        self.earth_end = self.arm("earth", 0.345, 0.42, 0.75, 0.9)
+        globe = self.place("earth", sphere(0.07, 36, 20), surface, parent=self.earth_end)
         self.spin(globe, 2, tilt=turn_z(-0.41))
 
     def moon(self):
@@ -309,7 +309,7 @@ class Orrery:
         self.spin(orbit, 3, start=0.6)
         path = [(0.004, 0, 0), (0.10, 0, 0), (0.118, 0.012, 0), (0.122, 0.07, 0)]
         self.place("moon wire", tube(path, [0.003] * 4, 8), self.steel, parent=orbit)
-        ball = with_lathe_tangents(sphere(0.021, 28, 16))
+        ball = with_lathe_tangents(sphere(0.021, 24, 14))
         self.place("moon", ball, dust, (0.122, 0.088, 0), parent=orbit)
 
     def saturn(self):
@@ -323,9 +323,9 @@ class Orrery:
             "saturn", (1, 1, 1), roughness=0.3,
             color_texture=gltf.texture_use(gltf.texture("saturn", png(4, 64, bands))),
         )
-        end = self.arm("saturn", 0.72, 0.32, 0.3, 6.05)
+        end = self.arm("saturn", 0.72, 0.32, 0.3, 5.96)
         tilted = gltf.node("saturn axis", end, rotation=compose(turn_z(-0.35), turn_x(0.25)))
-        self.place("saturn", sphere(0.085, 48, 28), surface, parent=tilted)
+        self.place("saturn", sphere(0.085, 36, 20), surface, parent=tilted)
         ring_texture = gltf.texture("rings", png(128, 4, ring_pixel), CLAMP)
         rings = gltf.material(
             "saturn's rings", (1, 1, 1), roughness=0.5, alpha_mode="BLEND", double_sided=True,
@@ -342,11 +342,11 @@ class Orrery:
 
     def view(self):
         """A camera on a slow arc around the machine."""
-        target = (0.0, 0.345, 0.0)
+        target = (0.0, 0.37, 0.0)
 
         def eye(time):
             angle = 0.42 - 0.55 * ease(min(1.0, max(0.0, time / SECONDS)))
-            return (2.45 * math.sin(angle), 0.98, 2.45 * math.cos(angle))
+            return (2.3 * math.sin(angle), 0.98, 2.3 * math.cos(angle))
 
         times = frame_times(FRAMES + 1, 12)
         start = eye(0)

@@ -270,38 +270,24 @@ def tube(path, radii, sides=8):
 
 def extruded_ring(outer, inner, thickness):
     """A flat ring between two outlines of equally many (x, z) points that turn from +x towards +z, centred on
-    y = 0. Its sides are shaded flat."""
-    shape = Shape()
-    top, count = thickness / 2, len(outer)
-
-    def quad(corners, normal):
-        first = len(shape.positions)
-        shape.positions += corners
-        shape.normals += [normal] * 4
-        shape.texcoords += [(p[0], p[2]) for p in corners]
-        shape.triangles += [(first, first + 1, first + 2), (first, first + 2, first + 3)]
-
-    for index in range(count):
-        a, b = outer[index], outer[(index + 1) % count]
-        c, d = inner[index], inner[(index + 1) % count]
-        quad([(c[0], top, c[1]), (d[0], top, d[1]), (b[0], top, b[1]), (a[0], top, a[1])], (0, 1, 0))
-        quad(
-            [(a[0], -top, a[1]), (b[0], -top, b[1]), (d[0], -top, d[1]), (c[0], -top, c[1])],
-            (0, -1, 0),
-        )
-        for p, q in ((a, b), (d, c)):
-            if p != q:
-                normal = normalized((q[1] - p[1], 0, p[0] - q[0]))
-                quad(
-                    [(p[0], top, p[1]), (q[0], top, q[1]), (q[0], -top, q[1]), (p[0], -top, p[1])],
-                    normal,
-                )
+    y = 0. It has no normals: it is shaded flat."""
+    shape, count = Shape(), len(outer)
+    for outline in (inner, outer):
+        for height in (thickness / 2, -thickness / 2):
+            shape.positions += [(x, height, z) for x, z in outline]
+    inner_top, inner_bottom, outer_top, outer_bottom = (side * count for side in range(4))
+    loop = (inner_top, outer_top, outer_bottom, inner_bottom, inner_top)
+    for first, second in zip(loop, loop[1:]):
+        for index in range(count):
+            following = (index + 1) % count
+            a, b, c, d = first + index, first + following, second + following, second + index
+            shape.triangles += [(a, b, c), (a, c, d)]
     return shape
 
 
 def gear(teeth, pitch_radius, thickness, spokes=5, hub=0.18):
     """A spoked gear around the y axis; `hub` is the hub's radius as a part of the pitch radius. One tooth is
-    centred on +x. Gears of equal `pitch_radius / teeth` mesh when their pitch circles touch."""
+    centred on +x. Gears of equal `pitch_radius / teeth` mesh when their pitch circles touch. Shaded flat."""
     module = 2 * pitch_radius / teeth
     tip, root = pitch_radius + 0.9 * module, pitch_radius - 1.05 * module
     outline = []
@@ -309,8 +295,7 @@ def gear(teeth, pitch_radius, thickness, spokes=5, hub=0.18):
         middle = 2 * math.pi * tooth / teeth
         pitch = 2 * math.pi / teeth
         for offset, radius in (
-            (-0.29, root), (-0.25, pitch_radius - 0.3 * module), (-0.13, tip), (0.13, tip),
-            (0.25, pitch_radius - 0.3 * module), (0.29, root),
+            (-0.29, root), (-0.13, tip), (0.13, tip), (0.29, root),
         ):
             angle = middle + offset * pitch
             outline.append((radius * math.cos(angle), radius * math.sin(angle)))
@@ -330,6 +315,7 @@ def gear(teeth, pitch_radius, thickness, spokes=5, hub=0.18):
         angle = 2 * math.pi * spoke / spokes
         length = rim - hub_radius + 1.2 * module
         bar = rounded_box((length, thickness * 0.7, module * 1.7), thickness * 0.1)
+        bar.normals, bar.texcoords = [], []
         middle = hub_radius * 0.9 + length / 2
         rotation = (0, -math.sin(angle / 2), 0, math.cos(angle / 2))
         parts.append(

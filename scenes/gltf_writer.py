@@ -288,8 +288,10 @@ class GltfWriter:
 
     def animate(self, node, path, times, values, interpolation="LINEAR"):
         """Animate a node's translation, rotation, scale or weights; times are in seconds. For CUBICSPLINE the
-        values come in triples: in-tangent, value, out-tangent."""
+        values come in triples: in-tangent, value, out-tangent. Each value is a tuple, one weight per target."""
         kind = {"rotation": "VEC4", "weights": "SCALAR"}.get(path, "VEC3")
+        if path == "weights":
+            values = [weight for weights in values for weight in weights]
         sampler = {
             "input": self.accessor(times, "SCALAR", bounds=True),
             "output": self.accessor(values, kind),

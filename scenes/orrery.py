@@ -268,7 +268,7 @@ class Orrery:
             "hammered steel", srgb("c9ccd2"), metallic=1, roughness=0.2,
             normal_texture=gltf.texture_use(dents, (3, 2)),
         )
-        end = self.arm("mercury", 0.20, 0.47, 1.5, 0.49)
+        end = self.arm("mercury", 0.20, 0.47, 1.5, 5.72)
         self.place("mercury", with_lathe_tangents(sphere(0.034, 32, 18)), hammered, parent=end)
 
         self.earth()
@@ -279,7 +279,7 @@ class Orrery:
         rust = gltf.material(
             "mars", srgb("c8623a"), roughness=0.62, normal_texture=gltf.texture_use(bowls, (2, 1))
         )
-        end = self.arm("mars", 0.50, 0.37, 0.45, 2.4)
+        end = self.arm("mars", 0.50, 0.37, 0.45, 0.65)
         node = self.place("mars", with_lathe_tangents(sphere(0.05, 32, 18)), rust, parent=end)
         self.spin(node, 1, tilt=turn_z(-0.4))
         self.saturn()
@@ -298,7 +298,7 @@ class Orrery:
             "earth", (1, 1, 1), roughness=1.0,
             color_texture=gltf.texture_use(colors), roughness_texture=gltf.texture_use(gloss),
         )
-        self.earth_end = self.arm("earth", 0.345, 0.42, 0.75, 0.9)
+        self.earth_end = self.arm("earth", 0.345, 0.42, 0.75, 3.08)
         globe = self.place("earth", sphere(0.07, 36, 20), surface, parent=self.earth_end)
         self.spin(globe, 2, tilt=turn_z(-0.41))
 
@@ -323,7 +323,7 @@ class Orrery:
             "saturn", (1, 1, 1), roughness=0.3,
             color_texture=gltf.texture_use(gltf.texture("saturn", png(4, 64, bands))),
         )
-        end = self.arm("saturn", 0.72, 0.32, 0.3, 5.96)
+        end = self.arm("saturn", 0.72, 0.32, 0.3, 5.43)
         tilted = gltf.node("saturn axis", end, rotation=compose(turn_z(-0.35), turn_x(0.25)))
         self.place("saturn", sphere(0.085, 36, 20), surface, parent=tilted)
         ring_texture = gltf.texture("rings", png(128, 4, ring_pixel), CLAMP)
@@ -342,7 +342,7 @@ class Orrery:
 
     def view(self):
         """A camera on a slow arc around the machine."""
-        target = (0.0, 0.37, 0.0)
+        target = (0.0, 0.335, 0.0)
 
         def eye(time):
             angle = 0.42 - 0.55 * ease(min(1.0, max(0.0, time / SECONDS)))

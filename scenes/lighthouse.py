@@ -18,7 +18,7 @@ FRAMES = 48
 SECONDS = FRAMES / 24
 TO_SUN = normalized((-0.80, 0.42, 0.28))
 EYE, TARGET = (-0.6, 5.6, 28.0), (1.2, 5.2, 0.0)
-TOWER, COTTAGE, FLAGPOLE = (9.0, -8.0), (1.6, -6.0), (4.4, 19.5)
+TOWER, COTTAGE, FLAGPOLE = (9.0, -8.0), (1.6, -6.0), (4.0, 17.9)
 WAVE_LENGTH, WAVE_PERIOD = 6.5, 2.0
 WAVES = ((0.25, 0.085, 0.3), (-0.55, 0.065, 2.1), (1.1, 0.05, 4.0))
 
@@ -407,7 +407,7 @@ class Lighthouse:
         pole = self.gltf.node("flagpole", None, (x, ground, z))
         self.place("pole", tube([(0, -0.5, 0), (0, 4.6, 0)], [0.05, 0.035], 12), self.white, parent=pole)
         self.place("knob", sphere(0.08, 16, 10), self.lit_brass(), (0, 4.65, 0), parent=pole)
-        length, tall, count = 2.1, 1.3, 8
+        length, tall, count = 1.8, 1.1, 8
         joint_step = length / count
         texture = self.gltf.texture("flag", png(96, 64, self.flag_pixel))
         cloth = self.gltf.material(
@@ -477,7 +477,7 @@ class Lighthouse:
         sheet.normals, sheet.texcoords = [], []
         paint = self.gltf.material("blue hull", srgb("24507a"), roughness=0.3, double_sided=True)
         canvas = self.gltf.material("sailcloth", srgb("f5ead2"), roughness=0.9, double_sided=True)
-        boat = self.gltf.node("boat", None, (-8.5, 0.2, 1.0))
+        boat = self.gltf.node("boat", None, (-9.5, 0.2, -2.5))
         roll = self.gltf.node("boat roll", boat)
         self.place("hull", sheet, paint, parent=roll)
         deck = lathe([(0.55, 0.06), (0, 0.06)], 24).moved(scale=(2.8, 1, 0.9))
@@ -501,7 +501,7 @@ class Lighthouse:
         self.place("main sail", main, canvas, parent=roll)
         self.place("jib", jib, canvas, parent=roll)
         times = frame_times(FRAMES + 1, 6)
-        places = [(-8.5 + 0.9 * time, 0.2 + 0.07 * math.sin(math.pi * time), 1.0) for time in times]
+        places = [(-9.5 + 0.9 * time, 0.2 + 0.07 * math.sin(math.pi * time), -2.5) for time in times]
         self.gltf.animate(boat, "translation", times, places)
         keys = smooth_keys(
             times, lambda time: compose(turn_x(0.10 + 0.07 * math.sin(math.pi * time)), turn_z(0.04 * math.cos(math.pi * time)))

@@ -11,12 +11,15 @@ from gltf_writer import GltfWriter, srgb
 from motion import (
     add, compose, dot, ease, frame_times, look_at, mix, normalized, rotate, scaled, smooth_keys, turn_x, turn_y, turn_z,
 )
-from shapes import Shape, cylinder, grid, icosphere, joined, lathe, rectangle, rounded_box, sphere, torus, tube
-from textures import blend, clamp, hex_color, layered_noise, normal_png, png, smoothstep, write_hdr
+from shapes import (
+    Shape, boulder, gable, grid, icosphere, joined, lathe, rectangle, rounded_box, sphere, torus, tube, upright_bars,
+)
+from textures import clamp, hex_color, layered_noise, normal_png, png, smoothstep, write_hdr
 
 FRAMES = 48
 SECONDS = FRAMES / 24
 TO_SUN = normalized((-0.80, 0.42, 0.28))
+SKY_DEGREES = 45
 EYE, TARGET = (-0.6, 5.6, 28.0), (1.2, 5.2, 0.0)
 TOWER, COTTAGE, FLAGPOLE = (9.0, -8.0), (1.6, -6.0), (4.0, 17.9)
 WAVE_LENGTH, WAVE_PERIOD = 6.5, 2.0
@@ -83,28 +86,13 @@ def wave_parts(x, z):
     return parts
 
 
-def bent(shape, points, seed):
-    """A rock: a sphere's points pushed in and out, without normals."""
-    rng = random.Random(seed)
-    pushes = [0.72 + 0.5 * rng.random() for _ in range(points)]
-    return Shape(
-        [scaled(p, push) for p, push in zip(shape.positions, pushes)], triangles=shape.triangles
-    )
-
-
-def gable(width, depth, rise, overhang=0.0):
-    """A roof's prism on y = 0, its ridge along x, without normals."""
-    w, d = width / 2 + overhang, depth / 2 + overhang
-    points = [(-w, 0, d), (w, 0, d), (w, 0, -d), (-w, 0, -d), (-w, rise, 0), (w, rise, 0)]
-    sides = [(0, 1, 5), (0, 5, 4), (2, 3, 4), (2, 4, 5), (1, 2, 5), (3, 0, 4), (3, 2, 1), (3, 1, 0)]
-    return Shape(points, triangles=sides)
-
-
 class Lighthouse:
     """Builds the scene part by part."""
 
     def __init__(self):
-        environment = {"map": "lighthouse_sky.hdr", "strength": 1.0}
+        environment = {
+            "map": "lighthouse_sky.hdr", "strength": 1.0, "rotation_degrees": SKY_DEGREES,
+        }
         self.gltf = GltfWriter("lighthouse", 24, environment)
         self.random = random.Random(7)
         gltf = self.gltf
@@ -180,8 +168,7 @@ class Lighthouse:
             x, z = EYE[0] + (2 * u - 1) * (0.85 * away + 6), EYE[2] - away
             return (x, 0, z), (0, 1, 0), (x / 5, z / 5)
 
-        sheet = grid(46, 50, point)
-        sheet.tangents = [(1, 0, 0, 1)] * len(sheet.positions)
+        sheet = grid(42, 44, point)
         targets = [{"POSITION": [], "NORMAL": []} for _ in range(2)]
         for x, _, z in sheet.positions:
             for target, (height, slope_x, slope_z) in zip(targets, wave_parts(x, z)):
@@ -217,30 +204,23 @@ class Lighthouse:
             [(0.8, top - 0.35), (1.35, top), (1.38, top + 0.12), (1.30, top + 0.14), (0.0, top + 0.14)], 32
         )
         self.place("gallery", gallery, self.white, parent=tower)
-        posts = [
-            tube([(1.25 * math.cos(a), top + 0.1, 1.25 * math.sin(a)), (1.25 * math.cos(a), top + 0.75, 1.25 * math.sin(a))], [0.025, 0.025], 5)
-            for a in (2 * math.pi * i / 14 for i in range(14))
-        ]
-        rails = [torus(1.25, 0.025, 32, 5).moved((0, top + y, 0)) for y in (0.43, 0.75)]
+        posts = upright_bars(14, 1.25, top + 0.1, top + 0.75, 0.025)
+        rails = [torus(1.25, 0.025, 28, 4).moved((0, top + y, 0)) for y in (0.43, 0.75)]
         self.place("railing", joined(posts + rails), self.iron, parent=tower)
         lantern = lathe([(0.62, top + 0.4), (0.62, top + 1.5)], 20)
         self.place("lantern", lantern, self.lit, parent=tower)
         wall = lathe([(0.70, top + 0.12), (0.70, top + 0.42), (0.6, top + 0.45)], 24)
         self.place("lantern wall", wall, self.red, parent=tower)
-        bars = [
-            tube([(0.65 * math.cos(a), top + 0.4, 0.65 * math.sin(a)), (0.65 * math.cos(a), top + 1.52, 0.65 * math.sin(a))], [0.03, 0.03], 5)
-            for a in (2 * math.pi * i / 8 for i in range(8))
-        ]
+        bars = upright_bars(8, 0.65, top + 0.4, top + 1.52, 0.03)
         self.place("lantern bars", joined(bars), self.iron, parent=tower)
-        roof = lathe(
-            [(0.0, top + 1.48), (0.92, top + 1.48), (0.92, top + 1.55), (0.45, top + 2.05), (0.12, top + 2.3), (0.0, top + 2.32)], 24
-        )
-        self.place("roof", roof, self.red, parent=tower)
+        roof = [(0, 1.48), (0.92, 1.48), (0.92, 1.55), (0.45, 2.05), (0.12, 2.3), (0, 2.32)]
+        self.place("roof", lathe(roof, 24), self.red, (0, top, 0), parent=tower)
         self.place("ball", sphere(0.13, 14, 8), self.iron, (0, top + 2.42, 0), parent=tower)
         pane = self.gltf.mesh("tower window", [(rounded_box((0.34, 0.62, 0.12), 0.03), self.iron)])
         for y, angle in ((3.2, -0.25), (5.3, 0.35), (7.4, -0.2)):
             r = radius_at(y)
-            self.gltf.node("tower window", tower, (r * math.sin(angle), y, r * math.cos(angle)), turn_y(angle), mesh=pane)
+            place = (r * math.sin(angle), y, r * math.cos(angle))
+            self.gltf.node("tower window", tower, place, turn_y(angle), mesh=pane)
         door = rounded_box((0.85, 1.6, 0.3), 0.04).moved((0, 1.5, radius_at(1.5)))
         self.place("tower door", door, self.timber, rotation=turn_y(-0.35), parent=tower)
 
@@ -282,7 +262,7 @@ class Lighthouse:
         for code, seed in (("7f9a3d", 3), ("b08a35", 5)):
             parts = [tube([(0, -0.3, 0), (0, 1.2, 0)], [0.12, 0.08], 6).colored(srgb("5f4630"))]
             for place, size in (((0, 1.75, 0), 0.85), ((0.5, 1.45, 0.2), 0.55), ((-0.4, 1.5, -0.25), 0.6)):
-                crown = bent(icosphere(size, 1), 42, seed).moved(place, scale=1.05)
+                crown = boulder(size, seed).moved(place, scale=1.05)
                 parts.append(crown.colored(srgb(code)))
             meshes.append(self.flat_mesh("round tree", parts))
         planted = 0
@@ -291,10 +271,12 @@ class Lighthouse:
             height = land_height(x, z)
             wood = layered_noise((x + 40) / 80, (z + 40) / 80, 10, 10, 33, 2)
             near_tower = math.hypot(x - TOWER[0], z - TOWER[1]) < 3.6
-            near_cottage = math.hypot(x - COTTAGE[0], z - COTTAGE[1]) < 3.4 or (abs(x - COTTAGE[0]) < 2.6 and z > COTTAGE[1])
-            if height < 0.9 or wood < 0.42 or near_tower or near_cottage:
+            near_cottage = math.hypot(x - COTTAGE[0], z - COTTAGE[1]) < 3.4
+            before_cottage = abs(x - COTTAGE[0]) < 2.6 and z > COTTAGE[1]
+            if height < 0.9 or wood < 0.42 or near_tower or near_cottage or before_cottage:
                 continue
-            kind = int(self.random.random() * 2) if wood > 0.5 else 2 * int(self.random.random() * 2) + int(self.random.random() * 2)
+            # Conifers in the thick of the wood, every kind at its edge.
+            kind = int(self.random.random() * (2 if wood > 0.5 else 4))
             size = 0.75 + 0.55 * self.random.random()
             self.gltf.node(
                 "tree", None, (x, height, z), turn_y(6.28 * self.random.random()),
@@ -320,7 +302,7 @@ class Lighthouse:
     def rocks(self):
         """Boulders along the shores."""
         meshes = [
-            self.gltf.mesh("rock", [(bent(icosphere(0.6, 1), 42, seed), self.stone)]) for seed in (1, 2, 3)
+            self.gltf.mesh("rock", [(boulder(0.6, seed), self.stone)]) for seed in (1, 2, 3)
         ]
         laid = 0
         while laid < 110:
@@ -406,7 +388,8 @@ class Lighthouse:
         ground = land_height(x, z)
         pole = self.gltf.node("flagpole", None, (x, ground, z))
         self.place("pole", tube([(0, -0.5, 0), (0, 4.6, 0)], [0.05, 0.035], 12), self.white, parent=pole)
-        self.place("knob", sphere(0.08, 16, 10), self.lit_brass(), (0, 4.65, 0), parent=pole)
+        gilding = self.gltf.material("gilding", srgb("f0c45e"), metallic=1, roughness=0.25)
+        self.place("knob", sphere(0.08, 16, 10), gilding, (0, 4.65, 0), parent=pole)
         length, tall, count = 1.8, 1.1, 8
         joint_step = length / count
         texture = self.gltf.texture("flag", png(96, 64, self.flag_pixel))
@@ -445,10 +428,6 @@ class Lighthouse:
                 for time in times
             ]
             self.gltf.animate(joint, "rotation", times, swing)
-
-    def lit_brass(self):
-        """Gilding for the pole's knob."""
-        return self.gltf.material("gilding", srgb("f0c45e"), metallic=1, roughness=0.25)
 
     @staticmethod
     def flag_pixel(x, y):
@@ -503,9 +482,12 @@ class Lighthouse:
         times = frame_times(FRAMES + 1, 6)
         places = [(-9.5 + 0.9 * time, 0.2 + 0.07 * math.sin(math.pi * time), -2.5) for time in times]
         self.gltf.animate(boat, "translation", times, places)
-        keys = smooth_keys(
-            times, lambda time: compose(turn_x(0.10 + 0.07 * math.sin(math.pi * time)), turn_z(0.04 * math.cos(math.pi * time)))
-        )
+
+        def rolling(time):
+            heel = turn_x(0.10 + 0.07 * math.sin(math.pi * time))
+            return compose(heel, turn_z(0.04 * math.cos(math.pi * time)))
+
+        keys = smooth_keys(times, rolling)
         self.gltf.animate(roll, "rotation", times, keys, "CUBICSPLINE")
 
     def gulls(self):
@@ -516,16 +498,23 @@ class Lighthouse:
         triangles = [
             (0, 1, 4), (0, 4, 3), (3, 4, 5), (1, 0, 6), (1, 6, 7), (7, 6, 8), (0, 2, 1), (1, 2, 0),
         ]
-        lift = [(0, 0, 0)] * 3 + [(0, 0.14, -0.02), (0, 0.14, -0.02), (0, 0.22, -0.12), (0, 0.14, 0.02), (0, 0.14, 0.02), (0, 0.22, 0.12)]
+        lift = [(0, 0, 0)] * 3
+        for side in (-1, 1):
+            lift += [(0, 0.14, 0.02 * side), (0, 0.14, 0.02 * side), (0, 0.22, 0.12 * side)]
         feathers = self.gltf.material("feathers", srgb("f4f4f2"), roughness=0.8, double_sided=True)
-        mesh = self.gltf.mesh("gull", [(Shape(points, triangles=triangles), feathers)], [{"POSITION": lift}])
+        gull_shape = Shape(points, triangles=triangles)
+        mesh = self.gltf.mesh("gull", [(gull_shape, feathers)], [{"POSITION": lift}])
         times = frame_times(FRAMES + 1, 3)
         for index, (x, y, z, heading) in enumerate(
-            ((-3.0, 9.2, 4.0, 0.3), (-4.6, 8.4, 3.0, 0.1), (-1.6, 10.3, 0.0, 0.5), (4.2, 11.5, -2.0, 2.6), (12.2, 10.2, 2.0, 2.9))
+            (
+                (-3.0, 9.2, 4.0, 0.3), (-4.6, 8.4, 3.0, 0.1), (-1.6, 10.3, 0.0, 0.5),
+                (4.2, 11.5, -2.0, 2.6), (12.2, 10.2, 2.0, 2.9),
+            )
         ):
             gull = self.gltf.node(f"gull {index}", None, (x, y, z), turn_y(heading), 1.15, mesh)
             way = (1.6 * math.cos(heading), 0.15, -1.6 * math.sin(heading))
-            self.gltf.animate(gull, "translation", [0, SECONDS], [(x, y, z), add((x, y, z), scaled(way, SECONDS))])
+            places = [(x, y, z), add((x, y, z), scaled(way, SECONDS))]
+            self.gltf.animate(gull, "translation", [0, SECONDS], places)
             beat = [(0.45 + 0.75 * math.sin(2 * math.pi * (1.5 * time + 0.23 * index)),) for time in times]
             self.gltf.animate(gull, "weights", times, beat)
 
@@ -542,7 +531,10 @@ class Lighthouse:
                 puffs.append(icosphere(size, 2).moved(place, scale=(1.15, 0.72, 1)))
             meshes.append(self.gltf.mesh("cloud", [(joined(puffs), vapour)]))
         for index, (x, y, z, size) in enumerate(
-            ((-52, 34, -95, 1.5), (-12, 43, -130, 1.7), (34, 30, -120, 1.4), (66, 46, -120, 1.6), (-95, 26, -160, 1.6), (10, 24, -190, 1.5))
+            (
+                (-52, 34, -95, 1.5), (-12, 43, -130, 1.7), (34, 30, -120, 1.4),
+                (66, 46, -120, 1.6), (-95, 26, -160, 1.6), (10, 24, -190, 1.5),
+            )
         ):
             cloud = self.gltf.node("cloud", None, (x, y, z), turn_y(0.4 * index), size, meshes[index % 2])
             self.gltf.animate(cloud, "translation", [0, SECONDS], [(x, y, z), (x + 1.2, y, z)])
@@ -576,7 +568,9 @@ def main():
     scene.clouds()
     here = Path(__file__)
     scene.gltf.save(here.with_suffix(".glb"))
-    write_hdr(here.with_name("lighthouse_sky.hdr"), 256, 128, sky_radiance)
+    turned = turn_y(math.radians(SKY_DEGREES))
+    sky = here.with_name("lighthouse_sky.hdr")
+    write_hdr(sky, 256, 128, lambda direction: sky_radiance(rotate(turned, direction)))
 
 
 if __name__ == "__main__":

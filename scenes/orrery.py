@@ -92,6 +92,9 @@ class Orrery:
             "mahogany", (1, 1, 1), roughness=0.15, color_texture=gltf.texture_use(wood, (3, 1))
         )
 
+        stem = tube([(-0.02, 0, 0), (-0.11, 0, 0)], [0.0065, 0.0065], 8)
+        self.counterweight = joined([stem, sphere(0.022, 20, 12).moved((-0.125, 0, 0))])
+
     @staticmethod
     def wood_shade(x, y):
         """Brightness of the base's wood."""
@@ -147,10 +150,10 @@ class Orrery:
             (0, 0.03), (0.54, 0.03), (0.56, 0.045), (0.55, 0.06), (0.525, 0.07), (0.515, 0.11), (0.525, 0.135),
             (0.535, 0.145), (0.535, 0.16), (0.525, BASE_TOP - 0.004), (0, BASE_TOP - 0.004),
         ]
-        self.place("base", lathe(profile, 72), self.wood)
+        self.place("base", lathe(profile, 60), self.wood)
         plate = [(0.505, BASE_TOP - 0.006), (0.505, BASE_TOP), (0.495, BASE_TOP + 0.003), (0, BASE_TOP + 0.003)]
-        self.place("plate", lathe(plate, 72), self.dark)
-        self.place("plate rim", torus(0.507, 0.006, 72, 8), self.brass, (0, BASE_TOP, 0))
+        self.place("plate", lathe(plate, 60), self.dark)
+        self.place("plate rim", torus(0.507, 0.006, 60, 6), self.brass, (0, BASE_TOP, 0))
         foot = self.gltf.mesh("foot", [(sphere(0.035, 20, 12), self.brass)])
         for index in range(6):
             angle = 2 * math.pi * (index + 0.5) / 6
@@ -213,7 +216,7 @@ class Orrery:
     def balance(self, place):
         """A balance wheel that swings to and fro once a second: CUBICSPLINE keys."""
         bars = [rounded_box((0.15, 0.007, 0.010), 0.002), rounded_box((0.010, 0.007, 0.15), 0.002)]
-        wheel = joined([torus(0.078, 0.0075, 48, 8), *bars])
+        wheel = joined([torus(0.078, 0.0075, 40, 6), *bars])
         node = self.place("balance wheel", wheel, self.brass, place)
         weight = self.gltf.mesh("weight", [(sphere(0.0125, 16, 10), self.steel)])
         for index in range(4):
@@ -237,11 +240,8 @@ class Orrery:
         path.append((reach, rise, 0))
         rod = tube(path, [0.0065] * len(path), 8)
         collar = cylinder(0.024, 0.022, 32, 0.005).moved((0, -0.011, 0))
-        counterweight = joined(
-            [tube([(-0.02, 0, 0), (-0.11, 0, 0)], [0.0065, 0.0065], 8), sphere(0.022, 20, 12).moved((-0.125, 0, 0))]
-        )
         mesh = self.gltf.mesh(
-            f"{name} arm", [(joined([rod, collar]), self.satin), (counterweight, self.brass)]
+            f"{name} arm", [(joined([rod, collar]), self.satin), (self.counterweight, self.brass)]
         )
         self.gltf.node(f"{name} arm", pivot, mesh=mesh)
         return self.gltf.node(f"{name} end", pivot, (reach, rise, 0))
@@ -253,11 +253,12 @@ class Orrery:
         )
         center = self.gltf.node("sun", None, (0, ORBIT_HEIGHT, 0))
         self.place("sun globe", sphere(0.085, 28, 16), glow, parent=center)
-        hoops = joined(
-            [torus(0.102, 0.0035, 36, 6).moved(rotation=compose(turn_y(math.pi / 3 * i), turn_x(math.pi / 2))) for i in range(3)]
-            + [torus(0.102, 0.0035, 36, 6)]
-        )
-        cage = self.place("cage", hoops, self.brass, parent=center)
+        cage = self.gltf.node("cage", center)
+        hoop = self.gltf.mesh("hoop", [(torus(0.102, 0.0035, 40, 6), self.brass)])
+        self.gltf.node("hoop", cage, mesh=hoop)
+        for index in range(3):
+            upright = compose(turn_y(math.pi / 3 * index), turn_x(math.pi / 2))
+            self.gltf.node("hoop", cage, rotation=upright, mesh=hoop)
         self.spin(cage, -0.25)
 
     def planets(self):
@@ -269,7 +270,7 @@ class Orrery:
             normal_texture=gltf.texture_use(dents, (3, 2)),
         )
         end = self.arm("mercury", 0.20, 0.47, 1.5, 5.72)
-        self.place("mercury", with_lathe_tangents(sphere(0.034, 32, 18)), hammered, parent=end)
+        self.place("mercury", with_lathe_tangents(sphere(0.034, 24, 14)), hammered, parent=end)
 
         self.earth()
 
@@ -280,7 +281,7 @@ class Orrery:
             "mars", srgb("c8623a"), roughness=0.62, normal_texture=gltf.texture_use(bowls, (2, 1))
         )
         end = self.arm("mars", 0.50, 0.37, 0.45, 0.65)
-        node = self.place("mars", with_lathe_tangents(sphere(0.05, 32, 18)), rust, parent=end)
+        node = self.place("mars", with_lathe_tangents(sphere(0.05, 26, 15)), rust, parent=end)
         self.spin(node, 1, tilt=turn_z(-0.4))
         self.saturn()
         self.crater_use = gltf.texture_use(bowls, (2, 1))
@@ -299,7 +300,7 @@ class Orrery:
             color_texture=gltf.texture_use(colors), roughness_texture=gltf.texture_use(gloss),
         )
         self.earth_end = self.arm("earth", 0.345, 0.42, 0.75, 3.08)
-        globe = self.place("earth", sphere(0.07, 36, 20), surface, parent=self.earth_end)
+        globe = self.place("earth", sphere(0.07, 32, 18), surface, parent=self.earth_end)
         self.spin(globe, 2, tilt=turn_z(-0.41))
 
     def moon(self):
@@ -309,7 +310,7 @@ class Orrery:
         self.spin(orbit, 3, start=0.6)
         path = [(0.004, 0, 0), (0.10, 0, 0), (0.118, 0.012, 0), (0.122, 0.07, 0)]
         self.place("moon wire", tube(path, [0.003] * 4, 8), self.steel, parent=orbit)
-        ball = with_lathe_tangents(sphere(0.021, 24, 14))
+        ball = with_lathe_tangents(sphere(0.021, 18, 10))
         self.place("moon", ball, dust, (0.122, 0.088, 0), parent=orbit)
 
     def saturn(self):

@@ -79,7 +79,8 @@ class ReadingRoom:
         boards = gltf.texture("boards", palette_png(256, 256, browns, boards_shade))
         # Green is roughness: the gaps between boards are dull.
         sheen = [(0.0, 0.30 + 0.5 * (1 - i / 7), 0.0) for i in range(8)]
-        dullness = gltf.texture("board gloss", palette_png(256, 256, sheen, lambda x, y: min(1, 1.5 * boards_shade(x, y))))
+        gloss_png = palette_png(256, 256, sheen, lambda x, y: min(1, 1.5 * boards_shade(x, y)))
+        dullness = gltf.texture("board gloss", gloss_png)
         scale = (0.75, 1.25)
         self.floor = gltf.material(
             "oak floor", (1, 1, 1), roughness=1.0,
@@ -97,7 +98,6 @@ class ReadingRoom:
         self.brass = gltf.material("brass", srgb("e3bd6c"), metallic=1, roughness=0.25)
         self.copper = gltf.material("brushed copper", srgb("e2936b"), metallic=1, roughness=0.38)
         self.iron = gltf.material("blackened iron", srgb("35332f"), metallic=0.6, roughness=0.5)
-        self.linen = gltf.material("linen", srgb("cdbfa6"), roughness=0.95)
         self.mustard = gltf.material("mustard wool", srgb("d39a2f"), roughness=1.0)
         self.green = gltf.material("leaves", srgb("4d7d42"), roughness=0.45, double_sided=True)
         self.clay = gltf.material("terracotta", srgb("c4714d"), roughness=0.8)
@@ -113,7 +113,6 @@ class ReadingRoom:
 
     def shell(self):
         """Floor, walls, ceiling, the window that lights the room, and skirting boards."""
-        depth = 2 * WIDTH
         floor = rectangle(2 * WIDTH, 6.4, (2 * WIDTH, 6.4))
         self.place("floor", floor, self.floor, (0, 0, BACK + 3.2), turn_x(-math.pi / 2))
         ceiling = rectangle(2 * WIDTH, 4.8)
@@ -135,7 +134,7 @@ class ReadingRoom:
             )
         self.place("left wall", joined(pieces), self.plaster)
         skirting = [
-            rounded_box((depth, 0.1, 0.025), 0.006).moved((0, 0.05, BACK + 0.012)),
+            rounded_box((2 * WIDTH, 0.1, 0.025), 0.006).moved((0, 0.05, BACK + 0.012)),
             rounded_box((0.025, 0.1, 4.8), 0.006).moved((WIDTH - 0.012, 0.05, BACK + 2.4)),
             rounded_box((0.025, 0.1, 4.8), 0.006).moved((0.012 - WIDTH, 0.05, BACK + 2.4)),
         ]
@@ -147,7 +146,9 @@ class ReadingRoom:
         middle_y, middle_z = (WINDOW_BOTTOM + WINDOW_TOP) / 2, (WINDOW_BACK + WINDOW_FRONT) / 2
         tall, wide = WINDOW_TOP - WINDOW_BOTTOM, WINDOW_FRONT - WINDOW_BACK
         bars = [
-            rounded_box((0.2, 0.035, wide + 0.16), 0.01).moved((-WIDTH + 0.06, WINDOW_BOTTOM - 0.0175, middle_z)),
+            rounded_box((0.2, 0.035, wide + 0.16), 0.01).moved(
+                (-WIDTH + 0.06, WINDOW_BOTTOM - 0.0175, middle_z)
+            ),
         ]
         for z in (WINDOW_BACK + 0.03, middle_z - wide / 6, middle_z + wide / 6, WINDOW_FRONT - 0.03):
             bars.append(rounded_box((0.05, tall, 0.045), 0.008).moved((-WIDTH - 0.1, middle_y, z)))
@@ -174,14 +175,14 @@ class ReadingRoom:
         ]
         self.place("rug", disc, rug)
         table = self.gltf.node("table")
-        top = cylinder(0.66, 0.035, 64, 0.012)
+        top = cylinder(0.66, 0.035, 48, 0.012)
         top.texcoords = [(p[0], p[2]) for p in top.positions]
         self.place("table top", top, self.walnut, (0, TABLE_TOP - 0.035, 0), parent=table)
         foot = [
             (0, 0.012), (0.34, 0.012), (0.34, 0.024), (0.30, 0.032), (0.12, 0.05), (0.055, 0.09), (0.035, 0.18),
             (0.032, 0.5), (0.045, 0.62), (0.12, TABLE_TOP - 0.036),
         ]
-        self.place("table foot", lathe(foot, 40), self.brass, parent=table)
+        self.place("table foot", lathe(foot, 32), self.brass, parent=table)
 
     def chairs(self):
         """Two chairs from one mesh."""
@@ -202,11 +203,11 @@ class ReadingRoom:
     def table_setting(self):
         """A vase with twigs, a bowl of oranges, two books and a brass cup."""
         vase = [
-            (0, 0), (0.045, 0), (0.075, 0.03), (0.085, 0.08), (0.07, 0.14), (0.035, 0.19), (0.028, 0.22), (0.038, 0.245),
-            (0.034, 0.245), (0.022, 0.22), (0.022, 0.12), (0, 0.11),
+            (0, 0), (0.045, 0), (0.075, 0.03), (0.085, 0.08), (0.07, 0.14), (0.035, 0.19),
+            (0.028, 0.22), (0.038, 0.245), (0.034, 0.245), (0.022, 0.22), (0.022, 0.12), (0, 0.11),
         ]
         stand = self.gltf.node("vase", None, (-0.06, TABLE_TOP, -0.20))
-        self.place("glazed vase", lathe(vase, 40), self.glaze, parent=stand)
+        self.place("glazed vase", lathe(vase, 32), self.glaze, parent=stand)
         twigs, leaves = [], []
         for twig in range(6):
             angle = 2 * math.pi * twig / 6 + 0.4 * self.random.random()
@@ -227,7 +228,7 @@ class ReadingRoom:
             (0, 0), (0.06, 0), (0.06, 0.012), (0.11, 0.035), (0.145, 0.075), (0.152, 0.095), (0.147, 0.096),
             (0.10, 0.045), (0, 0.022),
         ]
-        self.place("bowl", lathe(bowl, 48), self.white, (0.27, TABLE_TOP, 0.13))
+        self.place("bowl", lathe(bowl, 36), self.white, (0.27, TABLE_TOP, 0.13))
         fruit = self.gltf.mesh("orange", [(sphere(0.041, 20, 12), self.orange)])
         for index, (x, y, z) in enumerate(
             ((-0.05, 0.072, 0.02), (0.045, 0.072, 0.045), (0.01, 0.070, -0.055), (0.005, 0.132, 0.012))
@@ -269,12 +270,15 @@ class ReadingRoom:
         ]
         self.place("legs", joined(legs), self.brass, parent=board)
         self.book_row((x - 0.9, 0.67, z), 11)
-        ball = self.place("globe", sphere(0.15, 40, 24), self.copper, (x + 0.15, 0.89, z))
-        ring = self.place("ring", torus(0.172, 0.006, 48, 8), self.iron, (0, 0, 0), turn_x(1.2), ball)
+        ball = self.place("globe", sphere(0.15, 30, 18), self.copper, (x + 0.15, 0.89, z))
+        ring = self.place("ring", torus(0.172, 0.006, 40, 5), self.iron, (0, 0, 0), turn_x(1.2), ball)
         self.place("stem", cylinder(0.012, 0.06, 16), self.iron, (x + 0.15, 0.69, z))
         self.place("stand", cylinder(0.07, 0.02, 32, 0.006), self.iron, (x + 0.15, 0.67, z))
-        vase = [(0, 0), (0.05, 0), (0.09, 0.05), (0.10, 0.12), (0.07, 0.2), (0.03, 0.26), (0.03, 0.38), (0.045, 0.4), (0.035, 0.4), (0.02, 0.36), (0, 0.3)]
-        self.place("bottle vase", lathe(vase, 40), self.glaze, (x + 0.62, 0.67, z))
+        vase = [
+            (0, 0), (0.05, 0), (0.09, 0.05), (0.10, 0.12), (0.07, 0.2), (0.03, 0.26), (0.03, 0.38),
+            (0.045, 0.4), (0.035, 0.4), (0.02, 0.36), (0, 0.3),
+        ]
+        self.place("bottle vase", lathe(vase, 32), self.glaze, (x + 0.62, 0.67, z))
         small = [(0, 0), (0.06, 0), (0.075, 0.04), (0.07, 0.13), (0.055, 0.15), (0.045, 0.15), (0.05, 0.12), (0, 0.1)]
         self.place("clay jar", lathe(small, 32), self.clay, (x + 0.83, 0.67, z + 0.06))
         return ring
@@ -322,7 +326,7 @@ class ReadingRoom:
             (0, 0), (0.15, 0), (0.2, 0.33), (0.215, 0.33), (0.215, 0.38), (0.19, 0.38), (0.18, 0.33), (0, 0.32),
         ]
         stand = self.gltf.node("plant", None, (2.3, 0, BACK + 0.75))
-        self.place("pot", lathe(pot, 40), self.clay, parent=stand)
+        self.place("pot", lathe(pot, 32), self.clay, parent=stand)
         stems, blades = [], []
         for index in range(15):
             angle = 2.39996 * index
@@ -344,10 +348,10 @@ class ReadingRoom:
         outside = [(0.235, -1.30), (0.232, -1.27), (0.20, -1.17), (0.13, -1.08), (0.05, -1.03), (0.02, -1.0), (0, -1.0)]
         inside = [(0, -1.015), (0.045, -1.04), (0.125, -1.09), (0.195, -1.18), (0.228, -1.30)]
         shade = self.gltf.mesh(
-            "shade", [(lathe(outside, 48), self.copper), (lathe(inside, 48), self.white)]
+            "shade", [(lathe(outside, 40), self.copper), (lathe(inside, 40), self.white)]
         )
         self.gltf.node("shade", pivot, mesh=shade)
-        rim = torus(0.2315, 0.005, 48, 8)
+        rim = torus(0.2315, 0.005, 40, 5)
         self.place("rim", rim, self.copper, (0, -1.30, 0), parent=pivot)
         glow = self.gltf.material(
             "warm glass", (0, 0, 0), roughness=1, emissive=(1.0, 0.74, 0.46), emissive_strength=7.0

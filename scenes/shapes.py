@@ -2,6 +2,7 @@
 counter-clockwise. Functions return new shapes; a shape's lists are empty or as long as its positions."""
 
 import math
+import random
 from dataclasses import dataclass, field
 
 from motion import add, cross, dot, mix, normalized, rotate, scaled, subtract
@@ -48,17 +49,6 @@ class Shape:
             self.positions, self.normals, self.texcoords, self.tangents,
             [byte_color] * len(self.positions), self.joints, self.weights, self.triangles,
         )
-
-    def faceted(self):
-        """The same triangles, each with its own corners and no normals: shaded flat."""
-        result = Shape()
-        for triangle in self.triangles:
-            first = len(result.positions)
-            result.positions += [self.positions[corner] for corner in triangle]
-            if self.colors:
-                result.colors += [self.colors[corner] for corner in triangle]
-            result.triangles.append((first, first + 1, first + 2))
-        return result
 
 
 def joined(shapes):
@@ -368,3 +358,31 @@ def icosphere(radius, levels):
             finer += [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
         triangles = finer
     return Shape([scaled(p, radius) for p in points], list(points), triangles=triangles)
+
+
+def boulder(radius, seed):
+    """A ball of 80 triangles with its points pushed in and out, shaded flat."""
+    chance = random.Random(seed)
+    ball = icosphere(radius, 1)
+    pushes = [0.72 + 0.5 * chance.random() for _ in ball.positions]
+    return Shape(
+        [scaled(p, push) for p, push in zip(ball.positions, pushes)], triangles=ball.triangles
+    )
+
+
+def upright_bars(count, distance, low, high, radius):
+    """Thin posts in a circle."""
+    bars = []
+    for index in range(count):
+        angle = 2 * math.pi * index / count
+        x, z = distance * math.cos(angle), distance * math.sin(angle)
+        bars.append(tube([(x, low, z), (x, high, z)], [radius, radius], 5))
+    return bars
+
+
+def gable(width, depth, rise, overhang=0.0):
+    """A roof's prism on y = 0, its ridge along x, shaded flat."""
+    w, d = width / 2 + overhang, depth / 2 + overhang
+    points = [(-w, 0, d), (w, 0, d), (w, 0, -d), (-w, 0, -d), (-w, rise, 0), (w, rise, 0)]
+    sides = [(0, 1, 5), (0, 5, 4), (2, 3, 4), (2, 4, 5), (1, 2, 5), (3, 0, 4), (3, 2, 1), (3, 1, 0)]
+    return Shape(points, triangles=sides)

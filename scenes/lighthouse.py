@@ -17,7 +17,7 @@ from shapes import (
 from textures import clamp, hex_color, layered_noise, normal_png, png, smoothstep, write_hdr
 
 FRAMES = 48
-SECONDS = FRAMES / 24
+LAST_TIME = (FRAMES - 1) / 24
 TO_SUN = normalized((-0.80, 0.42, 0.28))
 SKY_DEGREES = 45
 EYE, TARGET = (-0.6, 5.6, 28.0), (1.2, 5.2, 0.0)
@@ -176,7 +176,7 @@ class Lighthouse:
                 target["NORMAL"].append((-slope_x, 0, -slope_z))
         mesh = self.gltf.mesh("sea", [(sheet, water)], targets)
         node = self.gltf.node("sea", mesh=mesh)
-        times = frame_times(FRAMES + 1, 6)
+        times = frame_times(FRAMES, 6)
 
         def weights(time):
             phase = 2 * math.pi * time / WAVE_PERIOD
@@ -418,7 +418,7 @@ class Lighthouse:
         mesh = self.gltf.mesh("flag", [(sheet, cloth)])
         # A skinned mesh ignores its own node's place, so the node stands at the top of the scene.
         self.gltf.node("flag cloth", mesh=mesh, skin=self.gltf.skin("flag", joints, inverse))
-        times = frame_times(FRAMES + 1, 3)
+        times = frame_times(FRAMES, 3)
         for index, joint in enumerate(joints):
             swing = [
                 compose(
@@ -479,7 +479,7 @@ class Lighthouse:
         jib = sail((0.35, 0.7, 0.3), (0.28, 3.7, 0), (1.85, 0.35, 0), 0.4)
         self.place("main sail", main, canvas, parent=roll)
         self.place("jib", jib, canvas, parent=roll)
-        times = frame_times(FRAMES + 1, 6)
+        times = frame_times(FRAMES, 6)
         places = [(-9.5 + 0.9 * time, 0.2 + 0.07 * math.sin(math.pi * time), -2.5) for time in times]
         self.gltf.animate(boat, "translation", times, places)
 
@@ -504,7 +504,7 @@ class Lighthouse:
         feathers = self.gltf.material("feathers", srgb("f4f4f2"), roughness=0.8, double_sided=True)
         gull_shape = Shape(points, triangles=triangles)
         mesh = self.gltf.mesh("gull", [(gull_shape, feathers)], [{"POSITION": lift}])
-        times = frame_times(FRAMES + 1, 3)
+        times = frame_times(FRAMES, 3)
         for index, (x, y, z, heading) in enumerate(
             (
                 (-3.0, 9.2, 4.0, 0.3), (-4.6, 8.4, 3.0, 0.1), (-1.6, 10.3, 0.0, 0.5),
@@ -513,8 +513,8 @@ class Lighthouse:
         ):
             gull = self.gltf.node(f"gull {index}", None, (x, y, z), turn_y(heading), 1.15, mesh)
             way = (1.6 * math.cos(heading), 0.15, -1.6 * math.sin(heading))
-            places = [(x, y, z), add((x, y, z), scaled(way, SECONDS))]
-            self.gltf.animate(gull, "translation", [0, SECONDS], places)
+            places = [(x, y, z), add((x, y, z), scaled(way, LAST_TIME))]
+            self.gltf.animate(gull, "translation", [0, LAST_TIME], places)
             beat = [(0.45 + 0.75 * math.sin(2 * math.pi * (1.5 * time + 0.23 * index)),) for time in times]
             self.gltf.animate(gull, "weights", times, beat)
 
@@ -537,14 +537,14 @@ class Lighthouse:
             )
         ):
             cloud = self.gltf.node("cloud", None, (x, y, z), turn_y(0.4 * index), size, meshes[index % 2])
-            self.gltf.animate(cloud, "translation", [0, SECONDS], [(x, y, z), (x + 1.2, y, z)])
+            self.gltf.animate(cloud, "translation", [0, LAST_TIME], [(x, y, z), (x + 1.2, y, z)])
 
     def view(self):
         """A camera that rises slowly over the meadow."""
         node = self.gltf.node(
             "view", None, EYE, look_at(EYE, TARGET), camera=self.gltf.camera("view", 0.64, 0.1, 4000.0)
         )
-        times = frame_times(FRAMES + 1, 6)
+        times = frame_times(FRAMES, 6)
         eyes = [mix(EYE, add(EYE, (0.9, 0.35, -0.5)), ease(time / times[-1])) for time in times]
         self.gltf.animate(node, "translation", times, eyes)
         self.gltf.animate(node, "rotation", times, [look_at(eye, TARGET) for eye in eyes])

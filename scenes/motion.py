@@ -96,9 +96,9 @@ def face(place, target):
 
 
 def frame_times(count, step, frame_rate=24):
-    """Times of every `step`-th frame, the first at 0, so that the last reaches at least frame `count`."""
-    keys = -(-(count - 1) // step) + 1
-    return [key * step / frame_rate for key in range(keys)]
+    """Times of every `step`-th of `count` frames, and of the last one: frame 1 is time 0."""
+    frames = [*range(0, count - 1, step), count - 1]
+    return [frame / frame_rate for frame in frames]
 
 
 def ease(t):

@@ -16,6 +16,7 @@ from textures import blend, clamp, hex_color, layered_noise, normal_png, palette
 
 FRAMES = 120
 SECONDS = FRAMES / 24
+LAST_TIME = (FRAMES - 1) / 24
 BASE_TOP = 0.17
 ORBIT_HEIGHT = 0.62
 TOOTH = 0.0105
@@ -110,7 +111,7 @@ class Orrery:
     def spin(self, node, turns, axis_turn=turn_y, start=0.0, tilt=(0, 0, 0, 1)):
         """Turn a node evenly: `turns` whole turns over the scene, LINEAR keys at most a sixth of a turn apart."""
         keys = max(2, math.ceil(abs(turns) * 6) + 1)
-        times = [SECONDS * key / (keys - 1) for key in range(keys)]
+        times = [LAST_TIME * key / (keys - 1) for key in range(keys)]
         values = [
             compose(tilt, axis_turn(start + 2 * math.pi * turns * time / SECONDS)) for time in times
         ]
@@ -184,7 +185,7 @@ class Orrery:
             ]
         )
         node = self.place("hand", hand, self.dark, (0, 0, 0.021), parent=center)
-        times = frame_times(FRAMES + 1, 12)
+        times = frame_times(FRAMES, 12)
         values = [turn_z(-2 * math.pi * tick / 12) for tick in range(len(times))]
         self.gltf.animate(node, "rotation", times, values, "STEP")
 
@@ -223,7 +224,7 @@ class Orrery:
             angle = math.pi / 2 * index
             self.gltf.node("weight", node, (0.088 * math.cos(angle), 0, 0.088 * math.sin(angle)), mesh=weight)
         self.place("balance staff", cylinder(0.007, 0.10, 16, 0.002), self.steel, (place[0], BASE_TOP, place[2]))
-        times = frame_times(FRAMES + 1, 6)
+        times = frame_times(FRAMES, 6)
         keys = smooth_keys(times, lambda time: turn_y(1.3 * math.sin(2 * math.pi * time)))
         self.gltf.animate(node, "rotation", times, keys, "CUBICSPLINE")
 
@@ -349,7 +350,7 @@ class Orrery:
             angle = 0.42 - 0.55 * ease(min(1.0, max(0.0, time / SECONDS)))
             return (2.3 * math.sin(angle), 0.98, 2.3 * math.cos(angle))
 
-        times = frame_times(FRAMES + 1, 12)
+        times = frame_times(FRAMES, 12)
         start = eye(0)
         camera = self.gltf.camera("view", 0.50)
         node = self.gltf.node("view", None, start, look_at(start, target), camera=camera)

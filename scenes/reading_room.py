@@ -68,7 +68,7 @@ class ReadingRoom:
     """Builds the room part by part."""
 
     def __init__(self):
-        self.gltf = GltfWriter("reading_room", 24, {"color": [0.75, 0.85, 1.0], "strength": 0.5})
+        self.gltf = GltfWriter("reading_room", 24, {"color": [0.75, 0.85, 1.0], "strength": 0.65})
         self.random = random.Random(4)
         self.materials()
 
@@ -99,7 +99,7 @@ class ReadingRoom:
         self.copper = gltf.material("brushed copper", srgb("e2936b"), metallic=1, roughness=0.38)
         self.iron = gltf.material("blackened iron", srgb("35332f"), metallic=0.6, roughness=0.5)
         self.mustard = gltf.material("mustard wool", srgb("d39a2f"), roughness=1.0)
-        self.green = gltf.material("leaves", srgb("4d7d42"), roughness=0.45, double_sided=True)
+        self.green = gltf.material("leaves", srgb("6a9a50"), roughness=0.45, double_sided=True)
         self.clay = gltf.material("terracotta", srgb("c4714d"), roughness=0.8)
         self.glaze = gltf.material("petrol glaze", srgb("1f6a75"), roughness=0.08)
         self.orange = gltf.material("orange peel", srgb("ee8a1d"), roughness=0.42)
@@ -156,7 +156,7 @@ class ReadingRoom:
             bars.append(rounded_box((0.045, 0.045, wide), 0.008).moved((-WIDTH - 0.1, y, middle_z)))
         self.place("window frame", joined(bars), self.white)
         sky = self.gltf.material(
-            "bright sky", (0, 0, 0), roughness=1, emissive=(0.92, 0.97, 1.0), emissive_strength=11.0
+            "bright sky", (0, 0, 0), roughness=1, emissive=(0.92, 0.97, 1.0), emissive_strength=13.0
         )
         self.place(
             "sky light", rectangle(wide, tall), sky, (-WIDTH - 0.19, middle_y, middle_z), turn_y(math.pi / 2)
@@ -221,7 +221,7 @@ class ReadingRoom:
                 t = 0.35 + 0.65 * step / 6
                 base = mix(path[int(t * 3.999)], path[int(t * 3.999) + 1], t * 3.999 % 1)
                 turn = compose(turn_y(angle + 2.4 * step), turn_z(0.35))
-                leaves.append(leaf(0.075 + 0.03 * self.random.random(), 0.036, 0.5, 4).moved(base, turn))
+                leaves.append(leaf(0.095 + 0.03 * self.random.random(), 0.052, 0.5, 4).moved(base, turn))
         self.place("twigs", joined(twigs), self.iron, parent=stand)
         self.place("twig leaves", joined(leaves), self.green, parent=stand)
         bowl = [
@@ -361,7 +361,7 @@ class ReadingRoom:
         def swing(time):
             return compose(turn_z(0.16 * math.cos(math.pi * time)), turn_x(0.05 * math.sin(math.pi * time)))
 
-        times = frame_times(FRAMES + 1, 6)
+        times = frame_times(FRAMES, 6)
         self.gltf.animate(pivot, "rotation", times, smooth_keys(times, swing), "CUBICSPLINE")
 
     def view(self):
@@ -371,7 +371,7 @@ class ReadingRoom:
         node = self.gltf.node(
             "view", None, start, look_at(start, target_start), camera=self.gltf.camera("view", 0.66)
         )
-        times = frame_times(FRAMES + 1, 6)
+        times = frame_times(FRAMES, 6)
         eyes = [mix(start, end, ease(time / times[-1])) for time in times]
         turns = [
             look_at(eye, mix(target_start, target_end, ease(time / times[-1])))

@@ -40,7 +40,7 @@ def srgb(code):
 class GltfWriter:
     """Collects one scene; `save` writes it as a .glb file. Methods return glTF indices."""
 
-    def __init__(self, name, frame_rate, environment):
+    def __init__(self, name, frame_rate, environment=None):
         self.binary = bytearray()
         self.extensions = set()
         self.shared_accessors = {}
@@ -49,14 +49,10 @@ class GltfWriter:
         self.document = {
             "asset": {"version": "2.0", "generator": f"{name}.py"},
             "scene": 0,
-            "scenes": [
-                {
-                    "name": name,
-                    "nodes": [],
-                    "extras": {"frame_rate": frame_rate, "environment": environment},
-                }
-            ],
+            "scenes": [{"name": name, "nodes": [], "extras": {"frame_rate": frame_rate}}],
         }
+        if environment is not None:
+            self.document["scenes"][0]["extras"]["environment"] = environment
 
     def _append(self, key, item):
         items = self.document.setdefault(key, [])

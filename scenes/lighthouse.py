@@ -105,7 +105,7 @@ class Lighthouse:
         self.iron = gltf.material("iron", srgb("3a3d42"), metallic=0.7, roughness=0.4)
         self.stone = gltf.material("stone", srgb("8d857b"), roughness=0.85)
         self.lit = gltf.material(
-            "lit panes", (0.1, 0.1, 0.1), roughness=0.2, emissive=(1.0, 0.72, 0.36), emissive_strength=2.0
+            "lit panes", (0.1, 0.1, 0.1), roughness=0.6, emissive=(1.0, 0.72, 0.36), emissive_strength=2.0
         )
 
     def place(self, name, shape, material, translation=None, rotation=None, parent=None):
@@ -159,7 +159,7 @@ class Lighthouse:
 
         ripples = self.gltf.texture("ripples", normal_png(128, 128, ripple, 3.0))
         water = self.gltf.material(
-            "water", srgb("1f5560"), roughness=0.12,
+            "water", srgb("1f5560"), roughness=0.3,
             normal_texture=self.gltf.texture_use(ripples, strength=0.45),
         )
 
@@ -388,7 +388,7 @@ class Lighthouse:
         ground = land_height(x, z)
         pole = self.gltf.node("flagpole", None, (x, ground, z))
         self.place("pole", tube([(0, -0.5, 0), (0, 4.6, 0)], [0.05, 0.035], 12), self.white, parent=pole)
-        gilding = self.gltf.material("gilding", srgb("f0c45e"), metallic=1, roughness=0.25)
+        gilding = self.gltf.material("gilding", srgb("f0c45e"), metallic=1, roughness=0.35)
         self.place("knob", sphere(0.08, 16, 10), gilding, (0, 4.65, 0), parent=pole)
         length, tall, count = 1.8, 1.1, 8
         joint_step = length / count
@@ -454,7 +454,7 @@ class Lighthouse:
 
         sheet = grid(14, 8, hull)
         sheet.normals, sheet.texcoords = [], []
-        paint = self.gltf.material("blue hull", srgb("24507a"), roughness=0.3, double_sided=True)
+        paint = self.gltf.material("blue hull", srgb("24507a"), roughness=0.4, double_sided=True)
         canvas = self.gltf.material("sailcloth", srgb("f5ead2"), roughness=0.9, double_sided=True)
         boat = self.gltf.node("boat", None, (-9.5, 0.2, -2.5))
         roll = self.gltf.node("boat roll", boat)

@@ -250,7 +250,7 @@ class Orrery:
     def sun(self):
         """A glowing glass globe in a brass cage."""
         glow = self.gltf.material(
-            "sun", (0, 0, 0), roughness=1, emissive=(1.0, 0.66, 0.28), emissive_strength=1.6
+            "sun", (0, 0, 0), roughness=1, emissive=(1.0, 0.56, 0.19), emissive_strength=1.35
         )
         center = self.gltf.node("sun", None, (0, ORBIT_HEIGHT, 0))
         self.place("sun globe", sphere(0.085, 28, 16), glow, parent=center)

@@ -14,7 +14,7 @@ from textures import blend, hex_color, layered_noise, palette_png, png, smoothst
 
 FRAMES = 48
 WIDTH, HEIGHT, BACK = 3.0, 2.8, -2.4
-WINDOW_BOTTOM, WINDOW_TOP, WINDOW_BACK, WINDOW_FRONT = 0.75, 2.35, -1.55, 0.95
+WINDOW_BOTTOM, WINDOW_TOP, WINDOW_BACK, WINDOW_FRONT = 0.72, 2.42, -1.75, 1.25
 TABLE_TOP = 0.74
 BOOK_COLORS = ("7d3b34", "2f5d62", "c08a3e", "394b6b", "8c9a6b", "d9cbb0", "a5583f", "54445f")
 
@@ -68,7 +68,7 @@ class ReadingRoom:
     """Builds the room part by part."""
 
     def __init__(self):
-        self.gltf = GltfWriter("reading_room", 24, {"color": [0.75, 0.85, 1.0], "strength": 0.65})
+        self.gltf = GltfWriter("reading_room", 24)
         self.random = random.Random(4)
         self.materials()
 
@@ -145,22 +145,27 @@ class ReadingRoom:
         """Frame, bars and sill, and the bright sky behind them as an area light."""
         middle_y, middle_z = (WINDOW_BOTTOM + WINDOW_TOP) / 2, (WINDOW_BACK + WINDOW_FRONT) / 2
         tall, wide = WINDOW_TOP - WINDOW_BOTTOM, WINDOW_FRONT - WINDOW_BACK
+        plane = -WIDTH - 0.03
         bars = [
-            rounded_box((0.2, 0.035, wide + 0.16), 0.01).moved(
-                (-WIDTH + 0.06, WINDOW_BOTTOM - 0.0175, middle_z)
-            ),
+            rounded_box((0.09, 0.03, wide + 0.16), 0.01).moved((-WIDTH + 0.045, WINDOW_BOTTOM - 0.05, middle_z))
         ]
-        for z in (WINDOW_BACK + 0.03, middle_z - wide / 6, middle_z + wide / 6, WINDOW_FRONT - 0.03):
-            bars.append(rounded_box((0.05, tall, 0.045), 0.008).moved((-WIDTH - 0.1, middle_y, z)))
-        for y in (WINDOW_BOTTOM + 0.03, WINDOW_BOTTOM + tall * 0.66, WINDOW_TOP - 0.03):
-            bars.append(rounded_box((0.045, 0.045, wide), 0.008).moved((-WIDTH - 0.1, y, middle_z)))
+        for z in (WINDOW_BACK + 0.02, middle_z - wide / 6, middle_z + wide / 6, WINDOW_FRONT - 0.02):
+            bars.append(rounded_box((0.03, tall, 0.045), 0.006).moved((plane + 0.02, middle_y, z)))
+        for y in (WINDOW_BOTTOM + 0.02, WINDOW_BOTTOM + tall * 0.66, WINDOW_TOP - 0.02):
+            bars.append(rounded_box((0.03, 0.045, wide), 0.006).moved((plane + 0.02, y, middle_z)))
         self.place("window frame", joined(bars), self.white)
         sky = self.gltf.material(
-            "bright sky", (0, 0, 0), roughness=1, emissive=(0.92, 0.97, 1.0), emissive_strength=13.0
+            "bright sky", (0, 0, 0), roughness=1, emissive=(0.92, 0.97, 1.0), emissive_strength=10.0
         )
-        self.place(
-            "sky light", rectangle(wide, tall), sky, (-WIDTH - 0.19, middle_y, middle_z), turn_y(math.pi / 2)
+        # Almost flush with the wall: a deep, bright reveal would light the room by chance hits only, as noise.
+        self.place("sky light", rectangle(wide, tall), sky, (plane, middle_y, middle_z), turn_y(math.pi / 2))
+
+    def fill(self):
+        """The rest of the house behind the camera: a wide, dim area light where the fourth wall would be."""
+        glow = self.gltf.material(
+            "fill light", (0, 0, 0), roughness=1, emissive=(0.80, 0.88, 1.0), emissive_strength=0.9
         )
+        self.place("fill light", rectangle(6.0, 3.4), glow, (0, 1.7, 4.5), turn_y(math.pi))
 
     def table(self):
         """A round walnut table on a brass foot, over a rug."""
@@ -354,9 +359,12 @@ class ReadingRoom:
         rim = torus(0.2315, 0.005, 40, 5)
         self.place("rim", rim, self.copper, (0, -1.30, 0), parent=pivot)
         glow = self.gltf.material(
-            "warm glass", (0, 0, 0), roughness=1, emissive=(1.0, 0.74, 0.46), emissive_strength=7.0
+            "warm glass", (0, 0, 0), roughness=1, emissive=(1.0, 0.74, 0.46), emissive_strength=3.0
         )
-        self.place("bulb", sphere(0.105, 24, 14), glow, (0, -1.23, 0), parent=pivot)
+        self.place("bulb", sphere(0.075, 20, 12), glow, (0, -1.20, 0), parent=pivot)
+        # The bulb is too small to light a table without noise: a spot light below it does that.
+        beam = self.gltf.light("lamp", "spot", (1.0, 0.72, 0.44), 0.55, (0.7, 1.25))
+        self.gltf.node("lamp", pivot, (0, -1.285, 0), turn_x(-math.pi / 2), light=beam)
 
         def swing(time):
             return compose(turn_z(0.16 * math.cos(math.pi * time)), turn_x(0.05 * math.sin(math.pi * time)))
@@ -386,6 +394,7 @@ def main():
     room = ReadingRoom()
     room.view()
     room.shell()
+    room.fill()
     room.table()
     room.chairs()
     room.table_setting()

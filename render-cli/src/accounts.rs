@@ -1,0 +1,143 @@
+//! The requestor's money on a thread of its own: covers, promises and pays each accepted tile, in that order.
+
+use crate::failure::{Code, Failure};
+use payment::{EmbeddedLedger, Ledger, VoucherBook, Wallet, fund_escrow, settle};
+use protocol::{Address, Blake3Hash, Glm, JobId, TaskId, message::SignedVoucher};
+use std::{collections::BTreeSet, path::Path, sync::mpsc};
+use tokio::sync::oneshot;
+
+/// Payments that may wait.
+const QUEUE_MAX: usize = 4096;
+
+enum Command {
+    Pay {
+        payee: Address,
+        task: TaskId,
+        amount: Glm,
+        answer: oneshot::Sender<Result<SignedVoucher, String>>,
+    },
+    Settle {
+        answer: oneshot::Sender<Result<(), String>>,
+    },
+}
+
+/// A handle to the money's thread; clones share it.
+#[derive(Clone)]
+pub struct Accounts(mpsc::SyncSender<Command>);
+
+/// The requestor's side of the embedded ledger.
+pub struct Purse {
+    ledger: EmbeddedLedger,
+    book: VoucherBook,
+    job: JobId,
+}
+
+impl Purse {
+    /// Opens keys, ledger and book below `data_dir`; a new account is given test GLM.
+    pub fn open(data_dir: &Path, job: JobId) -> Result<Self, Failure> {
+        let fail = |e: &dyn std::fmt::Display| {
+            Failure::preflight(format!("the accounts in {}: {e}", data_dir.display()))
+                .hint("another `render` may be running with the same data; wait for it or give --data-dir")
+        };
+        let wallet = Wallet::load_or_create(data_dir.join("payment.key")).map_err(|e| fail(&e))?;
+        let ledger = EmbeddedLedger::open(data_dir.join("ledger.redb")).map_err(|e| fail(&e))?;
+        ledger
+            .fund_first_time(wallet.address())
+            .map_err(|e| fail(&e))?;
+        let book = VoucherBook::open(
+            data_dir.join("vouchers.redb"),
+            wallet,
+            ledger.chain_id(),
+            ledger.contract(),
+        )
+        .map_err(|e| fail(&e))?;
+        Ok(Self { ledger, book, job })
+    }
+
+    /// Who pays.
+    pub fn payer(&self) -> Address {
+        self.book.requestor()
+    }
+
+    /// What can be spent.
+    pub fn balance(&self) -> Result<Glm, Failure> {
+        self.ledger
+            .balance(self.payer())
+            .map_err(|e| Failure::new(Code::Budget, e.to_string()))
+    }
+
+    /// Moves to a thread, which ends when all handles are dropped.
+    pub fn start(self) -> Accounts {
+        let (sender, receiver) = mpsc::sync_channel(QUEUE_MAX);
+        std::thread::spawn(move || {
+            let mut payees = BTreeSet::new();
+            while let Ok(command) = receiver.recv() {
+                match command {
+                    Command::Pay {
+                        payee,
+                        task,
+                        amount,
+                        answer,
+                    } => {
+                        payees.insert(payee);
+                        let _ = answer.send(self.pay(payee, task, amount));
+                    }
+                    Command::Settle { answer } => {
+                        let settled = payees.iter().try_for_each(|payee| {
+                            settle(&self.ledger, &self.book, *payee).map(|_| ())
+                        });
+                        let _ = answer.send(settled.map_err(|e| e.to_string()));
+                    }
+                }
+            }
+        });
+        Accounts(sender)
+    }
+
+    fn pay(&self, payee: Address, task: TaskId, amount: Glm) -> Result<SignedVoucher, String> {
+        fund_escrow(&self.ledger, &self.book, payee, amount).map_err(|e| e.to_string())?;
+        let receipt = Blake3Hash::of(&task.0.to_le_bytes());
+        let signed = self
+            .book
+            .raise(payee, self.job, amount, receipt)
+            .map_err(|e| e.to_string())?;
+        self.ledger.redeem(&signed).map_err(|e| e.to_string())?;
+        Ok(signed)
+    }
+}
+
+impl Accounts {
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, String>>) -> Command,
+    ) -> Result<T, String> {
+        let (answer, answered) = oneshot::channel();
+        self.0
+            .try_send(command(answer))
+            .map_err(|_| "the accounts are too busy".to_owned())?;
+        answered
+            .await
+            .map_err(|_| "the accounts stopped".to_owned())?
+    }
+
+    /// Pays for an accepted task; the voucher is on disk before it comes back.
+    pub async fn pay(
+        &self,
+        payee: Address,
+        task: TaskId,
+        amount: Glm,
+    ) -> Result<SignedVoucher, String> {
+        self.ask(|answer| Command::Pay {
+            payee,
+            task,
+            amount,
+            answer,
+        })
+        .await
+    }
+
+    /// Pays out all vouchers of this run and takes back what was left in escrow.
+    pub async fn settle(&self) -> Result<(), String> {
+        self.ask(|answer| Command::Settle { answer }).await
+    }
+}

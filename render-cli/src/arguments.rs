@@ -1,0 +1,67 @@
+//! The command line of `render`.
+
+use clap::{Parser, ValueEnum};
+use protocol::{FrameRange, Glm, Size};
+use std::path::PathBuf;
+
+/// Renders a scene on other people's machines, or on local workers when no peer is given.
+#[derive(Debug, Parser)]
+#[command(name = "render", version)]
+#[command(
+    after_help = "Exit codes: 0 done, 2 usage, 3 frames failed, 4 preflight refused, 5 budget spent, \
+                        6 unverified, 7 no providers, 130 interrupted."
+)]
+pub struct Arguments {
+    /// Scene file: .glb, .gltf or .blend
+    pub scene: PathBuf,
+    /// Frames, such as 1-250, 1..10, 10-1, 1-10x2 or 1,5,9 (default: the scene's own)
+    #[arg(long, allow_hyphen_values = true)]
+    pub frames: Option<FrameRange>,
+    /// Output files: #### becomes the frame number; .png, or .exr for all raw passes in 32-bit float
+    #[arg(short, long, default_value = "out/####.png")]
+    pub output: PathBuf,
+    /// Size of the frames, such as 640x360 (default: the scene's own, else 1280x720)
+    #[arg(long)]
+    pub size: Option<Size>,
+    /// Samples a pixel (default: the scene's own, else 64)
+    #[arg(long)]
+    pub samples: Option<u32>,
+    /// Which engine renders
+    #[arg(long, value_enum, default_value_t = EngineChoice::Auto)]
+    pub engine: EngineChoice,
+    /// Blender, or a Python that imports bpy
+    #[arg(long)]
+    pub blender: Option<PathBuf>,
+    /// Side of a tile in pixels, 0 for whole frames (default: planned)
+    #[arg(long)]
+    pub tile: Option<u32>,
+    /// Local worker processes (default: 2 when no peer is given, else 0)
+    #[arg(long)]
+    pub local: Option<u32>,
+    /// Worker to use, by its multiaddress; may be repeated
+    #[arg(long)]
+    pub peer: Vec<String>,
+    /// Most GLM to spend
+    #[arg(long)]
+    pub budget: Option<Glm>,
+    /// One JSON object a line on stdout instead of bars and tables
+    #[arg(long)]
+    pub json: bool,
+    /// Say nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Where keys, ledger and cached scenes are kept
+    #[arg(long)]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// A choice of engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum EngineChoice {
+    /// By the scene file's ending.
+    Auto,
+    /// The built-in path tracer (.glb, .gltf).
+    Tracer,
+    /// Blender with Cycles (.blend).
+    Blender,
+}

@@ -1,0 +1,582 @@
+//! Drives one job: network events and time go into the coordinator, its effects go out to peers, ledger and files.
+
+use crate::{
+    accounts::Accounts,
+    output::{Format, Pattern, assemble, display_pixels},
+    own_engine::OwnEngineHandle,
+    report::Report,
+};
+use farm::{
+    Farm,
+    event::{Effect, Event, Outcome, Piece},
+};
+use network::{BlobStore, Node, NodeEvent, Replier};
+use protocol::{
+    Address, Blake3Hash, JobSpec, NodeId, Pass, RenderedRect, TaskId, TaskSpec,
+    message::{Reply, Request, bounded_text},
+    pixels,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+use tokio::sync::{Semaphore, mpsc};
+use verifier::Trust;
+
+/// Events that may wait for the coordinator.
+const EVENTS_MAX: usize = 4096;
+/// Messages that may wait for one worker.
+const OUTBOX_MAX: usize = 1024;
+/// How often the coordinator learns that time passes.
+const TICK: Duration = Duration::from_millis(250);
+/// Frames written at once: a frame is held in memory while it is.
+const FRAMES_WRITING_MAX: usize = 2;
+/// Deliveries fetched and hashed at once.
+const DELIVERIES_MAX: usize = 8;
+/// Longest wait for farewells to workers.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// Everything that a job needs from outside.
+pub struct JobContext {
+    /// The connection to the workers.
+    pub node: Node,
+    /// Scenes and tiles.
+    pub blobs: BlobStore,
+    /// The job.
+    pub spec: JobSpec,
+    /// Who pays.
+    pub payer: Address,
+    /// The money.
+    pub accounts: Accounts,
+    /// Decides disputes, finishes frames.
+    pub own_engine: OwnEngineHandle,
+    /// Prefix of channel names in the scene's own frame files.
+    pub layer: Option<String>,
+    /// Must Blender finish the pictures?
+    pub blender_finishes: bool,
+    /// Where frames go.
+    pub pattern: Pattern,
+    /// For raw frames that wait for Blender's finish.
+    pub work_dir: PathBuf,
+    /// Workers that the user started: they are trusted as the user's own.
+    pub own_workers: BTreeSet<NodeId>,
+}
+
+/// What is known of a connected worker besides what the coordinator knows.
+struct Peer {
+    payee: Address,
+    outbox: mpsc::Sender<Request>,
+}
+
+/// State shared with the tasks that wait for answers.
+struct Shared {
+    context: JobContext,
+    events: mpsc::Sender<Event>,
+    peers: Mutex<BTreeMap<NodeId, Peer>>,
+    /// Payment addresses outlive connections: what was accepted is owed.
+    payees: Mutex<BTreeMap<NodeId, Address>>,
+    tasks: Mutex<BTreeMap<TaskId, TaskSpec>>,
+    deliveries: Semaphore,
+    writing: Semaphore,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Runs the job to its end; the first Ctrl-C stops it cleanly, a second at once.
+pub async fn run(
+    context: JobContext,
+    mut farm: Farm,
+    mut network_events: mpsc::Receiver<NodeEvent>,
+    report: &mut Report,
+) -> (Outcome, Farm) {
+    let (events, mut inbox) = mpsc::channel(EVENTS_MAX);
+    let shared = Arc::new(Shared {
+        context,
+        events,
+        peers: Mutex::default(),
+        payees: Mutex::default(),
+        tasks: Mutex::default(),
+        deliveries: Semaphore::new(DELIVERIES_MAX),
+        writing: Semaphore::new(FRAMES_WRITING_MAX),
+    });
+    let started = Instant::now();
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut stopping = false;
+    loop {
+        let event = tokio::select! {
+            event = network_events.recv() => match event {
+                Some(event) => translate(&shared, event),
+                None => Some(Event::Stop),
+            },
+            event = inbox.recv() => event,
+            _ = ticks.tick() => Some(Event::Tick),
+            _ = interrupted() => {
+                if stopping {
+                    std::process::exit(crate::failure::Code::Interrupted as i32);
+                }
+                stopping = true;
+                report.say("stopping: what is accepted is kept and paid; Ctrl-C again stops at once");
+                Some(Event::Stop)
+            }
+        };
+        let Some(event) = event else { continue };
+        report.observe(&event);
+        let effects = farm.handle(started.elapsed().as_millis() as u64, event);
+        let mut outcome = None;
+        for effect in effects {
+            report.observe_effect(&effect);
+            match effect {
+                Effect::Finished { outcome: ended } => outcome = Some(ended),
+                other => perform(&shared, other),
+            }
+        }
+        report.update(&farm.progress());
+        if let Some(outcome) = outcome {
+            farewell(&shared).await;
+            return (outcome, farm);
+        }
+    }
+}
+
+/// Ctrl-C, or the terminate signal that a job scheduler sends.
+async fn interrupted() {
+    #[cfg(unix)]
+    if let Ok(mut terminate) =
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+    {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+        return;
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+/// What a network event means to the coordinator, if anything.
+fn translate(shared: &Arc<Shared>, event: NodeEvent) -> Option<Event> {
+    match event {
+        NodeEvent::Connected { peer, .. } => {
+            let shared = Arc::clone(shared);
+            tokio::spawn(async move { offer(&shared, peer).await });
+            None
+        }
+        NodeEvent::Disconnected { peer } => lock(&shared.peers)
+            .remove(&peer)
+            .map(|_| Event::Left { worker: peer }),
+        NodeEvent::Discovered { .. } => None,
+        NodeEvent::Request {
+            peer,
+            request,
+            reply,
+        } => answer(shared, peer, request, reply),
+    }
+}
+
+/// Offers the job to a peer; a quote makes it a worker.
+async fn offer(shared: &Arc<Shared>, worker: NodeId) {
+    let context = &shared.context;
+    let request = Request::Offer {
+        job: Box::new(context.spec.clone()),
+        payer: context.payer,
+    };
+    match context.node.request(worker, request).await {
+        Ok(Reply::Quote {
+            price_megasample,
+            payee,
+            about,
+        }) => {
+            tracing::info!(worker = %worker.short(), %price_megasample, about, "quote");
+            let (outbox, queue) = mpsc::channel(OUTBOX_MAX);
+            lock(&shared.peers).insert(worker, Peer { payee, outbox });
+            lock(&shared.payees).insert(worker, payee);
+            tokio::spawn(deliver_messages(Arc::clone(shared), worker, queue));
+            let trust = match context.own_workers.contains(&worker) {
+                true => Trust::Own,
+                false => Trust::Unknown,
+            };
+            let quoted = Event::Quoted {
+                worker,
+                trust,
+                price_megasample,
+            };
+            let _ = shared.events.send(quoted).await;
+            send(
+                shared,
+                worker,
+                Request::Prepare {
+                    job: context.spec.id,
+                },
+            );
+        }
+        Ok(Reply::Declined { reason } | Reply::Refused { reason }) => {
+            tracing::warn!(worker = %worker.short(), reason, "declined the job");
+        }
+        Ok(_) => tracing::warn!(worker = %worker.short(), "answered an offer with something else"),
+        Err(error) => tracing::warn!(worker = %worker.short(), %error, "no answer to the offer"),
+    }
+}
+
+/// Sends a worker's messages one after the other, so that a lease is never overtaken by its cancellation.
+async fn deliver_messages(shared: Arc<Shared>, worker: NodeId, mut queue: mpsc::Receiver<Request>) {
+    while let Some(request) = queue.recv().await {
+        let is_duty = matches!(request, Request::Lease { .. } | Request::Prepare { .. });
+        let reason = match shared.context.node.request(worker, request).await {
+            Ok(Reply::Refused { reason }) => reason,
+            Ok(_) => continue,
+            Err(error) => error.to_string(),
+        };
+        tracing::info!(worker = %worker.short(), reason, "a message was not taken");
+        if is_duty {
+            let failed = Event::Failed {
+                worker,
+                task: None,
+                reason: bounded_text(&reason),
+            };
+            let _ = shared.events.send(failed).await;
+        }
+    }
+}
+
+/// Queues a message; a worker that takes none for long is dropped.
+fn send(shared: &Shared, worker: NodeId, request: Request) {
+    let mut peers = lock(&shared.peers);
+    let full = peers
+        .get(&worker)
+        .is_some_and(|peer| peer.outbox.try_send(request).is_err());
+    if full {
+        peers.remove(&worker);
+        shared.context.node.block(worker);
+    }
+}
+
+/// Answers a request at once and says what it means to the coordinator.
+fn answer(shared: &Arc<Shared>, peer: NodeId, request: Request, reply: Replier) -> Option<Event> {
+    let (job, event) = match request {
+        Request::Ready {
+            job,
+            class,
+            megasample_ms,
+        } => (
+            job,
+            Event::Ready {
+                worker: peer,
+                class,
+                megasample_ms,
+            },
+        ),
+        Request::Heartbeat { job, tasks } => (
+            job,
+            Event::Heartbeat {
+                worker: peer,
+                tasks,
+            },
+        ),
+        Request::Failed { job, task, reason } => (
+            job,
+            Event::Failed {
+                worker: peer,
+                task,
+                reason,
+            },
+        ),
+        Request::Commit {
+            job,
+            task,
+            commitment,
+            signature,
+            render_ms,
+        } => {
+            let statement = verifier::commitment_statement(&job, task, &commitment);
+            if !verifier::verify_signature(&peer, &statement, &signature) {
+                reply.send(Reply::Refused {
+                    reason: "the commitment's signature is wrong".into(),
+                });
+                return None;
+            }
+            (
+                job,
+                Event::Committed {
+                    worker: peer,
+                    task,
+                    commitment,
+                    render_ms,
+                },
+            )
+        }
+        _ => {
+            reply.send(Reply::Refused {
+                reason: "a requestor does not take this message".into(),
+            });
+            return None;
+        }
+    };
+    let known = job == shared.context.spec.id && lock(&shared.peers).contains_key(&peer);
+    match known {
+        true => {
+            reply.send(Reply::Done);
+            Some(event)
+        }
+        false => {
+            reply.send(Reply::Refused {
+                reason: format!("no part in job {job}"),
+            });
+            None
+        }
+    }
+}
+
+/// Carries out an effect without waiting for anybody.
+fn perform(shared: &Arc<Shared>, effect: Effect) {
+    let job = shared.context.spec.id;
+    match effect {
+        Effect::Lease { worker, tasks } => {
+            lock(&shared.tasks).extend(tasks.iter().map(|task| (task.id, task.clone())));
+            send(shared, worker, Request::Lease { job, tasks });
+        }
+        Effect::Cancel { worker, tasks } => {
+            let mut known = lock(&shared.tasks);
+            tasks.iter().for_each(|task| drop(known.remove(task)));
+            drop(known);
+            send(shared, worker, Request::Cancel { job, tasks });
+        }
+        Effect::Reject {
+            worker,
+            task,
+            reason,
+        } => {
+            lock(&shared.tasks).remove(&task);
+            let rejected = Some(bounded_text(&reason));
+            send(
+                shared,
+                worker,
+                Request::Verdict {
+                    job,
+                    task,
+                    rejected,
+                    voucher: None,
+                },
+            );
+        }
+        Effect::Quarantine { worker, evidence } => {
+            let rejected = Some(bounded_text(&evidence));
+            let verdict = Request::Verdict {
+                job,
+                task: TaskId(u64::MAX),
+                rejected,
+                voucher: None,
+            };
+            send(shared, worker, verdict);
+            send(shared, worker, Request::Close { job });
+        }
+        Effect::Reveal { worker, task } => spawn(shared, move |shared| async move {
+            let event = fetch_delivery(&shared, worker, task).await;
+            let _ = shared.events.send(event).await;
+        }),
+        Effect::Accept {
+            worker,
+            task,
+            amount,
+        } => {
+            lock(&shared.tasks).remove(&task);
+            spawn(shared, move |shared| async move {
+                let Some(payee) = lock(&shared.payees).get(&worker).copied() else {
+                    return;
+                };
+                match shared.context.accounts.pay(payee, task, amount).await {
+                    Ok(signed) => {
+                        let voucher = Some(signed);
+                        send(
+                            &shared,
+                            worker,
+                            Request::Verdict {
+                                job,
+                                task,
+                                rejected: None,
+                                voucher,
+                            },
+                        );
+                    }
+                    Err(error) => {
+                        tracing::error!(worker = %worker.short(), error, "a payment failed")
+                    }
+                }
+            });
+        }
+        Effect::RenderOwn {
+            request,
+            frame,
+            class,
+            rects,
+        } => {
+            spawn(shared, move |shared| async move {
+                let cells = shared.context.own_engine.cells(frame, rects, class).await;
+                let _ = shared
+                    .events
+                    .send(Event::OwnRendered { request, cells })
+                    .await;
+            });
+        }
+        Effect::WriteFrame { frame, tiles } => spawn(shared, move |shared| async move {
+            let outcome = write_frame(&shared, frame, tiles).await;
+            let _ = shared
+                .events
+                .send(Event::FrameWritten { frame, outcome })
+                .await;
+        }),
+        Effect::Forget { root } => {
+            if let Err(error) = shared.context.blobs.remove(root) {
+                tracing::warn!(%error, "a tile was not deleted");
+            }
+        }
+        Effect::Finished { .. } => {}
+    }
+}
+
+fn spawn<F>(shared: &Arc<Shared>, work: impl FnOnce(Arc<Shared>) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    tokio::spawn(work(Arc::clone(shared)));
+}
+
+/// Opens a commitment and brings its pixels here.
+async fn fetch_delivery(shared: &Arc<Shared>, worker: NodeId, task: TaskId) -> Event {
+    let failed = |reason: String| Event::Failed {
+        worker,
+        task: Some(task),
+        reason,
+    };
+    let Ok(_permit) = shared.deliveries.acquire().await else {
+        return failed("stopping".into());
+    };
+    let context = &shared.context;
+    let Some(spec) = lock(&shared.tasks).get(&task).cloned() else {
+        return failed("the task is no longer wanted".into());
+    };
+    let due = spec.delivery_bytes(&context.spec);
+    let request = Request::Reveal {
+        job: context.spec.id,
+        task,
+    };
+    let (salt, root) = match context.node.request(worker, request).await {
+        Ok(Reply::Revealed { salt, root }) => (salt, root),
+        Ok(Reply::Refused { reason }) => return failed(format!("refused to reveal: {reason}")),
+        Ok(_) => return failed("answered a reveal with something else".into()),
+        Err(error) => return failed(error.to_string()),
+    };
+    if let Err(error) = context.node.fetch(worker, root, due, |_| {}).await {
+        return failed(error.to_string());
+    }
+    let (blobs, passes) = (context.blobs.clone(), context.spec.settings.passes.clone());
+    let hashed = tokio::task::spawn_blocking(move || hash_cells(&blobs, root, due, &spec, &passes));
+    let cells = hashed.await.unwrap_or_else(|e| Err(e.to_string()));
+    Event::Delivered {
+        worker,
+        task,
+        salt,
+        root,
+        cells,
+    }
+}
+
+/// Checks that a delivery is finite pixels of the right shape and hashes its cells.
+fn hash_cells(
+    blobs: &BlobStore,
+    root: Blake3Hash,
+    due: u64,
+    spec: &TaskSpec,
+    passes: &[Pass],
+) -> Result<Arc<[Blake3Hash]>, String> {
+    let bytes = blobs.read(root, due).map_err(|e| e.to_string())?;
+    if bytes.len() as u64 != due {
+        return Err(format!(
+            "{} bytes of pixels where {due} were due",
+            bytes.len()
+        ));
+    }
+    let mut rest = bytes.as_slice();
+    for rect in &spec.rects {
+        let length = pixels::canonical_length(&[*rect], passes.len()) as usize;
+        let (part, after) = rest.split_at(length.min(rest.len()));
+        RenderedRect::from_canonical(*rect, passes, part).map_err(|e| e.to_string())?;
+        rest = after;
+    }
+    Ok(pixels::cell_hashes(&bytes, passes.len()).into())
+}
+
+/// Assembles a frame and writes its file.
+async fn write_frame(shared: &Arc<Shared>, frame: i32, tiles: Vec<Piece>) -> Result<(), String> {
+    let _permit = shared.writing.acquire().await.map_err(|e| e.to_string())?;
+    let context = &shared.context;
+    let out = context.pattern.path(frame);
+    let raw = context.work_dir.join(format!("{frame}.exr"));
+    let finish = context.blender_finishes && context.pattern.format == Format::Png;
+    let write = {
+        let (shared, out, raw) = (Arc::clone(shared), out.clone(), raw.clone());
+        move || {
+            let context = &shared.context;
+            let settings = &context.spec.settings;
+            let whole = assemble(settings.size, &settings.passes, &tiles, &context.blobs)?;
+            let layer = context.layer.as_deref();
+            match (context.pattern.format, finish) {
+                (Format::Exr, _) => engine::frame_file::write_exr(&whole, layer, &out),
+                (Format::Png, true) => engine::frame_file::write_exr(&whole, layer, &raw),
+                (Format::Png, false) => {
+                    engine::frame_file::write_png(settings.size, &display_pixels(&whole), &out)
+                }
+            }
+            .map_err(|e| e.to_string())
+        }
+    };
+    let written = tokio::task::spawn_blocking(write)
+        .await
+        .unwrap_or_else(|e| Err(e.to_string()));
+    let written = match (written, finish) {
+        (Ok(()), true) => {
+            let size = context.spec.settings.size;
+            context
+                .own_engine
+                .finish_png(size, frame, raw.clone(), out.clone())
+                .await
+        }
+        (written, _) => written,
+    };
+    if finish {
+        let _ = tokio::fs::remove_file(&raw).await;
+    }
+    if written.is_err() {
+        // A disk that is full gets its space back; the frame before it stays whole because of the rename.
+        let _ = tokio::fs::remove_file(engine::frame_file::part_path(&out)).await;
+    }
+    written
+}
+
+/// Tells all workers that the job is over and pays out.
+async fn farewell(shared: &Arc<Shared>) {
+    if let Err(error) = shared.context.accounts.settle().await {
+        tracing::error!(error, "settling failed; it is tried again in the next run");
+    }
+    let job = shared.context.spec.id;
+    let peers = std::mem::take(&mut *lock(&shared.peers));
+    let mut queues = Vec::new();
+    for (_, peer) in peers {
+        let _ = peer.outbox.try_send(Request::Close { job });
+        tracing::debug!(payee = %peer.payee, "farewell");
+        queues.push(peer.outbox);
+    }
+    // A queue is empty once all its places are free again.
+    let drained = async {
+        for queue in &queues {
+            let _ = queue.reserve_many(OUTBOX_MAX).await;
+        }
+    };
+    let _ = tokio::time::timeout(FAREWELL, drained).await;
+}

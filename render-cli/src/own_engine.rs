@@ -1,0 +1,223 @@
+//! The requestor's own engine on a thread of its own: describes the scene before the job, decides disputes during it,
+//! and lets Blender finish its own frames.
+
+use crate::failure::Failure;
+use engine::{
+    BlenderEngine, BlenderOptions, CancelFlag, Engine, EngineError, SceneDescription, TracerEngine,
+    calibrate, class_fingerprint, find_blender,
+};
+use protocol::{Blake3Hash, EngineKind, Rect, RenderSettings, Size, pixels};
+use std::{
+    path::{Path, PathBuf},
+    sync::mpsc,
+};
+use tokio::sync::oneshot;
+
+/// Requests that may wait for the engine.
+const QUEUE_MAX: usize = 256;
+
+enum Loaded {
+    Tracer(Box<TracerEngine>),
+    Blender(Box<BlenderEngine>),
+}
+
+impl Loaded {
+    fn engine(&mut self) -> &mut dyn Engine {
+        match self {
+            Self::Tracer(engine) => engine.as_mut(),
+            Self::Blender(engine) => engine.as_mut(),
+        }
+    }
+}
+
+/// A loaded scene, before the job begins.
+pub struct OwnEngine {
+    loaded: Loaded,
+    /// What the scene says of itself.
+    pub description: SceneDescription,
+    /// Files besides the scene, absolute.
+    pub dependencies: Vec<PathBuf>,
+}
+
+enum Command {
+    Cells {
+        frame: i32,
+        rects: Vec<Rect>,
+        class: Blake3Hash,
+        answer: oneshot::Sender<Result<Vec<Blake3Hash>, String>>,
+    },
+    FinishPng {
+        size: Size,
+        frame: i32,
+        exr: PathBuf,
+        out: PathBuf,
+        answer: oneshot::Sender<Result<(), String>>,
+    },
+}
+
+/// A handle to the engine's thread; clones share it.
+#[derive(Clone)]
+pub struct OwnEngineHandle(mpsc::SyncSender<Command>);
+
+/// Errors of engines carry their hint in the same line.
+fn refused(error: EngineError) -> Failure {
+    let message = error.to_string();
+    match message.split_once("; hint: ") {
+        Some((what, hint)) => Failure::preflight(what).hint(hint),
+        None => Failure::preflight(message),
+    }
+}
+
+impl OwnEngine {
+    /// Loads a scene; blocks, for seconds with Blender.
+    pub fn load(kind: EngineKind, scene: &Path, blender: Option<&Path>) -> Result<Self, Failure> {
+        let folder = scene.parent().unwrap_or(Path::new("."));
+        let entry = scene
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        let (mut loaded, mut dependencies) = match kind {
+            EngineKind::Tracer => {
+                let files = tracer::gltf::Scene::dependencies(scene)
+                    .map_err(|e| Failure::preflight(e.to_string()))?;
+                let files = files.iter().map(|file| folder.join(file)).collect();
+                (Loaded::Tracer(Box::new(TracerEngine::new())), files)
+            }
+            EngineKind::Blender => {
+                let found = find_blender(blender).map_err(refused)?;
+                let engine = BlenderEngine::new(found, BlenderOptions::default());
+                (Loaded::Blender(Box::new(engine)), Vec::new())
+            }
+        };
+        let description = loaded.engine().prepare(folder, entry).map_err(refused)?;
+        if let Loaded::Blender(engine) = &loaded {
+            dependencies = engine.dependencies().to_vec();
+        }
+        Ok(Self {
+            loaded,
+            description,
+            dependencies,
+        })
+    }
+
+    /// Moves the engine to its thread, which ends when all handles are dropped.
+    pub fn start(self, settings: RenderSettings, cancel: CancelFlag) -> OwnEngineHandle {
+        let (sender, receiver) = mpsc::sync_channel(QUEUE_MAX);
+        let first_frame = self.description.frames.0;
+        let mut loaded = self.loaded;
+        std::thread::spawn(move || {
+            let mut class = None;
+            while let Ok(command) = receiver.recv() {
+                match command {
+                    Command::Cells {
+                        frame,
+                        rects,
+                        class: wanted,
+                        answer,
+                    } => {
+                        let engine = loaded.engine();
+                        let own = *class.get_or_insert_with(|| {
+                            own_class(engine, &settings, first_frame, &cancel)
+                        });
+                        let cells = match own {
+                            Some(own) if own == wanted => {
+                                cells(engine, &settings, frame, &rects, &cancel)
+                            }
+                            _ => Err("the own engine is of another determinism class".into()),
+                        };
+                        let _ = answer.send(cells);
+                    }
+                    Command::FinishPng {
+                        size,
+                        frame,
+                        exr,
+                        out,
+                        answer,
+                    } => {
+                        let outcome = match &mut loaded {
+                            Loaded::Blender(engine) => engine
+                                .finish_png(size, frame, &exr, &out, &cancel)
+                                .map_err(|e| e.to_string()),
+                            Loaded::Tracer(_) => Err("only Blender finishes frames".into()),
+                        };
+                        let _ = answer.send(outcome);
+                    }
+                }
+            }
+        });
+        OwnEngineHandle(sender)
+    }
+}
+
+fn own_class(
+    engine: &mut dyn Engine,
+    settings: &RenderSettings,
+    frame: i32,
+    cancel: &CancelFlag,
+) -> Option<Blake3Hash> {
+    let calibration = calibrate(engine, settings, frame, cancel).ok()?;
+    Some(class_fingerprint(&engine.build(), calibration.root))
+}
+
+fn cells(
+    engine: &mut dyn Engine,
+    settings: &RenderSettings,
+    frame: i32,
+    rects: &[Rect],
+    cancel: &CancelFlag,
+) -> Result<Vec<Blake3Hash>, String> {
+    let rendered = engine
+        .render(settings, frame, rects, cancel)
+        .map_err(|e| e.to_string())?;
+    let bytes = pixels::task_bytes(&rendered, &settings.passes).map_err(|e| e.to_string())?;
+    Ok(pixels::cell_hashes(&bytes, settings.passes.len()))
+}
+
+impl OwnEngineHandle {
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, String>>) -> Command,
+    ) -> Result<T, String> {
+        let (answer, answered) = oneshot::channel();
+        self.0
+            .try_send(command(answer))
+            .map_err(|_| "the own engine is too busy".to_owned())?;
+        answered
+            .await
+            .map_err(|_| "the own engine stopped".to_owned())?
+    }
+
+    /// Hashes of the cells of these rectangles, if the own engine is of this class.
+    pub async fn cells(
+        &self,
+        frame: i32,
+        rects: Vec<Rect>,
+        class: Blake3Hash,
+    ) -> Result<Vec<Blake3Hash>, String> {
+        self.ask(|answer| Command::Cells {
+            frame,
+            rects,
+            class,
+            answer,
+        })
+        .await
+    }
+
+    /// Has Blender write the PNG of an assembled frame.
+    pub async fn finish_png(
+        &self,
+        size: Size,
+        frame: i32,
+        exr: PathBuf,
+        out: PathBuf,
+    ) -> Result<(), String> {
+        self.ask(|answer| Command::FinishPng {
+            size,
+            frame,
+            exr,
+            out,
+            answer,
+        })
+        .await
+    }
+}

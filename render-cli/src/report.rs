@@ -1,0 +1,248 @@
+//! What a person sees of a job: bars while it runs, a table when it ends; or JSON lines for programs.
+
+use farm::{
+    Progress, WorkerState,
+    event::{Effect, Event},
+};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use protocol::NodeId;
+use serde_json::json;
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    time::{Duration, Instant},
+};
+
+/// How often bars move.
+const UPDATE: Duration = Duration::from_millis(200);
+
+/// How the user wants to hear of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Voice {
+    /// Bars and a table on stderr.
+    Bars,
+    /// One JSON object a line on stdout.
+    Json,
+    /// Errors only.
+    Quiet,
+}
+
+/// The running report.
+pub struct Report {
+    voice: Voice,
+    bars: MultiProgress,
+    job: ProgressBar,
+    workers: BTreeMap<NodeId, ProgressBar>,
+    started: Instant,
+    updated: Option<Instant>,
+}
+
+fn state_name(state: WorkerState) -> &'static str {
+    match state {
+        WorkerState::Preparing => "preparing",
+        WorkerState::Working => "rendering",
+        WorkerState::Idle => "idle",
+        WorkerState::Resting => "resting after a failure",
+        WorkerState::OtherClass => "other determinism class",
+        WorkerState::TooExpensive => "too expensive",
+        WorkerState::Left => "gone",
+        WorkerState::Quarantined => "quarantined",
+    }
+}
+
+impl Report {
+    /// Starts to report.
+    pub fn new(voice: Voice) -> Self {
+        let bars = MultiProgress::new();
+        if voice != Voice::Bars {
+            bars.set_draw_target(indicatif::ProgressDrawTarget::hidden());
+        }
+        let style = ProgressStyle::with_template("{bar:30} {msg}");
+        let job = bars.add(
+            ProgressBar::new(1).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())),
+        );
+        Self {
+            voice,
+            bars,
+            job,
+            workers: BTreeMap::new(),
+            started: Instant::now(),
+            updated: None,
+        }
+    }
+
+    /// One line of talk.
+    pub fn say(&self, line: &str) {
+        if self.voice == Voice::Bars {
+            // Without a terminal nothing is drawn, and lines would get lost.
+            if self.bars.is_hidden() {
+                eprintln!("{line}")
+            } else {
+                let _ = self.bars.println(line);
+            }
+        }
+    }
+
+    /// One line for programs.
+    pub fn data(&self, value: &serde_json::Value) {
+        if self.voice == Voice::Json {
+            // A reader that went away is no reason to stop rendering.
+            let _ = writeln!(std::io::stdout(), "{value}");
+        }
+    }
+
+    /// Tells of events that a person or program wants to know at once.
+    pub fn observe(&self, event: &Event) {
+        match event {
+            Event::FrameWritten {
+                frame,
+                outcome: Ok(()),
+            } => {
+                self.data(&json!({"event": "frame", "frame": frame}));
+            }
+            Event::FrameWritten {
+                frame,
+                outcome: Err(reason),
+            } => {
+                self.say(&format!("frame {frame} was not written: {reason}"));
+                self.data(&json!({"event": "frame_failed", "frame": frame, "reason": reason}));
+            }
+            Event::Failed { worker, reason, .. } => {
+                self.say(&format!("worker {}: {reason}", worker.short()));
+                self.data(&json!({"event": "worker_failed", "worker": worker.to_string(), "reason": reason}));
+            }
+            _ => {}
+        }
+    }
+
+    /// Tells of decisions.
+    pub fn observe_effect(&self, effect: &Effect) {
+        if let Effect::Quarantine { worker, evidence } = effect {
+            self.say(&format!(
+                "worker {} is quarantined: {evidence}",
+                worker.short()
+            ));
+            self.data(&json!({"event": "quarantined", "worker": worker.to_string(), "evidence": evidence}));
+        }
+    }
+
+    /// Moves the bars, a few times a second.
+    pub fn update(&mut self, progress: &Progress) {
+        if self.voice != Voice::Bars || self.updated.is_some_and(|at| at.elapsed() < UPDATE) {
+            return;
+        }
+        self.updated = Some(Instant::now());
+        self.job.set_length(progress.tiles_total.max(1));
+        self.job.set_position(progress.tiles_accepted);
+        self.job.set_message(format!(
+            "{}/{} frames, {}/{} tiles, {} left, {:.6} GLM",
+            progress.frames_done,
+            progress.frames_total,
+            progress.tiles_accepted,
+            progress.tiles_total,
+            self.time_left(progress),
+            progress.spent,
+        ));
+        for row in &progress.workers {
+            let bars = &self.bars;
+            let line = self.workers.entry(row.worker).or_insert_with(|| {
+                let style = ProgressStyle::with_template("  {msg}");
+                bars.add(
+                    ProgressBar::new(1)
+                        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())),
+                )
+            });
+            let frame = row
+                .frame
+                .map_or(String::new(), |frame| format!(" frame {frame}"));
+            line.set_message(format!(
+                "{} {}{frame}, {} tiles",
+                row.worker.short(),
+                state_name(row.state),
+                row.tiles_accepted
+            ));
+        }
+    }
+
+    fn time_left(&self, progress: &Progress) -> String {
+        let done = progress.tiles_accepted;
+        if done == 0 {
+            return "?".into();
+        }
+        let left = progress.tiles_total.saturating_sub(done);
+        let seconds = self.started.elapsed().as_secs_f64() * left as f64 / done as f64;
+        duration(Duration::from_secs_f64(seconds))
+    }
+
+    /// The closing table, or its JSON.
+    pub fn close(&self, outcome: &str, progress: &Progress, where_to: &str, scene_bytes_sent: u64) {
+        self.job.finish_and_clear();
+        self.workers
+            .values()
+            .for_each(ProgressBar::finish_and_clear);
+        let checks = &progress.checks;
+        let failed = checks.overlap_mismatches + checks.probe_mismatches;
+        let made = checks.overlaps + checks.probes + checks.own_probes;
+        self.data(&json!({
+            "event": "finished", "outcome": outcome, "seconds": self.started.elapsed().as_secs_f64(),
+            "frames_done": progress.frames_done, "frames_total": progress.frames_total,
+            "frames_failed": progress.frames_failed,
+            "tiles_accepted": progress.tiles_accepted, "tiles_total": progress.tiles_total,
+            "checks": made, "checks_failed": failed, "arbitrations": checks.arbitrations,
+            "tiles_unprobed": checks.unprobed_tiles, "glm": progress.spent.to_string(), "output": where_to,
+            "bytes_sent": scene_bytes_sent,
+            "workers": progress.workers.iter().map(|row| json!({
+                "worker": row.worker.to_string(), "state": state_name(row.state), "tiles": row.tiles_accepted,
+                "rejected": row.tasks_rejected, "glm": row.earned.to_string(),
+            })).collect::<Vec<_>>(),
+        }));
+        if self.voice != Voice::Bars {
+            return;
+        }
+        eprintln!();
+        eprintln!(
+            "frames   {} of {} ({} failed)",
+            progress.frames_done, progress.frames_total, progress.frames_failed
+        );
+        eprintln!(
+            "tiles    {} of {}",
+            progress.tiles_accepted, progress.tiles_total
+        );
+        eprintln!(
+            "checks   {made} ({} overlaps, {} tiles probed by workers, {} by the requestor), {failed} failed, {} arbitrated; {} tiles of own workers unprobed",
+            checks.overlaps,
+            checks.probes,
+            checks.own_probes,
+            checks.arbitrations,
+            checks.unprobed_tiles
+        );
+        eprintln!("time     {}", duration(self.started.elapsed()));
+        eprintln!("paid     {} GLM", progress.spent);
+        eprintln!("frames in {where_to}");
+        eprintln!();
+        eprintln!(
+            "{:<10} {:>7} {:>9} {:>14}  state",
+            "provider", "tiles", "rejected", "GLM"
+        );
+        for row in &progress.workers {
+            eprintln!(
+                "{:<10} {:>7} {:>9} {:>14.8}  {}",
+                row.worker.short(),
+                row.tiles_accepted,
+                row.tasks_rejected,
+                row.earned,
+                state_name(row.state)
+            );
+        }
+    }
+}
+
+/// A time as people say it.
+fn duration(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..60 => format!("{:.1} s", time.as_secs_f64()),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+    }
+}

@@ -1,0 +1,238 @@
+//! Whole jobs as a user runs them: scene in, frames out, over real worker processes and a real ledger.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::Stdio,
+};
+use tests::{command, render, scene, summary, words};
+
+fn run(data: &Path, out: &Path, pattern: &str, more: &[&str]) -> serde_json::Value {
+    let room = scene("reading_room.glb");
+    let output = out.join(pattern);
+    let mut arguments = vec![
+        room.to_str().unwrap(),
+        "-o",
+        output.to_str().unwrap(),
+        "--json",
+    ];
+    arguments.extend(more);
+    let output = render(data, &arguments);
+    assert!(output.status.success(), "{}", words(&output));
+    summary(&output)
+}
+
+#[test]
+fn tiles_workers_and_sizes_do_not_change_a_bit() {
+    let dir = tempfile::tempdir().unwrap();
+    for size in ["161x91", "96x64"] {
+        let mut first: Option<Vec<u8>> = None;
+        for (tile, workers) in [
+            ("0", "1"),
+            ("8", "2"),
+            ("64", "2"),
+            ("512", "1"),
+            ("64", "4"),
+        ] {
+            let name = format!("{size}-{tile}-{workers}-#.exr");
+            let summary = run(
+                dir.path(),
+                dir.path(),
+                &name,
+                &[
+                    "--frames",
+                    "5",
+                    "--size",
+                    size,
+                    "--samples",
+                    "2",
+                    "--tile",
+                    tile,
+                    "--local",
+                    workers,
+                ],
+            );
+            assert_eq!(summary["frames_done"], 1);
+            assert_eq!(summary["tiles_accepted"], summary["tiles_total"]);
+            let bytes = std::fs::read(dir.path().join(name.replace('#', "5"))).unwrap();
+            match &first {
+                None => first = Some(bytes),
+                Some(first) => assert!(
+                    *first == bytes,
+                    "{size}, tiles of {tile}, {workers} workers"
+                ),
+            }
+        }
+    }
+}
+
+#[test]
+fn every_provider_is_paid_for_what_was_accepted_and_scenes_travel_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let frames = [
+        "--frames",
+        "1-3",
+        "--size",
+        "64x64",
+        "--samples",
+        "1",
+        "--tile",
+        "32",
+        "--local",
+        "2",
+    ];
+    let first = run(dir.path(), dir.path(), "a####.png", &frames);
+    assert_eq!(first["outcome"], "done");
+    let paid = |summary: &serde_json::Value| {
+        let rows = summary["workers"].as_array().unwrap().clone();
+        rows.iter()
+            .map(|row| {
+                row["glm"]
+                    .as_str()
+                    .unwrap()
+                    .parse::<protocol::Glm>()
+                    .unwrap()
+            })
+            .sum::<protocol::Glm>()
+    };
+    assert!(paid(&first) > protocol::Glm::ZERO);
+    assert_eq!(paid(&first).to_string(), first["glm"].as_str().unwrap());
+    let scene_bytes = std::fs::metadata(scene("reading_room.glb")).unwrap().len();
+    assert!(first["bytes_sent"].as_u64().unwrap() >= scene_bytes);
+    let second = run(dir.path(), dir.path(), "b####.png", &frames);
+    assert_eq!(
+        second["bytes_sent"], 0,
+        "the workers have the scene already"
+    );
+    for frame in 1..=3 {
+        let read = |letter: &str| {
+            std::fs::read(dir.path().join(format!("{letter}{frame:04}.png"))).unwrap()
+        };
+        assert!(read("a") == read("b"), "frame {frame}");
+    }
+}
+
+#[test]
+fn a_killed_worker_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (room, out) = (scene("reading_room.glb"), dir.path().join("####.png"));
+    let mut job = command(
+        dir.path(),
+        &[
+            room.to_str().unwrap(),
+            "-o",
+            out.to_str().unwrap(),
+            "--json",
+            "--frames",
+            "1-6",
+            "--size",
+            "128x96",
+            "--samples",
+            "8",
+            "--tile",
+            "64",
+            "--local",
+            "3",
+        ],
+    )
+    .stdout(Stdio::piped())
+    .spawn()
+    .unwrap();
+    let mut lines = BufReader::new(job.stdout.take().unwrap()).lines();
+    let first = lines.next().unwrap().unwrap();
+    assert!(first.contains("frame"), "{first}");
+    let children =
+        std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", job.id())).unwrap();
+    let mut workers: Vec<&str> = children.split_whitespace().collect();
+    // Children may be started by any thread of the process.
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", job.id())).unwrap();
+    let all: Vec<String> = tasks
+        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("children")).ok())
+        .collect();
+    workers.extend(all.iter().flat_map(|list| list.split_whitespace()));
+    let victim = workers.first().expect("the job has workers");
+    assert!(
+        std::process::Command::new("kill")
+            .args(["-9", victim])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let last = lines.map_while(Result::ok).last().unwrap();
+    assert!(job.wait().unwrap().success(), "{last}");
+    let summary: serde_json::Value = serde_json::from_str(&last).unwrap();
+    assert_eq!(summary["frames_done"], 6);
+    assert!((1..=6).all(|frame| dir.path().join(format!("{frame:04}.png")).is_file()));
+    let tiles: u64 = summary["workers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["tiles"].as_u64().unwrap())
+        .sum();
+    assert_eq!(tiles, summary["tiles_total"].as_u64().unwrap());
+}
+
+#[test]
+fn a_spent_budget_stops_the_job_and_keeps_what_is_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let (room, out) = (scene("reading_room.glb"), dir.path().join("####.png"));
+    let output = render(
+        dir.path(),
+        &[
+            room.to_str().unwrap(),
+            "-o",
+            out.to_str().unwrap(),
+            "--json",
+            "--frames",
+            "1-4",
+            "--size",
+            "64x64",
+            "--samples",
+            "1",
+            "--budget",
+            "0.000000000000000001",
+        ],
+    );
+    assert_eq!(output.status.code(), Some(5), "{}", words(&output));
+    assert_eq!(summary(&output)["glm"], "0");
+}
+
+#[test]
+fn bad_input_gets_one_line_and_its_exit_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let room = scene("reading_room.glb");
+    let room = room.to_str().unwrap();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let whole = std::fs::read(room).unwrap();
+    let truncated = write("truncated.glb", &whole[..whole.len() / 2]);
+    let garbage = write("garbage.glb", b"this is not a scene at all");
+    let text = write("notes.txt", b"hello");
+    let blend = write("broken.blend", b"BLENDER-v300 and then nothing");
+    let out = dir.path().join("####.png");
+    let out = out.to_str().unwrap();
+    let unwritable = write("file", b"");
+    let unwritable = format!("{unwritable}/####.png");
+    let cases: &[(&[&str], i32)] = &[
+        (&["nothing-here.glb", "-o", out], 4),
+        (&[&text, "-o", out], 4),
+        (&[&truncated, "-o", out], 4),
+        (&[&garbage, "-o", out], 4),
+        (&[room, "-o", out, "--size", "100000x100000"], 2),
+        (&[room, "-o", out, "--frames", ""], 2),
+        (&[room, "-o", out, "--frames", "1-x"], 2),
+        (&[room, "-o", "frames.avi"], 2),
+        (&[room, "-o", &unwritable], 4),
+        (&[&blend, "-o", out, "--blender", "/nonexistent/blender"], 4),
+    ];
+    for (arguments, code) in cases {
+        let output = render(dir.path(), arguments);
+        let words = words(&output);
+        assert_eq!(output.status.code(), Some(*code), "{arguments:?}: {words}");
+        assert_eq!(words.matches("error:").count(), 1, "{arguments:?}: {words}");
+        assert!(!words.contains("panicked"), "{words}");
+    }
+}

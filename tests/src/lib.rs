@@ -22,7 +22,7 @@ pub fn render_program() -> &'static Path {
     PROGRAM.get_or_init(|| {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let built = Command::new(cargo)
-            .args(["build", "-p", "render-cli", "-p", "render-worker"])
+            .args(["build", "--workspace", "--bins"])
             .current_dir(root())
             .status()
             .expect("cargo starts");

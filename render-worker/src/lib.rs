@@ -1,1 +1,20 @@
-//! Placeholder.
+//! A provider: takes jobs of requestors, renders their tiles in a confined process and keeps what it is promised.
+//!
+//! [`serve`] is the whole provider with its engine left open; [`main`] is the command line around it.
+
+mod arguments;
+mod bookkeeper;
+mod bundle;
+mod config;
+mod engine_process;
+mod job;
+mod limits;
+mod main_command;
+mod renderer;
+mod reports;
+mod tiles;
+mod worker;
+
+pub use config::{Started, WorkerConfig, WorkerError};
+pub use main_command::main;
+pub use worker::serve;

@@ -1,0 +1,112 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use protocol::{EngineKind, Glm, NodeId};
+use std::path::PathBuf;
+
+/// Renders for others and is paid for it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "render-worker",
+    version,
+    args_conflicts_with_subcommands = true
+)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub serve: ServeArguments,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Tell what this machine can render with and who it is.
+    Doctor(ReportArguments),
+    /// List what requestors have promised.
+    Earnings(ReportArguments),
+    /// Serve one engine to a parent process.
+    #[command(hide = true)]
+    Engine(EngineArguments),
+}
+
+#[derive(Debug, Args)]
+pub struct ServeArguments {
+    /// Multiaddr to listen on; free ports of all interfaces if none is given.
+    #[arg(long, value_name = "MULTIADDR")]
+    pub listen: Vec<String>,
+    /// Requestor to dial, again and again.
+    #[arg(long, value_name = "MULTIADDR")]
+    pub peer: Vec<String>,
+    /// What to render with; `auto` is everything that is found.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub engine: EngineChoice,
+    /// Render threads; 0 is one a processor.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub threads: u32,
+    /// Price of one million samples in GLM.
+    #[arg(long, value_name = "GLM", default_value = "0.0001")]
+    pub price: Glm,
+    /// Folder of keys, scenes and earnings; by default render-worker in the user's data folder.
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Blender's program, or a Python that has bpy.
+    #[arg(long, value_name = "PATH")]
+    pub blender: Option<PathBuf>,
+    /// Accept offers from this requestor only; may be given several times.
+    #[arg(long, value_name = "NODEID")]
+    pub serve_only: Vec<NodeId>,
+    /// Print who and where this worker is as one line of JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Stop when standard input ends.
+    #[arg(long)]
+    pub exit_with_parent: bool,
+    /// Announce this worker in the local network.
+    #[arg(long)]
+    pub mdns: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ReportArguments {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Folder of keys, scenes and earnings; by default render-worker in the user's data folder.
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Blender's program, or a Python that has bpy.
+    #[arg(long, value_name = "PATH")]
+    pub blender: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct EngineArguments {
+    #[arg(long, value_enum)]
+    pub kind: KindArgument,
+    #[arg(long)]
+    pub threads: u32,
+    #[arg(long)]
+    pub blender: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum EngineChoice {
+    Tracer,
+    Blender,
+    Auto,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum KindArgument {
+    Tracer,
+    Blender,
+}
+
+impl From<KindArgument> for EngineKind {
+    fn from(kind: KindArgument) -> Self {
+        match kind {
+            KindArgument::Tracer => Self::Tracer,
+            KindArgument::Blender => Self::Blender,
+        }
+    }
+}

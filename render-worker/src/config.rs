@@ -1,0 +1,102 @@
+//! How a worker shall run, what it tells when it runs, and why it could not.
+
+use engine::EngineError;
+use network::{Identity, IdentityError, NetworkError, StoreError};
+use payment::WalletError;
+use protocol::{Address, EngineKind, Glm, NodeId};
+use std::{io, path::PathBuf};
+use tokio::sync::oneshot;
+
+/// How a worker shall run.
+#[derive(Debug)]
+pub struct WorkerConfig {
+    /// Who it is on the network.
+    pub identity: Identity,
+    /// Who is paid.
+    pub payee: Address,
+    /// Folder of blobs, jobs and earnings; one worker at a time.
+    pub data_dir: PathBuf,
+    /// Multiaddrs to listen on; none means free ports of all IPv4 interfaces.
+    pub listen: Vec<String>,
+    /// Multiaddrs to dial, and to dial again whenever the connection is lost.
+    pub peers: Vec<String>,
+    /// Whether it announces itself in the local network.
+    pub mdns: bool,
+    /// Engines that it has.
+    pub engines: Vec<EngineKind>,
+    /// Price of one million samples.
+    pub price_megasample: Glm,
+    /// The only requestors that it works for; none means all.
+    pub serve_only: Vec<NodeId>,
+    /// For people, in every quote: program, version, threads.
+    pub about: String,
+    /// Hears once that the worker listens.
+    pub started: Option<oneshot::Sender<Started>>,
+}
+
+/// What a peer must know to use a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Started {
+    /// Who it is on the network.
+    pub node: NodeId,
+    /// Where it listens, as multiaddrs.
+    pub addresses: Vec<String>,
+    /// Who is paid.
+    pub payee: Address,
+}
+
+/// Why a worker does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The network key.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The payment key.
+    #[error(transparent)]
+    Wallet(#[from] WalletError),
+    /// The node, or an address to dial.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// The folder of blobs.
+    #[error(transparent)]
+    Blobs(#[from] StoreError),
+    /// The book of earnings.
+    #[error(transparent)]
+    Earnings(#[from] payment::StoreError),
+    /// An engine that was asked for by name.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// Something of the system.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried, with its path.
+        what: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// There is neither a home folder nor a data folder in the environment.
+    #[error("no folder for the worker's data: neither XDG_DATA_HOME nor HOME is set")]
+    NoDataDir,
+}
+
+impl WorkerError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Identity(_) | Self::Wallet(_) => {
+                "keys must be readable by their owner only (chmod 600); --data-dir picks another folder"
+            }
+            Self::Network(_) => "check --listen and --peer",
+            Self::Blobs(_) | Self::Earnings(_) | Self::Io { .. } => {
+                "check space and permissions; each worker needs a --data-dir of its own"
+            }
+            Self::Engine(_) => "see `doctor` for what this machine can render with",
+            Self::NoDataDir => "give one with --data-dir",
+        }
+    }
+
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+}

@@ -1,0 +1,103 @@
+//! Both ends of a rendering process: how the worker starts it, and what it runs.
+
+use crate::{arguments::EngineArguments, config::WorkerError};
+use engine::{
+    BlenderEngine, BlenderOptions, CancelFlag, ChildEngine, ChildProgram, Engine, EngineError,
+    SceneDescription, TracerEngine, find_blender, serve_child,
+};
+use protocol::{EngineKind, Rect, RenderSettings, RenderedRect};
+use std::{
+    env,
+    ffi::OsString,
+    io,
+    path::{Path, PathBuf},
+};
+
+/// How engines are started in processes of their own.
+pub struct EngineProcesses {
+    /// Our own executable.
+    pub executable: PathBuf,
+    /// Arguments that make it a worker.
+    pub program: Vec<String>,
+    /// Render threads; 0 means one a processor.
+    pub threads: u32,
+    /// The Blender to use, if not the one that is found.
+    pub blender: Option<PathBuf>,
+}
+
+impl EngineProcesses {
+    /// Engines that run this very executable.
+    pub fn new(
+        program: Vec<String>,
+        threads: u32,
+        blender: Option<PathBuf>,
+    ) -> Result<Self, WorkerError> {
+        let executable = env::current_exe().map_err(WorkerError::io("cannot find this program"))?;
+        Ok(Self {
+            executable,
+            program,
+            threads,
+            blender,
+        })
+    }
+
+    /// Starts a process with an engine of this kind.
+    pub fn spawn(&self, kind: EngineKind) -> Result<Box<dyn Engine>, EngineError> {
+        let mut args: Vec<OsString> = self.program.iter().map(Into::into).collect();
+        args.extend(["engine".into(), "--kind".into(), kind.to_string().into()]);
+        args.extend(["--threads".into(), self.threads.to_string().into()]);
+        if let Some(blender) = &self.blender {
+            args.extend(["--blender".into(), blender.into()]);
+        }
+        let program = ChildProgram::new(&self.executable, args);
+        Ok(Box::new(ChildEngine::spawn(program)?))
+    }
+}
+
+/// The process: serves one engine over standard input and output.
+pub fn run(arguments: &EngineArguments) -> Result<(), WorkerError> {
+    let threads = arguments.threads;
+    let engine: Box<dyn Engine> = match arguments.kind.into() {
+        EngineKind::Tracer => Box::new(ThreadedTracer {
+            tracer: TracerEngine::new(),
+            threads,
+        }),
+        EngineKind::Blender => {
+            let found = find_blender(arguments.blender.as_deref())?;
+            Box::new(BlenderEngine::new(found, BlenderOptions { threads }))
+        }
+    };
+    serve_child(engine, io::stdin(), io::stdout())
+        .map_err(WorkerError::io("lost the parent process"))
+}
+
+/// The tracer, with its thread pool started only once a scene is loaded: threads from before the process confined
+/// itself would stay free.
+struct ThreadedTracer {
+    tracer: TracerEngine,
+    threads: u32,
+}
+
+impl Engine for ThreadedTracer {
+    fn prepare(&mut self, bundle: &Path, entry: &str) -> Result<SceneDescription, EngineError> {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(self.threads as usize)
+            .build_global()
+            .map_err(|e| EngineError::Failed(e.to_string()))?;
+        self.tracer.prepare(bundle, entry)
+    }
+
+    fn render(
+        &mut self,
+        settings: &RenderSettings,
+        frame: i32,
+        rects: &[Rect],
+        cancel: &CancelFlag,
+    ) -> Result<Vec<RenderedRect>, EngineError> {
+        self.tracer.render(settings, frame, rects, cancel)
+    }
+
+    fn build(&self) -> String {
+        self.tracer.build()
+    }
+}

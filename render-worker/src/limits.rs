@@ -1,0 +1,32 @@
+//! Every bound of a provider beyond those of the protocol, with its unit last.
+
+use std::time::Duration;
+
+/// Jobs that are open at once; one of them renders at a time.
+pub const JOBS_MAX: usize = 4;
+/// Tasks of one job that are queued, rendering or not yet judged.
+pub const TASKS_HELD_MAX: usize = 256;
+/// Messages to one requestor that wait for the ones before them: room for all that is said of the tasks held.
+pub const OUTBOX_MAX: usize = TASKS_HELD_MAX + 16;
+/// Widest guard band that a job may ask for; wider ones make small tiles cost many times their pixels.
+pub const GUARD_MAX_PX: u32 = 64;
+/// Between two heartbeats of an open job.
+pub const HEARTBEAT: Duration = Duration::from_secs(2);
+/// How long a job outlives the connection to its requestor, and an offer or a failed job outlives its last message.
+pub const JOB_IDLE_MAX: Duration = Duration::from_secs(60);
+/// Failures of the engine in a row, each answered with a restart.
+pub const RESTARTS_MAX: u32 = 3;
+/// Files of one bundle that are fetched at once.
+pub const FETCHES_MAX: usize = 8;
+/// Attempts at one file before the job fails.
+pub const FETCH_ATTEMPTS_MAX: u32 = 4;
+/// Between two attempts at the same file or message.
+pub const RETRY: Duration = Duration::from_secs(1);
+/// First and longest wait before a peer is dialled again.
+pub const REDIAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// Notes of the worker's own tasks and threads that wait for its loop.
+pub const NOTES_MAX: usize = 64;
+/// Vouchers that wait for the disk.
+pub const VOUCHERS_MAX: usize = 64;
+/// Time for renders to stop by themselves when the worker stops.
+pub const STOP_MAX: Duration = Duration::from_secs(2);

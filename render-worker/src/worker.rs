@@ -1,0 +1,564 @@
+//! The worker's loop: answers requestors, hands tasks to renderers, tells what became of them.
+
+use crate::{
+    bookkeeper::Bookkeeper,
+    bundle,
+    config::{Started, WorkerConfig, WorkerError},
+    job::{Held, Job, Phase},
+    limits::{GUARD_MAX_PX, HEARTBEAT, JOBS_MAX, NOTES_MAX, REDIAL, STOP_MAX, TASKS_HELD_MAX},
+    renderer::{MakeEngine, News, Note, Renderer, Work},
+    tiles::Tiles,
+};
+use engine::{CancelFlag, Engine, EngineError};
+use network::{BlobStore, NetworkError, Node, NodeConfig, NodeEvent, Replier};
+use protocol::{
+    Address, Blake3Hash, EngineKind, JobId, JobSpec, NodeId, TaskId, TaskSpec,
+    message::{Reply, Request, SignedVoucher, bounded_text},
+};
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+    future::Future,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::MissedTickBehavior,
+};
+
+/// Works for requestors until `stop` completes. Every job gets an engine of its own from `make_engine`, which is
+/// called on the job's thread.
+///
+/// # Errors
+/// When the data folder or an address cannot be used; trouble with a job is told to its requestor instead.
+pub async fn serve(
+    mut config: WorkerConfig,
+    make_engine: impl Fn(EngineKind) -> Result<Box<dyn Engine>, EngineError> + Send + Sync + 'static,
+    stop: impl Future<Output = ()>,
+) -> Result<(), WorkerError> {
+    let opened = tokio::task::block_in_place(|| open_data(&config.data_dir, config.payee));
+    let (blobs, book) = opened?;
+    let mut node_config = NodeConfig::new(config.identity.clone(), blobs.clone());
+    if !config.listen.is_empty() {
+        node_config.listen.clone_from(&config.listen);
+    }
+    node_config.mdns = config.mdns;
+    let (node, mut events) = Node::start(node_config).await?;
+    if let Some(started) = config.started.take() {
+        // Nobody waits for it any more: no reason not to work.
+        let _ = started.send(Started {
+            node: node.id(),
+            addresses: node.addresses().await,
+            payee: config.payee,
+        });
+    }
+    let (notes, mut note_receiver) = mpsc::channel(NOTES_MAX);
+    let (connected, connections) = watch::channel(HashSet::new());
+    let (bad_peer, mut bad_peers) = mpsc::channel(1);
+    for address in config.peers.clone() {
+        let (node, connections) = (node.clone(), connections.clone());
+        tokio::spawn(keep_connected(node, address, connections, bad_peer.clone()));
+    }
+    let mut worker = Worker {
+        jobs_dir: jobs_dir(&config.data_dir),
+        tiles: Tiles::new(blobs.clone()),
+        make_engine: Arc::new(make_engine),
+        jobs: HashMap::new(),
+        rendering: None,
+        runs: 0,
+        turns: 0,
+        config,
+        node,
+        blobs,
+        book,
+        notes,
+        connected,
+    };
+    let mut heartbeat = tokio::time::interval(HEARTBEAT);
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    tokio::pin!(stop);
+    let outcome = loop {
+        tokio::select! {
+            () = &mut stop => break Ok(()),
+            Some(error) = bad_peers.recv() => break Err(WorkerError::Network(error)),
+            event = events.recv() => match event {
+                Some(event) => worker.event(event),
+                None => break Err(WorkerError::Network(NetworkError::Stopped)),
+            },
+            Some(note) = note_receiver.recv() => worker.note(note),
+            _ = heartbeat.tick() => worker.tick(),
+        }
+        worker.dispatch();
+    };
+    worker.stop(note_receiver).await;
+    outcome
+}
+
+fn jobs_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("jobs")
+}
+
+fn open_data(data_dir: &Path, payee: Address) -> Result<(BlobStore, Bookkeeper), WorkerError> {
+    let jobs = jobs_dir(data_dir);
+    match fs::remove_dir_all(&jobs) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(WorkerError::io(format!("cannot clear {}", jobs.display()))(
+                error,
+            ));
+        }
+        _ => {}
+    }
+    fs::create_dir_all(&jobs)
+        .map_err(WorkerError::io(format!("cannot make {}", jobs.display())))?;
+    // The book comes first: it refuses a folder that another worker uses.
+    let book = Bookkeeper::start(data_dir, payee)?;
+    Ok((BlobStore::open(data_dir.join("blobs"))?, book))
+}
+
+/// Dials a peer for ever, so that a worker may be started before its requestor.
+async fn keep_connected(
+    node: Node,
+    address: String,
+    mut connections: watch::Receiver<HashSet<NodeId>>,
+    bad_peer: mpsc::Sender<NetworkError>,
+) {
+    let mut wait = REDIAL.0;
+    loop {
+        match node.dial(&address).await {
+            Ok(peer) => {
+                wait = REDIAL.0;
+                // The loop hears of the connection a little later than we do.
+                let known = connections.wait_for(|all| all.contains(&peer));
+                let _ = tokio::time::timeout(REDIAL.1, known).await;
+                if connections
+                    .wait_for(|all| !all.contains(&peer))
+                    .await
+                    .is_err()
+                {
+                    return;
+                }
+            }
+            Err(NetworkError::Stopped) => return,
+            Err(error @ NetworkError::Address { .. }) if !address.starts_with("/dns") => {
+                // Fails only when the worker stops anyway.
+                let _ = bad_peer.send(error).await;
+                return;
+            }
+            Err(error) => tracing::info!("{error}; next attempt in {} s", wait.as_secs()),
+        }
+        tokio::time::sleep(wait).await;
+        wait = Duration::min(wait * 2, REDIAL.1);
+    }
+}
+
+struct Worker {
+    config: WorkerConfig,
+    jobs_dir: PathBuf,
+    node: Node,
+    blobs: BlobStore,
+    tiles: Tiles,
+    book: Bookkeeper,
+    make_engine: Arc<MakeEngine>,
+    jobs: HashMap<JobId, Job>,
+    /// The run whose renderer is at work.
+    rendering: Option<u64>,
+    runs: u64,
+    turns: u64,
+    notes: mpsc::Sender<Note>,
+    connected: watch::Sender<HashSet<NodeId>>,
+}
+
+fn refused(reason: &str) -> Reply {
+    Reply::Refused {
+        reason: reason.into(),
+    }
+}
+
+impl Worker {
+    fn event(&mut self, event: NodeEvent) {
+        match event {
+            NodeEvent::Connected { peer, address } => {
+                tracing::info!(%peer, address, "connected");
+                self.connected.send_modify(|all| {
+                    all.insert(peer);
+                });
+                for job in self.jobs.values_mut().filter(|job| job.requestor == peer) {
+                    if matches!(job.phase, Phase::Preparing | Phase::Ready) {
+                        job.idle_since = None;
+                    }
+                }
+            }
+            NodeEvent::Disconnected { peer } => {
+                tracing::info!(%peer, "disconnected");
+                self.connected.send_modify(|all| {
+                    all.remove(&peer);
+                });
+                for job in self.jobs.values_mut().filter(|job| job.requestor == peer) {
+                    job.interrupted = true;
+                    job.idle_since.get_or_insert_with(Instant::now);
+                }
+            }
+            NodeEvent::Discovered { .. } => {}
+            NodeEvent::Request {
+                peer,
+                request,
+                reply,
+            } => self.request(peer, request, reply),
+        }
+    }
+
+    fn request(&mut self, peer: NodeId, request: Request, replier: Replier) {
+        let answer = match request {
+            Request::Offer { job, payer } => Ok(self.offer(peer, *job, payer)),
+            Request::Prepare { job } => self.prepare(peer, job),
+            Request::Lease { job, tasks } => self.lease(peer, job, tasks),
+            Request::Reveal { job, task } => self.reveal(peer, job, task),
+            Request::Verdict {
+                job,
+                task,
+                rejected,
+                voucher,
+            } => match self.verdict(peer, job, task, rejected, &voucher) {
+                Ok(Some(voucher)) => return self.book.enter(voucher, replier),
+                Ok(None) => Ok(Reply::Done),
+                Err(reply) => Err(reply),
+            },
+            Request::Cancel { job, tasks } => self.cancel(peer, job, &tasks),
+            Request::Close { job } => self.job(peer, job).map(|_| ()).map(|()| {
+                self.close(job);
+                Reply::Done
+            }),
+            Request::Ready { .. }
+            | Request::Heartbeat { .. }
+            | Request::Commit { .. }
+            | Request::Failed { .. } => Err(refused("this peer is no requestor")),
+        };
+        replier.send(answer.unwrap_or_else(|refusal| refusal));
+    }
+
+    fn job(&mut self, peer: NodeId, job: JobId) -> Result<&mut Job, Reply> {
+        match self.jobs.get_mut(&job) {
+            Some(found) if found.requestor == peer => Ok(found),
+            _ => Err(refused("no such job of yours")),
+        }
+    }
+
+    fn offer(&mut self, peer: NodeId, spec: JobSpec, payer: Address) -> Reply {
+        if let Err(reason) = self.acceptable(peer, &spec) {
+            return Reply::Declined {
+                reason: bounded_text(&reason),
+            };
+        }
+        let earlier = self.jobs.iter().find(|(_, job)| job.requestor == peer);
+        if let Some((&id, _)) = earlier {
+            self.close(id);
+        }
+        self.runs += 1;
+        let folder = self.jobs_dir.join(format!("{}-{}", spec.id, self.runs));
+        let about = bounded_text(&format!("{}, {}", self.config.about, spec.engine));
+        let id = spec.id;
+        let job = Job::new(self.runs, peer, payer, spec, folder, self.node.clone());
+        self.jobs.insert(id, job);
+        Reply::Quote {
+            price_megasample: self.config.price_megasample,
+            payee: self.config.payee,
+            about,
+        }
+    }
+
+    fn acceptable(&self, peer: NodeId, spec: &JobSpec) -> Result<(), String> {
+        let only = &self.config.serve_only;
+        if !only.is_empty() && !only.contains(&peer) {
+            return Err("this worker serves other requestors only".into());
+        }
+        spec.check().map_err(|e| e.to_string())?;
+        if !self.config.engines.contains(&spec.engine) {
+            return Err(format!("this worker has no {}", spec.engine));
+        }
+        if spec.settings.guard_px > GUARD_MAX_PX {
+            return Err(format!(
+                "a guard band of {} pixels: at most {GUARD_MAX_PX} are allowed",
+                spec.settings.guard_px
+            ));
+        }
+        let known = self.jobs.get(&spec.id);
+        if known.is_some_and(|job| job.requestor != peer) {
+            return Err("another job has this id".into());
+        }
+        // A requestor that comes back after a crash, or asks anew, gives up what it had.
+        let replaceable =
+            |job: &Job| job.phase == Phase::Offered || job.interrupted || job.spec.id == spec.id;
+        match self.jobs.values().find(|job| job.requestor == peer) {
+            Some(job) if !replaceable(job) => Err("one job at a time for a requestor".into()),
+            None if self.jobs.len() >= JOBS_MAX => Err("this worker has enough to do".into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn prepare(&mut self, peer: NodeId, id: JobId) -> Result<Reply, Reply> {
+        let (node, blobs, notes) = (self.node.clone(), self.blobs.clone(), self.notes.clone());
+        let (make_engine, tiles) = (Arc::clone(&self.make_engine), self.tiles.clone());
+        let job = self.job(peer, id)?;
+        if job.phase != Phase::Offered {
+            return Ok(Reply::Done);
+        }
+        job.phase = Phase::Preparing;
+        job.idle_since = None;
+        let (work, work_receiver) = mpsc::channel(1);
+        job.work = Some(work);
+        let (run, spec, folder) = (job.run, Arc::clone(&job.spec), job.folder.clone());
+        let cancel = job.cancel.clone();
+        let fetching = tokio::spawn(async move {
+            let fetched = bundle::fetch(node, blobs, peer, Arc::clone(&spec), folder.clone()).await;
+            let started = fetched.and_then(|entry| {
+                let renderer = Renderer {
+                    run,
+                    spec,
+                    requestor: peer,
+                    folder,
+                    entry,
+                    make_engine,
+                    tiles,
+                    cancel,
+                    notes: notes.clone(),
+                };
+                renderer.start(work_receiver).map_err(|e| e.to_string())
+            });
+            if let Err(reason) = started {
+                let news = News::Broken { reason };
+                // Fails only when the worker has stopped.
+                let _ = notes.send(Note { job: id, run, news }).await;
+            }
+        });
+        job.fetching = Some(fetching.abort_handle());
+        Ok(Reply::Done)
+    }
+
+    fn lease(&mut self, peer: NodeId, id: JobId, tasks: Vec<TaskSpec>) -> Result<Reply, Reply> {
+        let job = self.job(peer, id)?;
+        if job.phase != Phase::Ready {
+            return Err(refused("the job is not ready"));
+        }
+        for task in &tasks {
+            task.check(&job.spec)
+                .map_err(|e| refused(&bounded_text(&e.to_string())))?;
+        }
+        if job.tasks.len() + tasks.len() > TASKS_HELD_MAX {
+            return Err(refused("too many tasks are held already"));
+        }
+        for task in tasks {
+            // A lease that was sent again after a lost reply changes nothing.
+            if let std::collections::hash_map::Entry::Vacant(place) = job.tasks.entry(task.id) {
+                place.insert(Held::Queued);
+                job.queue.push_back(task);
+            }
+        }
+        Ok(Reply::Done)
+    }
+
+    fn reveal(&mut self, peer: NodeId, id: JobId, task: TaskId) -> Result<Reply, Reply> {
+        match self.job(peer, id)?.tasks.get(&task) {
+            Some(&Held::Committed { salt, root }) => Ok(Reply::Revealed { salt, root }),
+            _ => Err(refused("no commitment to that task")),
+        }
+    }
+
+    /// The voucher, if there is one to keep.
+    fn verdict(
+        &mut self,
+        peer: NodeId,
+        id: JobId,
+        task: TaskId,
+        rejected: Option<String>,
+        voucher: &Option<SignedVoucher>,
+    ) -> Result<Option<SignedVoucher>, Reply> {
+        let job = self.job(peer, id)?;
+        let payer = job.payer;
+        if let Some(reason) = rejected {
+            tracing::warn!(job = %id, %task, reason, "a task was rejected");
+        }
+        if let Some(Held::Committed { root, .. }) = job.tasks.get(&task) {
+            let root = *root;
+            job.tasks.remove(&task);
+            self.forget(vec![root]);
+        }
+        match voucher {
+            Some(signed) if signed.voucher.requestor != payer => {
+                Err(refused("the voucher is not of this job's payer"))
+            }
+            voucher => Ok(*voucher),
+        }
+    }
+
+    fn cancel(&mut self, peer: NodeId, id: JobId, tasks: &[TaskId]) -> Result<Reply, Reply> {
+        let job = self.job(peer, id)?;
+        let mut roots = Vec::new();
+        for task in tasks {
+            match job.tasks.remove(task) {
+                Some(Held::Rendering(cancel)) => cancel.cancel(),
+                Some(Held::Committed { root, .. }) => roots.push(root),
+                Some(Held::Queued) => job.queue.retain(|queued| queued.id != *task),
+                None => {}
+            }
+        }
+        self.forget(roots);
+        Ok(Reply::Done)
+    }
+
+    fn close(&mut self, id: JobId) {
+        let Some(job) = self.jobs.remove(&id) else {
+            return;
+        };
+        let (folder, roots) = job.end();
+        self.forget(roots);
+        tokio::task::spawn_blocking(move || match fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!("{}: {error}", folder.display());
+            }
+            _ => {}
+        });
+    }
+
+    fn forget(&self, roots: Vec<Blake3Hash>) {
+        if roots.is_empty() {
+            return;
+        }
+        let tiles = self.tiles.clone();
+        tokio::task::spawn_blocking(move || roots.into_iter().for_each(|root| tiles.forget(root)));
+    }
+
+    fn tick(&mut self) {
+        let abandoned = self.jobs.iter().filter(|(_, job)| job.is_abandoned());
+        let abandoned: Vec<JobId> = abandoned.map(|(id, _)| *id).collect();
+        for id in abandoned {
+            tracing::info!(job = %id, "closed: its requestor is gone");
+            self.close(id);
+        }
+        self.jobs.values().for_each(Job::beat);
+    }
+
+    fn note(&mut self, note: Note) {
+        let Note { job: id, run, news } = note;
+        if self.rendering == Some(run) && !matches!(news, News::Ready { .. }) {
+            self.rendering = None;
+        }
+        let Some(job) = self.jobs.get_mut(&id).filter(|job| job.run == run) else {
+            if let News::Rendered { root, .. } = news {
+                self.forget(vec![root]);
+            }
+            return;
+        };
+        match news {
+            News::Ready {
+                class,
+                megasample_ms,
+            } => {
+                job.phase = Phase::Ready;
+                job.say(Request::Ready {
+                    job: id,
+                    class,
+                    megasample_ms,
+                });
+            }
+            News::Rendered {
+                task,
+                root,
+                render_ms,
+            } => self.rendered(id, task, root, render_ms),
+            News::TaskFailed { task, reason } => {
+                if job.tasks.remove(&task).is_some() {
+                    job.say(failed(id, Some(task), &reason));
+                }
+            }
+            News::TaskCancelled { task } => {
+                job.tasks.remove(&task);
+            }
+            News::Broken { reason } => break_off(id, job, &reason),
+            News::Ended if job.phase != Phase::Broken => {
+                break_off(id, job, "the engine's thread has ended");
+            }
+            News::Ended => {}
+        }
+    }
+
+    /// Commits to a task, unless it was cancelled meanwhile.
+    fn rendered(&mut self, id: JobId, task: TaskId, root: Blake3Hash, render_ms: u32) {
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        let Some(Held::Rendering(_)) = job.tasks.get(&task) else {
+            return self.forget(vec![root]);
+        };
+        let mut salt = [0; 32];
+        let hash = job.rendering_hash.take();
+        let (Ok(()), Some(hash)) = (getrandom::fill(&mut salt), hash) else {
+            job.tasks.remove(&task);
+            job.say(failed(id, Some(task), "no random salt for the commitment"));
+            return self.forget(vec![root]);
+        };
+        let commitment = verifier::commitment(&self.node.id(), &hash, &salt, &root);
+        let statement = verifier::commitment_statement(&id, task, &commitment);
+        job.tasks.insert(task, Held::Committed { salt, root });
+        job.say(Request::Commit {
+            job: id,
+            task,
+            commitment,
+            signature: self.node.sign(&statement),
+            render_ms,
+        });
+    }
+
+    /// Hands the next task to its renderer when none is at work; jobs take turns.
+    fn dispatch(&mut self) {
+        if self.rendering.is_some() {
+            return;
+        }
+        let waiting = self.jobs.values_mut();
+        let waiting = waiting.filter(|job| job.phase == Phase::Ready && !job.queue.is_empty());
+        let Some(job) = waiting.min_by_key(|job| job.turn) else {
+            return;
+        };
+        let (Some(task), Some(work)) = (job.queue.pop_front(), &job.work) else {
+            return;
+        };
+        let cancel = CancelFlag::default();
+        job.tasks.insert(task.id, Held::Rendering(cancel.clone()));
+        job.rendering_hash = Some(task.hash(&job.spec));
+        self.turns += 1;
+        job.turn = self.turns;
+        // A renderer that has ended says so in a note of its own.
+        if work.try_send(Work { task, cancel }).is_ok() {
+            self.rendering = Some(job.run);
+        }
+    }
+
+    /// Ends every job, then waits a little for renderers to stop; processes that do not are ended with ours.
+    async fn stop(mut self, mut notes: mpsc::Receiver<Note>) {
+        let jobs: Vec<JobId> = self.jobs.keys().copied().collect();
+        jobs.into_iter().for_each(|id| self.close(id));
+        let node = self.node.clone();
+        drop(self);
+        let renderers_end = async { while notes.recv().await.is_some() {} };
+        // Those that are still loading a scene are not waited for.
+        let _ = tokio::time::timeout(STOP_MAX, renderers_end).await;
+        node.shutdown().await;
+    }
+}
+
+fn failed(job: JobId, task: Option<TaskId>, reason: &str) -> Request {
+    let reason = bounded_text(reason);
+    Request::Failed { job, task, reason }
+}
+
+fn break_off(id: JobId, job: &mut Job, reason: &str) {
+    tracing::warn!(job = %id, reason, "the job failed");
+    job.phase = Phase::Broken;
+    job.idle_since.get_or_insert_with(Instant::now);
+    job.queue.clear();
+    job.tasks
+        .retain(|_, held| matches!(held, Held::Committed { .. }));
+    job.say(failed(id, None, reason));
+}

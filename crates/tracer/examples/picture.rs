@@ -1,27 +1,30 @@
-//! Renders one of the test worlds to a PNG and prints how long it took:
-//! `picture WORLD WIDTHxHEIGHT SAMPLES FILE`, where WORLD is box, lights, sky, or a number: a landscape of twice the
-//! square of that many triangles.
+//! Renders a frame of a scene, or one of the test worlds, to a PNG and prints how long it took:
+//! `picture SCENE FRAME WIDTHxHEIGHT SAMPLES FILE`, where SCENE is a glTF file, or one of the worlds box, lights and sky,
+//! or a number: a landscape of twice the square of that many triangles.
 
 #[path = "../tests/worlds/mod.rs"]
 mod worlds;
 
 use protocol::{Pass, Size};
-use std::{error::Error, time::Instant};
+use std::{error::Error, path::Path, time::Instant};
+use tracer::gltf::Scene;
 use tracer::render::{Renderer, to_srgb8};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [world, size, samples, file] = &arguments[..] else {
-        return Err("usage: picture WORLD WIDTHxHEIGHT SAMPLES FILE".into());
+    let [scene, frame, size, samples, file] = &arguments[..] else {
+        return Err("usage: picture SCENE FRAME WIDTHxHEIGHT SAMPLES FILE".into());
     };
-    let world = match world.as_str() {
+    let size: Size = size.parse()?;
+    let frame: i32 = frame.parse()?;
+    let world = match scene.as_str() {
         "box" => worlds::cornell_box(),
         "lights" => worlds::punctual_lights(),
         "sky" => worlds::sky_and_holes(),
+        file if Path::new(file).is_file() => Scene::load(Path::new(file))?.world(frame, size)?,
         side => worlds::landscape(side.parse()?),
     };
     let triangles: usize = world.meshes.iter().map(|mesh| mesh.triangles.len()).sum();
-    let size: Size = size.parse()?;
     let samples = samples.parse()?;
     let mut settings = worlds::settings(size, samples);
     settings.passes = vec![Pass::Combined];
@@ -29,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let renderer = Renderer::new(world, size)?;
     let prepared = start.elapsed().as_secs_f64();
     let start = Instant::now();
-    let rendered = renderer.render(&settings, 1, size.rect(), &|| false)?;
+    let rendered = renderer.render(&settings, frame, size.rect(), &|| false)?;
     let traced = start.elapsed().as_secs_f64();
     println!(
         "{triangles} triangles, {prepared:.3} s to prepare, {traced:.2} s to trace, {:.2} million samples/s",

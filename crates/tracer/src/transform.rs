@@ -1,6 +1,6 @@
 //! Rotations and affine transforms for the node hierarchy, in plain IEEE arithmetic (see [`crate::math`]).
 
-use crate::math::{Vec3, vec3};
+use crate::math::{self, Vec3, vec3};
 
 /// Two quaternions whose cosine is above this are mixed linearly: there slerp divides by nearly zero.
 const SLERP_COSINE_MAX: f32 = 0.9995;
@@ -165,7 +165,7 @@ impl Affine {
     /// How it treats directions, apart from their length.
     pub fn directions(&self) -> Directions {
         let largest = |v: Vec3| Vec3::max_component(vec3(v.x.abs(), v.y.abs(), v.z.abs()));
-        let size = largest(self.x).max(largest(self.y)).max(largest(self.z));
+        let size = math::max(math::max(largest(self.x), largest(self.y)), largest(self.z));
         // Dividing by the largest entry keeps tiny and huge scales away from underflow and overflow.
         let size = if size > 0.0 { size } else { 1.0 };
         let tangents = [self.x / size, self.y / size, self.z / size];
@@ -214,7 +214,7 @@ mod tests {
     }
 
     fn about_z(degrees: f64) -> Quat {
-        let half = degrees.to_radians() / 2.0;
+        let half = degrees * (std::f64::consts::PI / 360.0);
         Quat::from_array([0.0, 0.0, libm::sin(half) as f32, libm::cos(half) as f32])
     }
 

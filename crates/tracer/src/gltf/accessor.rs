@@ -5,6 +5,7 @@ use super::container::view_bytes;
 use super::error::{Fault, entry};
 use super::limits::{GEOMETRY_BYTES_MAX, UNBACKED_ELEMENTS_MAX};
 use super::schema::{Accessor, Document};
+use crate::math;
 
 /// What a component is stored as.
 #[derive(Clone, Copy, PartialEq)]
@@ -91,7 +92,7 @@ impl<'a> Accessors<'a> {
     pub fn floats<const N: usize>(&mut self, index: u32) -> Result<Vec<[f32; N]>, Fault> {
         let accessor = self.accessor::<N>(index)?;
         let scaled = |value: f32, largest: f32| match accessor.normalized {
-            true => (value / largest).max(-1.0),
+            true => math::max(value / largest, -1.0),
             false => value,
         };
         let values = match Component::parse(accessor.component_type)? {

@@ -7,7 +7,7 @@ use super::accessor::Accessors;
 use super::error::{Fault, entry};
 use super::hierarchy::{Hierarchy, Placement};
 use super::schema;
-use crate::math::{Vec3, vec3};
+use crate::math::{self, Vec3, vec3};
 use crate::transform::Quat;
 
 /// What a channel drives.
@@ -95,7 +95,7 @@ pub(super) fn duration(channels: &[Channel]) -> f32 {
     let ends = channels
         .iter()
         .filter_map(|channel| channel.curve.times.last());
-    ends.fold(0.0, |latest, &end| latest.max(end))
+    ends.fold(0.0, |latest, &end| math::max(end, latest))
 }
 
 fn property(path: &str) -> Option<Property> {

@@ -4,7 +4,7 @@ use super::error::{Fault, entry};
 use super::hierarchy::Hierarchy;
 use super::limits::COORDINATE_MAX;
 use super::schema;
-use crate::math::{Vec3, vec3};
+use crate::math::{self, Vec3, vec3};
 use crate::transform::Affine;
 use crate::world::{Camera, Projection};
 use protocol::Size;
@@ -114,7 +114,7 @@ impl Lens {
                 far,
             } => {
                 let widening = made_for.map_or(1.0, |made_for| made_for / aspect(size));
-                let tan_half_y = tan_half_y * widening.max(1.0);
+                let tan_half_y = tan_half_y * math::max(widening, 1.0);
                 (Projection::Perspective { tan_half_y }, near, far)
             }
             Lens::Orthographic {
@@ -123,7 +123,7 @@ impl Lens {
                 near,
                 far,
             } => {
-                let half_height = half_height.max(half_width / aspect(size));
+                let half_height = math::max(half_height, half_width / aspect(size));
                 (Projection::Orthographic { half_height }, near, far)
             }
         };
@@ -200,10 +200,10 @@ impl ViewBounds {
         let centre = self.min * 0.5 + self.max * 0.5;
         let half = self.max * 0.5 - self.min * 0.5;
         let aspect = aspect(size);
-        let tan_half_y = FRAMING_TAN_HALF / aspect.max(1.0);
+        let tan_half_y = FRAMING_TAN_HALF / math::max(aspect, 1.0);
         let usable = 1.0 - 2.0 * FRAMING_MARGIN;
         // The box's near side is the hardest to get into sight: its corners are `half.z` closer than the centre.
-        let away = (half.x / (tan_half_y * aspect)).max(half.y / tan_half_y) / usable;
+        let away = math::max(half.x / (tan_half_y * aspect), half.y / tan_half_y) / usable;
         let distance = away + half.z;
         // A scene of a single point has no size to go by.
         let distance = if distance > 0.0 { distance } else { 1.0 };
@@ -214,7 +214,7 @@ impl ViewBounds {
             up,
             forward,
             projection: Projection::Perspective { tan_half_y },
-            near: (away * 0.5).max(0.0),
+            near: math::max(away * 0.5, 0.0),
             far: f32::INFINITY,
         }
     }

@@ -5,7 +5,7 @@ use protocol::Size;
 use serde_json::json;
 use tempfile::TempDir;
 use tracer::gltf::Scene;
-use tracer::math::Vec3;
+use tracer::math::{self, Vec3};
 use tracer::world::{Camera, Environment, LightKind, Projection, World};
 
 const QUARTER_ABOUT_Y: [f32; 4] = [0.0, 0.707_106_77, 0.0, 0.707_106_77];
@@ -158,7 +158,7 @@ fn extent(world: &World, size: Size) -> f32 {
     let points = world.meshes.iter().flat_map(|mesh| &mesh.positions);
     points
         .flat_map(|&point| projected(&world.camera, size, point))
-        .fold(0.0, |largest, at| largest.max(at.abs()))
+        .fold(0.0, |largest, at| math::max(largest, at.abs()))
 }
 
 #[test]

@@ -1,0 +1,195 @@
+//! What the coordinator itself costs a tile: honest fake workers, no network, no pixels.
+
+use farm::{
+    Farm, FarmConfig,
+    event::{Effect, Event, Trust},
+};
+use protocol::{
+    Blake3Hash, EngineKind, Glm, JobId, JobSpec, NodeId, Pass, RenderSettings, Size, TaskId,
+    TaskSpec, TileGrid,
+};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+const SALT: [u8; 32] = [1; 32];
+const SIZE: Size = Size {
+    width: 1920,
+    height: 1080,
+};
+/// Milliseconds between two ticks; each worker sends about one event in that time.
+const TICK_MS: u64 = 250;
+
+/// A job and who works on it.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// Workers, all of one class and ready from the start.
+    pub workers: u64,
+    /// Tiles at least; whole frames are rendered, so there may be some more.
+    pub tiles: u64,
+    /// Side of a tile in pixels.
+    pub tile_px: u32,
+}
+
+/// What a job took.
+#[derive(Debug, Clone, Copy)]
+pub struct Cost {
+    /// Tiles of the job; all were accepted.
+    pub tiles: u64,
+    /// Events that the coordinator handled.
+    pub events: u64,
+    /// Time inside the coordinator.
+    pub spent: Duration,
+}
+
+impl Load {
+    /// Tiles of the whole frames that the job has.
+    pub fn tile_count(&self) -> u64 {
+        let tiles = u64::from(self.grid().tile_count());
+        self.tiles.div_ceil(tiles) * tiles
+    }
+
+    fn grid(&self) -> TileGrid {
+        TileGrid::new(SIZE, self.tile_px)
+    }
+
+    /// Does the job from the first worker's arrival to its end.
+    ///
+    /// # Panics
+    /// When the job does not end with every tile accepted.
+    pub fn run(&self) -> Cost {
+        let mut farm = Farm::new(self.config()).expect("a valid job");
+        let mut workers = FakeWorkers::arriving(self.workers);
+        let mut spent = Duration::ZERO;
+        let (mut events, mut idle_ms, mut finished) = (0, 0, false);
+        while !finished {
+            let now = events * TICK_MS / self.workers + idle_ms;
+            let event = match workers.queue.is_empty() {
+                true => {
+                    idle_ms += TICK_MS;
+                    None
+                }
+                false if events % self.workers == 0 => None,
+                false => workers.queue.pop_front(),
+            };
+            events += 1;
+            let begin = Instant::now();
+            let effects = farm.handle(now, event.unwrap_or(Event::Tick));
+            spent += begin.elapsed();
+            for effect in effects {
+                finished |= matches!(effect, Effect::Finished { .. });
+                workers.carry_out(effect);
+            }
+        }
+        let progress = farm.progress();
+        assert_eq!(progress.tiles_accepted, progress.tiles_total);
+        Cost {
+            tiles: progress.tiles_total,
+            events,
+            spent,
+        }
+    }
+
+    fn config(&self) -> FarmConfig {
+        let grid = self.grid();
+        let frames = self.tiles.div_ceil(grid.tile_count().into()) as i32;
+        FarmConfig {
+            job: job(),
+            frames: (0..frames).collect(),
+            grid,
+            secret: [1; 32],
+            budget: None,
+            price_megasample_max: None,
+            probes: verifier::ProbeShape::Cells,
+            providers_wait_ms: 60_000,
+        }
+    }
+}
+
+fn job() -> JobSpec {
+    JobSpec {
+        id: JobId([1; 16]),
+        manifest: Blake3Hash([2; 32]),
+        manifest_bytes: 10,
+        engine: EngineKind::Tracer,
+        settings: RenderSettings {
+            size: SIZE,
+            samples: 64,
+            seed: 0,
+            passes: Pass::ALL.to_vec(),
+            guard_px: 0,
+        },
+    }
+}
+
+/// Workers that finish whatever they are given at once and agree on every cell.
+struct FakeWorkers {
+    job: JobSpec,
+    /// Deliveries of tasks that are committed to and not yet asked for.
+    done: HashMap<TaskId, Event>,
+    /// What the coordinator will hear next.
+    queue: VecDeque<Event>,
+}
+
+impl FakeWorkers {
+    fn arriving(count: u64) -> Self {
+        let mut queue = VecDeque::new();
+        for index in 0..count {
+            let worker = NodeId(Blake3Hash::of(&index.to_le_bytes()).0);
+            queue.push_back(Event::Quoted {
+                worker,
+                trust: Trust::Unknown,
+                price_megasample: Glm::from_wei(1),
+            });
+            queue.push_back(Event::Ready {
+                worker,
+                class: Blake3Hash([1; 32]),
+                megasample_ms: 1,
+            });
+        }
+        Self {
+            job: job(),
+            done: HashMap::new(),
+            queue,
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Lease { worker, tasks } => {
+                for spec in tasks {
+                    self.render(worker, &spec);
+                }
+            }
+            Effect::Reveal { task, .. } => self.queue.extend(self.done.remove(&task)),
+            Effect::WriteFrame { frame, .. } => {
+                let outcome = Ok(());
+                self.queue.push_back(Event::FrameWritten { frame, outcome });
+            }
+            _ => {}
+        }
+    }
+
+    fn render(&mut self, worker: NodeId, spec: &TaskSpec) {
+        let task = spec.id;
+        let count = spec.rects.iter().map(protocol::Rect::cell_count).sum();
+        let cells: Arc<[Blake3Hash]> = vec![Blake3Hash([7; 32]); count].into();
+        let root = Blake3Hash::of(&task.0.to_le_bytes());
+        self.queue.push_back(Event::Committed {
+            worker,
+            task,
+            commitment: verifier::commitment(&worker, &spec.hash(&self.job), &SALT, &root),
+            render_ms: 0,
+        });
+        let delivery = Event::Delivered {
+            worker,
+            task,
+            salt: SALT,
+            root,
+            cells: Ok(cells),
+        };
+        self.done.insert(task, delivery);
+    }
+}

@@ -1,0 +1,73 @@
+//! The program as a user or a parent process sees it.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+fn worker(data_dir: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_render-worker"));
+    command.args(args).arg("--data-dir").arg(data_dir);
+    command.stdin(Stdio::null()).output().unwrap()
+}
+
+#[test]
+fn doctor_tells_who_the_worker_is_and_keeps_its_keys_private() {
+    let data = tempfile::tempdir().unwrap();
+    let blender = ["doctor", "--json", "--blender", "/no/such/blender"];
+    let first = worker(data.path(), &blender);
+    assert!(first.status.success(), "{first:?}");
+    let report: serde_json::Value = serde_json::from_slice(&first.stdout).unwrap();
+    assert_eq!(report["node"].as_str().unwrap().len(), 64);
+    assert!(report["blender"].is_null());
+    assert_eq!(worker(data.path(), &blender).stdout, first.stdout);
+    #[cfg(unix)]
+    for key in ["identity.key", "payment.key"] {
+        use std::os::unix::fs::PermissionsExt;
+        let metadata = data.path().join(key).metadata().unwrap();
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o600, "{key}");
+    }
+}
+
+#[test]
+fn mistakes_have_their_exit_codes() {
+    let data = tempfile::tempdir().unwrap();
+    assert_eq!(worker(data.path(), &["--no-such"]).status.code(), Some(2));
+    let refused = worker(data.path(), &["--engine", "tracer", "--listen", "nonsense"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let text = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        text.starts_with("error: ") && text.contains("\nhint: "),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_worker_without_vouchers_has_earned_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    let earnings = worker(data.path(), &["earnings", "--json"]);
+    let earnings: serde_json::Value = serde_json::from_slice(&earnings.stdout).unwrap();
+    assert_eq!(earnings["vouchers"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn a_worker_says_where_it_is_and_ends_with_its_parent() {
+    let data = tempfile::tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_render-worker"))
+        .args(["--json", "--exit-with-parent", "--engine", "tracer"])
+        .args(["--listen", "/ip4/127.0.0.1/tcp/0", "--data-dir"])
+        .arg(data.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    let started: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let address = started["addresses"][0].as_str().unwrap();
+    assert!(address.starts_with("/ip4/127.0.0.1/tcp/"), "{address}");
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+}

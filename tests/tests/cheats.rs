@@ -119,7 +119,7 @@ fn frames(dir: &Path, name: &str, more: &[&str]) -> serde_json::Value {
         "--frames",
         "2-4",
         "--size",
-        "256x144",
+        "256x256",
         "--samples",
         "1",
         "--tile",

@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
+    os::unix::fs::MetadataExt,
     path::Path,
     process::Stdio,
 };
@@ -235,4 +236,61 @@ fn bad_input_gets_one_line_and_its_exit_code() {
         assert_eq!(words.matches("error:").count(), 1, "{arguments:?}: {words}");
         assert!(!words.contains("panicked"), "{words}");
     }
+}
+
+#[test]
+fn workers_in_two_network_namespaces_serve_one_job() {
+    let dir = tempfile::tempdir().unwrap();
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+    let mut job = std::process::Command::new("unshare");
+    if !is_root {
+        job.args(["--user", "--map-root-user"]);
+    }
+    let output = job
+        .args(["--net", "bash"])
+        .arg(tests::root().join("tests/namespaces.sh"))
+        .arg(tests::render_program())
+        .arg(scene("orrery.glb"))
+        .arg(dir.path())
+        .output()
+        .expect("unshare starts");
+    assert!(output.status.success(), "{}", words(&output));
+    let summary = summary(&output);
+    assert_eq!(summary["frames_done"], 4);
+    let rows = summary["workers"].as_array().unwrap();
+    assert!(
+        rows.len() == 2 && rows.iter().all(|row| row["state"] == "idle"),
+        "{summary}"
+    );
+}
+
+#[test]
+fn a_full_disk_fails_the_frame_and_leaves_no_part_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let (room, out) = (scene("reading_room.glb"), dir.path().join("full"));
+    std::fs::create_dir(&out).unwrap();
+    // A folder of 64 KiB: far less than one frame.
+    let script = format!(
+        "mount -t tmpfs -o size=64k none {0} && {1} {2} -o {0}/####.exr --json --frames 1-2 --size 256x256 \
+         --samples 1 --local 1 --data-dir {3}; code=$?; ls {0}; exit $code",
+        out.display(),
+        tests::render_program().display(),
+        room.display(),
+        dir.path().display(),
+    );
+    let output = std::process::Command::new("unshare")
+        .args([
+            "--user",
+            "--map-root-user",
+            "--mount",
+            "bash",
+            "-c",
+            &script,
+        ])
+        .output()
+        .expect("unshare starts");
+    let words = words(&output);
+    assert_eq!(output.status.code(), Some(3), "{words}");
+    assert!(words.contains("error: frames 1-2 failed"), "{words}");
+    assert!(!words.contains(".part\n"), "{words}");
 }

@@ -1,10 +1,12 @@
 //! The requestor's money on a thread of its own: covers, promises and pays each accepted tile, in that order.
 
-use crate::failure::{Code, Failure};
+use crate::{
+    failure::{Code, Failure},
+    thread::{Answer, ask},
+};
 use payment::{EmbeddedLedger, Ledger, VoucherBook, Wallet, fund_escrow, settle};
 use protocol::{Address, Blake3Hash, Glm, JobId, TaskId, message::SignedVoucher};
 use std::{collections::BTreeSet, path::Path, sync::mpsc};
-use tokio::sync::oneshot;
 
 /// Payments that may wait.
 const QUEUE_MAX: usize = 4096;
@@ -14,10 +16,10 @@ enum Command {
         payee: Address,
         task: TaskId,
         amount: Glm,
-        answer: oneshot::Sender<Result<SignedVoucher, String>>,
+        answer: Answer<SignedVoucher>,
     },
     Settle {
-        answer: oneshot::Sender<Result<(), String>>,
+        answer: Answer<()>,
     },
 }
 
@@ -107,19 +109,6 @@ impl Purse {
 }
 
 impl Accounts {
-    async fn ask<T>(
-        &self,
-        command: impl FnOnce(oneshot::Sender<Result<T, String>>) -> Command,
-    ) -> Result<T, String> {
-        let (answer, answered) = oneshot::channel();
-        self.0
-            .try_send(command(answer))
-            .map_err(|_| "the accounts are too busy".to_owned())?;
-        answered
-            .await
-            .map_err(|_| "the accounts stopped".to_owned())?
-    }
-
     /// Pays for an accepted task; the voucher is on disk before it comes back.
     pub async fn pay(
         &self,
@@ -127,7 +116,7 @@ impl Accounts {
         task: TaskId,
         amount: Glm,
     ) -> Result<SignedVoucher, String> {
-        self.ask(|answer| Command::Pay {
+        ask(&self.0, "the accounts thread", |answer| Command::Pay {
             payee,
             task,
             amount,
@@ -138,6 +127,9 @@ impl Accounts {
 
     /// Pays out all vouchers of this run and takes back what was left in escrow.
     pub async fn settle(&self) -> Result<(), String> {
-        self.ask(|answer| Command::Settle { answer }).await
+        ask(&self.0, "the accounts thread", |answer| Command::Settle {
+            answer,
+        })
+        .await
     }
 }

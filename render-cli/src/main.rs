@@ -9,6 +9,7 @@ mod local_workers;
 mod output;
 mod own_engine;
 mod report;
+mod thread;
 
 use accounts::Purse;
 use arguments::{Arguments, EngineChoice};

@@ -1,7 +1,10 @@
 //! The requestor's own engine on a thread of its own: describes the scene before the job, decides disputes during it,
 //! and lets Blender finish its own frames.
 
-use crate::failure::Failure;
+use crate::{
+    failure::Failure,
+    thread::{Answer, ask},
+};
 use engine::{
     BlenderEngine, BlenderOptions, CancelFlag, Engine, EngineError, SceneDescription, TracerEngine,
     calibrate, class_fingerprint, find_blender,
@@ -11,7 +14,6 @@ use std::{
     path::{Path, PathBuf},
     sync::mpsc,
 };
-use tokio::sync::oneshot;
 
 /// Requests that may wait for the engine.
 const QUEUE_MAX: usize = 256;
@@ -44,14 +46,14 @@ enum Command {
         frame: i32,
         rects: Vec<Rect>,
         class: Blake3Hash,
-        answer: oneshot::Sender<Result<Vec<Blake3Hash>, String>>,
+        answer: Answer<Vec<Blake3Hash>>,
     },
     FinishPng {
         size: Size,
         frame: i32,
         exr: PathBuf,
         out: PathBuf,
-        answer: oneshot::Sender<Result<(), String>>,
+        answer: Answer<()>,
     },
 }
 
@@ -174,19 +176,6 @@ fn cells(
 }
 
 impl OwnEngineHandle {
-    async fn ask<T>(
-        &self,
-        command: impl FnOnce(oneshot::Sender<Result<T, String>>) -> Command,
-    ) -> Result<T, String> {
-        let (answer, answered) = oneshot::channel();
-        self.0
-            .try_send(command(answer))
-            .map_err(|_| "the own engine is too busy".to_owned())?;
-        answered
-            .await
-            .map_err(|_| "the own engine stopped".to_owned())?
-    }
-
     /// Hashes of the cells of these rectangles, if the own engine is of this class.
     pub async fn cells(
         &self,
@@ -194,7 +183,7 @@ impl OwnEngineHandle {
         rects: Vec<Rect>,
         class: Blake3Hash,
     ) -> Result<Vec<Blake3Hash>, String> {
-        self.ask(|answer| Command::Cells {
+        ask(&self.0, "the own engine", |answer| Command::Cells {
             frame,
             rects,
             class,
@@ -211,7 +200,7 @@ impl OwnEngineHandle {
         exr: PathBuf,
         out: PathBuf,
     ) -> Result<(), String> {
-        self.ask(|answer| Command::FinishPng {
+        ask(&self.0, "the own engine", |answer| Command::FinishPng {
             size,
             frame,
             exr,

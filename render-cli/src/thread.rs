@@ -1,0 +1,20 @@
+//! Questions to a thread that works alone: one bounded queue, one answer each.
+
+use std::sync::mpsc;
+use tokio::sync::oneshot;
+
+/// Takes the answer to one question.
+pub type Answer<T> = oneshot::Sender<Result<T, String>>;
+
+/// Asks the thread called `who` and waits for its answer; a full queue is an error at once.
+pub async fn ask<C, T>(
+    thread: &mpsc::SyncSender<C>,
+    who: &str,
+    command: impl FnOnce(Answer<T>) -> C,
+) -> Result<T, String> {
+    let (answer, answered) = oneshot::channel();
+    thread
+        .try_send(command(answer))
+        .map_err(|_| format!("{who} is too busy"))?;
+    answered.await.map_err(|_| format!("{who} stopped"))?
+}

@@ -6,6 +6,7 @@ use crate::{
     own_engine::OwnEngineHandle,
     report::Report,
 };
+use engine::frame_file::{Packing, part_path, write_exr, write_png};
 use farm::{
     Farm,
     event::{Effect, Event, Outcome, Piece},
@@ -527,11 +528,9 @@ async fn write_frame(shared: &Arc<Shared>, frame: i32, tiles: Vec<Piece>) -> Res
             let whole = assemble(settings.size, &settings.passes, &tiles, &context.blobs)?;
             let layer = context.layer.as_deref();
             match (context.pattern.format, finish) {
-                (Format::Exr, _) => engine::frame_file::write_exr(&whole, layer, &out),
-                (Format::Png, true) => engine::frame_file::write_exr(&whole, layer, &raw),
-                (Format::Png, false) => {
-                    engine::frame_file::write_png(settings.size, &display_pixels(&whole), &out)
-                }
+                (Format::Exr, _) => write_exr(&whole, layer, Packing::Zip, &out),
+                (Format::Png, true) => write_exr(&whole, layer, Packing::None, &raw),
+                (Format::Png, false) => write_png(settings.size, &display_pixels(&whole), &out),
             }
             .map_err(|e| e.to_string())
         }
@@ -554,7 +553,7 @@ async fn write_frame(shared: &Arc<Shared>, frame: i32, tiles: Vec<Piece>) -> Res
     }
     if written.is_err() {
         // A disk that is full gets its space back; the frame before it stays whole because of the rename.
-        let _ = tokio::fs::remove_file(engine::frame_file::part_path(&out)).await;
+        let _ = tokio::fs::remove_file(part_path(&out)).await;
     }
     written
 }

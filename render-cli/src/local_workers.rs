@@ -3,7 +3,7 @@
 use crate::failure::{Code, Failure};
 use protocol::{EngineKind, NodeId};
 use serde::Deserialize;
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{path::PathBuf, process::Stdio, time::Duration};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
@@ -37,8 +37,8 @@ pub async fn start(
     count: u32,
     engine: EngineKind,
     requestor: NodeId,
-    blender: Option<&Path>,
-    data_dir: &Path,
+    blender: Option<PathBuf>,
+    data_dir: PathBuf,
 ) -> Result<LocalWorker, Failure> {
     let fail = |why: String| {
         Failure::new(

@@ -22,8 +22,8 @@ use network::{BlobStore, Identity, Node, NodeConfig};
 use output::{Format, Pattern};
 use own_engine::OwnEngine;
 use protocol::{
-    EngineKind, FrameRange, Glm, JobId, JobSpec, Pass, RenderSettings, Size, frames::summarize,
-    limits::SAMPLES_MAX,
+    EngineKind, FrameRange, Glm, JobId, JobSpec, NodeId, Pass, RenderSettings, Size,
+    frames::summarize, limits::SAMPLES_MAX,
 };
 use report::{Report, Voice};
 use std::{
@@ -31,6 +31,7 @@ use std::{
     process::ExitCode,
     time::Duration,
 };
+use tokio::task::JoinSet;
 use verifier::ProbeShape;
 
 /// Size of frames when neither user nor scene has an opinion.
@@ -227,19 +228,35 @@ async fn keep_dialling(node: Node, address: String) {
     }
 }
 
-async fn start_workers(
-    count: u32,
+/// Loads the scene here while the local workers start. What is wrong with the scene comes before what is wrong with them.
+async fn load_and_start(
+    local: u32,
     kind: EngineKind,
-    node: &Node,
+    requestor: NodeId,
     arguments: &Arguments,
     data_dir: &Path,
-) -> Result<Vec<LocalWorker>, Failure> {
+) -> Result<(OwnEngine, Vec<LocalWorker>), Failure> {
+    let own = own_engine::locate(kind, arguments.blender.as_deref())?;
+    let blender = own.program().map(Path::to_owned);
+    let mut starting: JoinSet<_> = (0..local)
+        .map(|index| {
+            local_workers::start(
+                index,
+                local,
+                kind,
+                requestor,
+                blender.clone(),
+                data_dir.to_owned(),
+            )
+        })
+        .collect();
+    let scene = arguments.scene.clone();
+    let own = blocking(move || OwnEngine::load(own, &scene)).await?;
     let mut workers = Vec::new();
-    for index in 0..count {
-        let blender = arguments.blender.as_deref();
-        workers.push(local_workers::start(index, count, kind, node.id(), blender, data_dir).await?);
+    while let Some(started) = starting.join_next().await {
+        workers.push(started.map_err(|e| Failure::preflight(e.to_string()))??);
     }
-    Ok(workers)
+    Ok((own, workers))
 }
 
 async fn render(arguments: Arguments) -> Result<(), Failure> {
@@ -254,10 +271,13 @@ async fn render(arguments: Arguments) -> Result<(), Failure> {
     pattern.check_writable()?;
     let data_dir = data_dir(&arguments)?;
 
-    let own = {
-        let (scene, blender) = (arguments.scene.clone(), arguments.blender.clone());
-        blocking(move || OwnEngine::load(kind, &scene, blender.as_deref())).await?
+    let local = match (arguments.local, arguments.peer.is_empty()) {
+        (Some(count), _) => count.min(LOCAL_WORKERS_MAX),
+        (None, true) => LOCAL_WORKERS_DEFAULT,
+        (None, false) => 0,
     };
+    let (node, network_events, blobs) = start_node(&data_dir, arguments.peer.is_empty()).await?;
+    let (own, workers) = load_and_start(local, kind, node.id(), &arguments, &data_dir).await?;
     let description = own.description.clone();
     for note in &description.notes {
         report.say(&format!("note: {note}"));
@@ -268,17 +288,11 @@ async fn render(arguments: Arguments) -> Result<(), Failure> {
     let frames = frames(&arguments, &description, &report);
     let settings = settings(&arguments, &description, pattern.format)?;
 
-    let local = match (arguments.local, arguments.peer.is_empty()) {
-        (Some(count), _) => count.min(LOCAL_WORKERS_MAX),
-        (None, true) => LOCAL_WORKERS_DEFAULT,
-        (None, false) => 0,
-    };
     let job_id = JobId(random()?);
     let purse = {
         let data_dir = data_dir.clone();
         blocking(move || Purse::open(&data_dir, job_id)).await?
     };
-    let (node, network_events, blobs) = start_node(&data_dir, arguments.peer.is_empty()).await?;
     let bundle = {
         let (scene, files, blobs) = (
             arguments.scene.clone(),
@@ -334,7 +348,6 @@ async fn render(arguments: Arguments) -> Result<(), Failure> {
     let work_dir = data_dir.join("jobs").join(job_id.to_string());
     std::fs::create_dir_all(&work_dir)
         .map_err(|e| Failure::preflight(format!("cannot make {}: {e}", work_dir.display())))?;
-    let workers = start_workers(local, kind, &node, &arguments, &data_dir).await?;
     let cancel = CancelFlag::default();
     let context = job::JobContext {
         node: node.clone(),

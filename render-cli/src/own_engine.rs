@@ -18,12 +18,33 @@ use std::{
 /// Requests that may wait for the engine.
 const QUEUE_MAX: usize = 256;
 
-enum Loaded {
+/// The engine that this job needs, with or without its scene.
+pub enum Chosen {
     Tracer(Box<TracerEngine>),
     Blender(Box<BlenderEngine>),
 }
 
-impl Loaded {
+/// Finds the engine; a Blender is not started yet.
+pub fn locate(kind: EngineKind, blender: Option<&Path>) -> Result<Chosen, Failure> {
+    Ok(match kind {
+        EngineKind::Tracer => Chosen::Tracer(Box::new(TracerEngine::new())),
+        EngineKind::Blender => {
+            let found = find_blender(blender).map_err(refused)?;
+            let engine = BlenderEngine::new(found, BlenderOptions::default());
+            Chosen::Blender(Box::new(engine))
+        }
+    })
+}
+
+impl Chosen {
+    /// The program that local workers start too.
+    pub fn program(&self) -> Option<&Path> {
+        match self {
+            Self::Tracer(_) => None,
+            Self::Blender(engine) => Some(engine.program()),
+        }
+    }
+
     fn engine(&mut self) -> &mut dyn Engine {
         match self {
             Self::Tracer(engine) => engine.as_mut(),
@@ -34,7 +55,7 @@ impl Loaded {
 
 /// A loaded scene, before the job begins.
 pub struct OwnEngine {
-    loaded: Loaded,
+    loaded: Chosen,
     /// What the scene says of itself.
     pub description: SceneDescription,
     /// Files besides the scene, absolute.
@@ -72,29 +93,21 @@ fn refused(error: EngineError) -> Failure {
 
 impl OwnEngine {
     /// Loads a scene; blocks, for seconds with Blender.
-    pub fn load(kind: EngineKind, scene: &Path, blender: Option<&Path>) -> Result<Self, Failure> {
+    pub fn load(mut loaded: Chosen, scene: &Path) -> Result<Self, Failure> {
         let folder = scene.parent().unwrap_or(Path::new("."));
         let entry = scene
             .file_name()
             .and_then(|name| name.to_str())
             .unwrap_or_default();
-        let (mut loaded, mut dependencies) = match kind {
-            EngineKind::Tracer => {
-                let files = tracer::gltf::Scene::dependencies(scene)
-                    .map_err(|e| Failure::preflight(e.to_string()))?;
-                let files = files.iter().map(|file| folder.join(file)).collect();
-                (Loaded::Tracer(Box::new(TracerEngine::new())), files)
-            }
-            EngineKind::Blender => {
-                let found = find_blender(blender).map_err(refused)?;
-                let engine = BlenderEngine::new(found, BlenderOptions::default());
-                (Loaded::Blender(Box::new(engine)), Vec::new())
+        let description = loaded.engine().prepare(folder, entry).map_err(refused)?;
+        let dependencies = match &loaded {
+            Chosen::Blender(engine) => engine.dependencies().to_vec(),
+            Chosen::Tracer(_) => {
+                let files = tracer::gltf::Scene::dependencies(scene);
+                let files = files.map_err(|e| Failure::preflight(e.to_string()))?;
+                files.iter().map(|file| folder.join(file)).collect()
             }
         };
-        let description = loaded.engine().prepare(folder, entry).map_err(refused)?;
-        if let Loaded::Blender(engine) = &loaded {
-            dependencies = engine.dependencies().to_vec();
-        }
         Ok(Self {
             loaded,
             description,
@@ -137,10 +150,10 @@ impl OwnEngine {
                         answer,
                     } => {
                         let outcome = match &mut loaded {
-                            Loaded::Blender(engine) => engine
+                            Chosen::Blender(engine) => engine
                                 .finish_png(size, frame, &exr, &out, &cancel)
                                 .map_err(|e| e.to_string()),
-                            Loaded::Tracer(_) => Err("only Blender finishes frames".into()),
+                            Chosen::Tracer(_) => Err("only Blender finishes frames".into()),
                         };
                         let _ = answer.send(outcome);
                     }

@@ -123,7 +123,14 @@ impl Keys {
 /// The engines to offer, and the Blender behind one of them. Found here, because the rendering process has no
 /// environment to find it by.
 fn engines(arguments: &ServeArguments) -> Result<(Vec<EngineKind>, Option<PathBuf>), WorkerError> {
-    let blender = || find_blender(arguments.blender.as_deref());
+    let blender = || {
+        let found = find_blender(arguments.blender.as_deref())?;
+        // The requestor of local workers starts the same Blender itself; a provider must not offer what does not run.
+        match arguments.exit_with_parent {
+            true => Ok(found),
+            false => found.proven(),
+        }
+    };
     match arguments.engine {
         EngineChoice::Tracer => Ok((vec![EngineKind::Tracer], None)),
         EngineChoice::Blender => Ok((vec![EngineKind::Blender], Some(blender()?.path))),

@@ -22,7 +22,9 @@ pub struct Report {
 pub fn examine(blender: Option<&Path>) -> Report {
     Report {
         tracer: TracerEngine::new().build(),
-        blender: find_blender(blender).map_err(|e| e.to_string()),
+        blender: find_blender(blender)
+            .and_then(Found::proven)
+            .map_err(|e| e.to_string()),
         files: sandbox::probe(),
     }
 }

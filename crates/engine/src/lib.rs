@@ -45,7 +45,7 @@ pub trait Engine: Send {
         cancel: &CancelFlag,
     ) -> Result<Vec<RenderedRect>, EngineError>;
 
-    /// Program, version and build, as part of the determinism class: `tracer 0.1.0`, `blender 5.0.1 a1b2c3 CPU`.
+    /// Program, version and build, known once a scene was prepared, as part of the determinism class: `tracer 0.1.0`, `blender 5.0.1 a1b2c3 CPU`.
     fn build(&self) -> String;
 
     /// Folders and files that the engine's own program reads, besides those of the system: what a sandbox must

@@ -3,7 +3,10 @@
 
 mod support;
 
-use engine::{BlenderEngine, BlenderOptions, CancelFlag, Engine, EngineError, frame_file};
+use engine::{
+    BlenderEngine, BlenderOptions, CancelFlag, Engine, EngineError,
+    frame_file::{self, Packing},
+};
 use protocol::{Pass, RenderSettings, RenderedRect, Size};
 use std::{fs, path::PathBuf};
 use support::{blender, rect, render, settings};
@@ -214,7 +217,7 @@ fn a_finished_frame_equals_blenders_own_picture() {
             .render(&settings, 5, &halves, &CancelFlag::default())
             .unwrap();
         let exr = blender.folder.path().join(format!("{kind}-assembled.exr"));
-        frame_file::write_exr(&joined(size, &parts), Some(LAYER), &exr).unwrap();
+        frame_file::write_exr(&joined(size, &parts), Some(LAYER), Packing::None, &exr).unwrap();
         let png = blender.folder.path().join(format!("{kind}-finished.png"));
         engine
             .finish_png(size, 5, &exr, &png, &CancelFlag::default())
@@ -258,7 +261,7 @@ fn a_denoised_frame_equals_blenders_own_within_rounding() {
     let whole = render(&mut engine, &settings, 5, size.rect());
     let folder = blender.folder.path();
     let (exr, png) = (folder.join("noisy.exr"), folder.join("denoised.png"));
-    frame_file::write_exr(&whole, description.layer.as_deref(), &exr).unwrap();
+    frame_file::write_exr(&whole, description.layer.as_deref(), Packing::Zip, &exr).unwrap();
     engine
         .finish_png(size, 5, &exr, &png, &CancelFlag::default())
         .unwrap();
@@ -268,7 +271,13 @@ fn a_denoised_frame_equals_blenders_own_within_rounding() {
         ..whole.clone()
     };
     let bare_exr = folder.join("bare.exr");
-    frame_file::write_exr(&bare, description.layer.as_deref(), &bare_exr).unwrap();
+    frame_file::write_exr(
+        &bare,
+        description.layer.as_deref(),
+        Packing::None,
+        &bare_exr,
+    )
+    .unwrap();
     let refused = engine.finish_png(size, 5, &bare_exr, &png, &CancelFlag::default());
     assert!(
         matches!(&refused, Err(EngineError::Failed(why)) if why.contains("Normal")),

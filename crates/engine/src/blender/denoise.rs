@@ -6,7 +6,7 @@
 //! to a network that is not symmetric: the rows are turned over before and after. What remains is rounding, about
 //! 1e-7 of a value on average and 4e-5 at most in the scenes measured.
 
-use crate::frame_file::{FrameFileError, channel_names, read_exr, write_channels};
+use crate::frame_file::{FrameFileError, Packing, channel_names, read_exr, write_channels};
 use protocol::{Pass, RenderedRect};
 use std::path::Path;
 
@@ -41,6 +41,7 @@ pub(super) fn write_input(
         frame.rect,
         channels,
         &[(&format!("cycles.{layer}.samples"), "1")],
+        Packing::None,
         path,
     )
 }

@@ -11,7 +11,11 @@ mod process;
 
 pub use discovery::{Found, ProgramKind, find_blender};
 
-use crate::{CancelFlag, Engine, EngineError, SceneDescription, frame_file, sandbox};
+use crate::{
+    CancelFlag, Engine, EngineError, SceneDescription,
+    frame_file::{self, Packing},
+    sandbox,
+};
 use process::{Driver, DriverCommand};
 use protocol::{EngineKind, Pass, Rect, RenderSettings, RenderedRect, Size};
 use serde::Deserialize;
@@ -92,6 +96,11 @@ impl BlenderEngine {
         }
     }
 
+    /// The Blender, or the Python that imports it.
+    pub fn program(&self) -> &Path {
+        &self.found.path
+    }
+
     /// Every file besides the scene file that the prepared scene needs (textures, sequences, linked scenes, fonts,
     /// caches), absolute and sorted.
     pub fn dependencies(&self) -> &[PathBuf] {
@@ -158,7 +167,7 @@ impl BlenderEngine {
             cancel,
         )?;
         denoise::read_output(&mut frame, layer, &denoised).map_err(failed)?;
-        frame_file::write_exr(&frame, Some(layer), &denoised).map_err(failed)?;
+        frame_file::write_exr(&frame, Some(layer), Packing::None, &denoised).map_err(failed)?;
         Ok(denoised)
     }
 
@@ -166,10 +175,8 @@ impl BlenderEngine {
         self.driver = None;
         self.first_resident_bytes = None;
         let (mut driver, hello) = Driver::start(&self.found, cancel)?;
-        if hello.version != self.found.version {
-            self.found.version = hello.version;
-            self.found.build_hash = hello.build_hash;
-        }
+        self.found.version = hello.version;
+        self.found.build_hash = hello.build_hash;
         let command = DriverCommand::Open { path };
         let opened = driver.request(&command, cancel, Duration::from_secs(OPEN_SECONDS_MAX))?;
         if let Some(error) = driver.take_log_errors().first() {

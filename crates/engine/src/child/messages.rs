@@ -36,14 +36,23 @@ pub(super) enum ToChild {
 /// From child to parent.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum FromChild {
-    /// The first message.
-    Hello { build: String },
+    /// The first message: the engine is there.
+    Hello,
     /// The answer to `Prepare`.
-    Prepared(Result<(SceneDescription, Confinement), Failure>),
+    Prepared(Result<Prepared, Failure>),
     /// This many canonical bytes of a rectangle follow.
     Rect { rect: Rect, bytes: u64 },
     /// The answer to `Render`, after its rectangles.
     Rendered(Result<(), Failure>),
+}
+
+/// What a child is once it has loaded a scene.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Prepared {
+    pub(super) description: SceneDescription,
+    pub(super) confinement: Confinement,
+    /// The engine's build; some know it only once they run.
+    pub(super) build: String,
 }
 
 /// An [`EngineError`] that travels.
@@ -120,20 +129,16 @@ pub(super) fn receive_pixels(pipe: &mut impl Read, bytes: u64) -> io::Result<Vec
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::Size;
 
     #[test]
     fn messages_come_back_and_absurd_lengths_are_refused() {
         let mut pipe = Vec::new();
-        send(
-            &mut pipe,
-            &FromChild::Hello {
-                build: "tracer 1".into(),
-            },
-        )
-        .unwrap();
+        let rect = Size::new(8, 8).unwrap().rect();
+        send(&mut pipe, &FromChild::Rect { rect, bytes: 1024 }).unwrap();
         let mut reader = pipe.as_slice();
         let back = receive(&mut reader).unwrap();
-        assert!(matches!(back, Some(FromChild::Hello { build }) if build == "tracer 1"));
+        assert!(matches!(back, Some(FromChild::Rect { bytes: 1024, .. })));
         assert!(matches!(receive::<FromChild>(&mut reader), Ok(None)));
         assert!(receive::<FromChild>(&mut [255; 8].as_slice()).is_err());
         assert!(receive_pixels(&mut io::empty(), u64::MAX).is_err());

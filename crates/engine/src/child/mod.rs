@@ -77,15 +77,15 @@ pub struct ChildEngine {
 }
 
 impl ChildEngine {
-    /// Starts the child and asks it what it is.
+    /// Starts the child, whose build is known once a scene was prepared.
     ///
     /// # Errors
     /// [`EngineError::Missing`] when the child does not start or its engine is not there.
     pub fn spawn(program: ChildProgram) -> Result<Self, EngineError> {
-        let (running, build) = Running::start(&program)?;
+        let running = Running::start(&program)?;
         Ok(Self {
             program,
-            build,
+            build: String::new(),
             running: Some(running),
             scene: None,
             confinement: None,
@@ -113,7 +113,7 @@ impl ChildEngine {
         self.running = None;
         let mut running = match fresh {
             Some(running) => running,
-            None => Running::start(&self.program)?.0,
+            None => Running::start(&self.program)?,
         };
         let prepare = ToChild::Prepare {
             bundle,
@@ -126,10 +126,11 @@ impl ChildEngine {
             Event::Message(FromChild::Prepared(prepared)) => prepared,
             _ => return Err(running.broken("it answered something else than a scene")),
         };
-        let (description, confinement) = prepared.map_err(EngineError::from)?;
-        self.confinement = Some(confinement);
+        let prepared = prepared.map_err(EngineError::from)?;
+        self.confinement = Some(prepared.confinement);
+        self.build = prepared.build;
         self.running = Some(running);
-        Ok(description)
+        Ok(prepared.description)
     }
 }
 
@@ -192,8 +193,7 @@ struct Running {
 }
 
 impl Running {
-    /// Starts the child; gives its engine's build.
-    fn start(program: &ChildProgram) -> Result<(Self, String), EngineError> {
+    fn start(program: &ChildProgram) -> Result<Self, EngineError> {
         let name = program.program.display();
         let scratch = tempfile::Builder::new()
             .prefix("render-child-")
@@ -234,7 +234,7 @@ impl Running {
         };
         let limit = Duration::from_secs(START_SECONDS_MAX);
         match running.wait(None, &CancelFlag::default(), Some(limit)) {
-            Ok(Event::Message(FromChild::Hello { build })) => Ok((running, build)),
+            Ok(Event::Message(FromChild::Hello)) => Ok(running),
             Ok(_) => Err(running.broken("it did not introduce itself")),
             Err(error) => Err(EngineError::Missing(error.to_string())),
         }

@@ -1,6 +1,6 @@
 //! The child's side: confines itself, then serves one engine to its parent until the pipe ends.
 
-use super::messages::{FromChild, ToChild, receive, send};
+use super::messages::{FromChild, Prepared, ToChild, receive, send};
 use crate::{CancelFlag, Engine, EngineError, sandbox};
 use protocol::{Rect, RenderSettings};
 use std::{
@@ -29,12 +29,7 @@ pub fn serve_child(
     stdin: impl Read + Send + 'static,
     mut stdout: impl Write,
 ) -> io::Result<()> {
-    send(
-        &mut stdout,
-        &FromChild::Hello {
-            build: engine.build(),
-        },
-    )?;
+    send(&mut stdout, &FromChild::Hello)?;
     let mut stdin = BufReader::new(stdin);
     let (bundle, entry) = match receive(&mut stdin)? {
         None => return Ok(()),
@@ -63,7 +58,11 @@ pub fn serve_child(
     let (bundle, confinement): (PathBuf, _) = bundle;
     let requests = read_requests(stdin);
     let description = engine.prepare(&bundle, &entry);
-    let prepared = description.map(|description| (description, confinement));
+    let prepared = description.map(|description| Prepared {
+        description,
+        confinement,
+        build: engine.build(),
+    });
     send(
         &mut stdout,
         &FromChild::Prepared(prepared.map_err(Into::into)),

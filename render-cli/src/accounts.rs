@@ -1,20 +1,20 @@
-//! The requestor's money on a thread of its own: covers, promises and pays each accepted tile, in that order.
+//! The requestor's money on a thread of its own: covers, promises and pays what was accepted, in that order.
 
 use crate::{
     failure::{Code, Failure},
     thread::{Answer, ask},
 };
 use payment::{EmbeddedLedger, Ledger, VoucherBook, Wallet, fund_escrow, settle};
-use protocol::{Address, Blake3Hash, Glm, JobId, TaskId, message::SignedVoucher};
+use protocol::{Address, Blake3Hash, Glm, JobId, message::SignedVoucher};
 use std::{collections::BTreeSet, path::Path, sync::mpsc};
 
-/// Payments that may wait.
-const QUEUE_MAX: usize = 4096;
+/// Requests that may wait: one payment at a time, and the settlement.
+const QUEUE_MAX: usize = 4;
 
 enum Command {
     Pay {
         payee: Address,
-        task: TaskId,
+        receipts: Blake3Hash,
         amount: Glm,
         answer: Answer<SignedVoucher>,
     },
@@ -77,12 +77,12 @@ impl Purse {
                 match command {
                     Command::Pay {
                         payee,
-                        task,
+                        receipts,
                         amount,
                         answer,
                     } => {
                         payees.insert(payee);
-                        let _ = answer.send(self.pay(payee, task, amount));
+                        let _ = answer.send(self.pay(payee, receipts, amount));
                     }
                     Command::Settle { answer } => {
                         let settled = payees.iter().try_for_each(|payee| {
@@ -96,12 +96,16 @@ impl Purse {
         Accounts(sender)
     }
 
-    fn pay(&self, payee: Address, task: TaskId, amount: Glm) -> Result<SignedVoucher, String> {
+    fn pay(
+        &self,
+        payee: Address,
+        receipts: Blake3Hash,
+        amount: Glm,
+    ) -> Result<SignedVoucher, String> {
         fund_escrow(&self.ledger, &self.book, payee, amount).map_err(|e| e.to_string())?;
-        let receipt = Blake3Hash::of(&task.0.to_le_bytes());
         let signed = self
             .book
-            .raise(payee, self.job, amount, receipt)
+            .raise(payee, self.job, amount, receipts)
             .map_err(|e| e.to_string())?;
         self.ledger.redeem(&signed).map_err(|e| e.to_string())?;
         Ok(signed)
@@ -109,16 +113,16 @@ impl Purse {
 }
 
 impl Accounts {
-    /// Pays for an accepted task; the voucher is on disk before it comes back.
+    /// Pays for accepted tasks, whose hash is `receipts`; the voucher is on disk before it comes back.
     pub async fn pay(
         &self,
         payee: Address,
-        task: TaskId,
+        receipts: Blake3Hash,
         amount: Glm,
     ) -> Result<SignedVoucher, String> {
         ask(&self.0, "the accounts thread", |answer| Command::Pay {
             payee,
-            task,
+            receipts,
             amount,
             answer,
         })

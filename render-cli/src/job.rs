@@ -4,6 +4,7 @@ use crate::{
     accounts::Accounts,
     output::{Format, Pattern, assemble, display_pixels},
     own_engine::OwnEngineHandle,
+    payments::Payments,
     report::Report,
 };
 use engine::frame_file::{Packing, part_path, write_exr, write_png};
@@ -14,7 +15,7 @@ use farm::{
 use network::{BlobStore, Node, NodeEvent, Replier};
 use protocol::{
     Address, Blake3Hash, JobSpec, NodeId, Pass, RenderedRect, TaskId, TaskSpec,
-    message::{Reply, Request, bounded_text},
+    message::{Reply, Request, bounded_text, printable},
     pixels,
 };
 use std::{
@@ -23,7 +24,10 @@ use std::{
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
-use tokio::sync::{Semaphore, mpsc};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinHandle,
+};
 use verifier::Trust;
 
 /// Events that may wait for the coordinator.
@@ -79,6 +83,7 @@ struct Shared {
     /// Payment addresses outlive connections: what was accepted is owed.
     payees: Mutex<BTreeMap<NodeId, Address>>,
     tasks: Mutex<BTreeMap<TaskId, TaskSpec>>,
+    payments: Payments,
     deliveries: Semaphore,
     writing: Semaphore,
 }
@@ -103,9 +108,11 @@ pub async fn run(
         peers: Mutex::default(),
         payees: Mutex::default(),
         tasks: Mutex::default(),
+        payments: Payments::default(),
         deliveries: Semaphore::new(DELIVERIES_MAX),
         writing: Semaphore::new(FRAMES_WRITING_MAX),
     });
+    let paying = tokio::spawn(pay(Arc::clone(&shared)));
     let started = Instant::now();
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -140,7 +147,7 @@ pub async fn run(
         }
         report.update(&farm.progress());
         if let Some(outcome) = outcome {
-            farewell(&shared).await;
+            farewell(&shared, paying).await;
             return (outcome, farm);
         }
     }
@@ -230,7 +237,7 @@ async fn deliver_messages(shared: Arc<Shared>, worker: NodeId, mut queue: mpsc::
     while let Some(request) = queue.recv().await {
         let is_duty = matches!(request, Request::Lease { .. } | Request::Prepare { .. });
         let reason = match shared.context.node.request(worker, request).await {
-            Ok(Reply::Refused { reason }) => reason,
+            Ok(Reply::Refused { reason }) => printable(&reason),
             Ok(_) => continue,
             Err(error) => error.to_string(),
         };
@@ -285,7 +292,7 @@ fn answer(shared: &Arc<Shared>, peer: NodeId, request: Request, reply: Replier) 
             Event::Failed {
                 worker: peer,
                 task,
-                reason,
+                reason: printable(&reason),
             },
         ),
         Request::Commit {
@@ -362,7 +369,6 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
                     job,
                     task,
                     rejected,
-                    voucher: None,
                 },
             );
         }
@@ -372,7 +378,6 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
                 job,
                 task: TaskId(u64::MAX),
                 rejected,
-                voucher: None,
             };
             send(shared, worker, verdict);
             send(shared, worker, Request::Close { job });
@@ -387,29 +392,19 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
             amount,
         } => {
             lock(&shared.tasks).remove(&task);
-            spawn(shared, move |shared| async move {
-                let Some(payee) = lock(&shared.payees).get(&worker).copied() else {
-                    return;
-                };
-                match shared.context.accounts.pay(payee, task, amount).await {
-                    Ok(signed) => {
-                        let voucher = Some(signed);
-                        send(
-                            &shared,
-                            worker,
-                            Request::Verdict {
-                                job,
-                                task,
-                                rejected: None,
-                                voucher,
-                            },
-                        );
-                    }
-                    Err(error) => {
-                        tracing::error!(worker = %worker.short(), error, "a payment failed")
-                    }
-                }
-            });
+            let rejected = None;
+            send(
+                shared,
+                worker,
+                Request::Verdict {
+                    job,
+                    task,
+                    rejected,
+                },
+            );
+            if let Some(payee) = lock(&shared.payees).get(&worker) {
+                shared.payments.owe(worker, *payee, task, amount);
+            }
         }
         Effect::RenderOwn {
             request,
@@ -469,7 +464,9 @@ async fn fetch_delivery(shared: &Arc<Shared>, worker: NodeId, task: TaskId) -> E
     };
     let (salt, root) = match context.node.request(worker, request).await {
         Ok(Reply::Revealed { salt, root }) => (salt, root),
-        Ok(Reply::Refused { reason }) => return failed(format!("refused to reveal: {reason}")),
+        Ok(Reply::Refused { reason }) => {
+            return failed(printable(&format!("refused to reveal: {reason}")));
+        }
         Ok(_) => return failed("answered a reveal with something else".into()),
         Err(error) => return failed(error.to_string()),
     };
@@ -558,8 +555,21 @@ async fn write_frame(shared: &Arc<Shared>, frame: i32, tiles: Vec<Piece>) -> Res
     written
 }
 
+/// Pays for what is accepted and sends the vouchers, until the payments are closed.
+async fn pay(shared: Arc<Shared>) -> Result<(), String> {
+    let job = shared.context.spec.id;
+    let deliver = |worker, signed| send(&shared, worker, Request::Voucher { job, signed });
+    let accounts = &shared.context.accounts;
+    shared.payments.run(accounts, deliver).await
+}
+
 /// Tells all workers that the job is over and pays out.
-async fn farewell(shared: &Arc<Shared>) {
+async fn farewell(shared: &Arc<Shared>, paying: JoinHandle<Result<(), String>>) {
+    shared.payments.close();
+    let paid = paying.await.unwrap_or_else(|e| Err(e.to_string()));
+    if let Err(error) = paid {
+        tracing::error!(error, "not everything could be paid");
+    }
     if let Err(error) = shared.context.accounts.settle().await {
         tracing::error!(error, "settling failed; it is tried again in the next run");
     }

@@ -8,6 +8,7 @@ mod job;
 mod local_workers;
 mod output;
 mod own_engine;
+mod payments;
 mod report;
 mod thread;
 

@@ -52,7 +52,7 @@ fn enter(book: &EarningsBook, voucher: SignedVoucher) -> Reply {
             tracing::info!(%increase, "voucher accepted");
             Reply::Done
         }
-        // Verdicts travel side by side; one that was overtaken says nothing new.
+        // A message whose reply was lost comes again and says nothing new.
         Err(EarningsError::OldSequence { .. }) => Reply::Done,
         Err(error) => {
             tracing::warn!("voucher refused: {error}");

@@ -1,11 +1,10 @@
 //! Every bound of a provider beyond those of the protocol, with its unit last.
 
+use protocol::limits::TASKS_HELD_MAX;
 use std::time::Duration;
 
 /// Jobs that are open at once; one of them renders at a time.
 pub const JOBS_MAX: usize = 4;
-/// Tasks of one job that are queued, rendering or not yet judged.
-pub const TASKS_HELD_MAX: usize = 256;
 /// Messages to one requestor that wait for the ones before them: room for all that is said of the tasks held.
 pub const OUTBOX_MAX: usize = TASKS_HELD_MAX + 16;
 /// Widest guard band that a job may ask for; wider ones make small tiles cost many times their pixels.

@@ -5,7 +5,7 @@ use crate::{
     bundle,
     config::{Started, WorkerConfig, WorkerError},
     job::{Held, Job, Phase},
-    limits::{GUARD_MAX_PX, HEARTBEAT, JOBS_MAX, NOTES_MAX, REDIAL, STOP_MAX, TASKS_HELD_MAX},
+    limits::{GUARD_MAX_PX, HEARTBEAT, JOBS_MAX, NOTES_MAX, REDIAL, STOP_MAX},
     renderer::{MakeEngine, News, Note, Renderer, Work},
     tiles::Tiles,
 };
@@ -13,7 +13,8 @@ use engine::{CancelFlag, Engine, EngineError};
 use network::{BlobStore, NetworkError, Node, NodeConfig, NodeEvent, Replier};
 use protocol::{
     Address, Blake3Hash, EngineKind, JobId, JobSpec, NodeId, TaskId, TaskSpec,
-    message::{Reply, Request, SignedVoucher, bounded_text},
+    limits::TASKS_HELD_MAX,
+    message::{Reply, Request, bounded_text},
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -220,11 +221,13 @@ impl Worker {
                 job,
                 task,
                 rejected,
-                voucher,
-            } => match self.verdict(peer, job, task, rejected, &voucher) {
-                Ok(Some(voucher)) => return self.book.enter(voucher, replier),
-                Ok(None) => Ok(Reply::Done),
-                Err(reply) => Err(reply),
+            } => self.verdict(peer, job, task, rejected),
+            Request::Voucher { job, signed } => match self.job(peer, job) {
+                Ok(job) if signed.voucher.requestor == job.payer => {
+                    return self.book.enter(signed, replier);
+                }
+                Ok(_) => Err(refused("the voucher is not of this job's payer")),
+                Err(refusal) => Err(refusal),
             },
             Request::Cancel { job, tasks } => self.cancel(peer, job, &tasks),
             Request::Close { job } => self.job(peer, job).map(|_| ()).map(|()| {
@@ -366,17 +369,14 @@ impl Worker {
         }
     }
 
-    /// The voucher, if there is one to keep.
     fn verdict(
         &mut self,
         peer: NodeId,
         id: JobId,
         task: TaskId,
         rejected: Option<String>,
-        voucher: &Option<SignedVoucher>,
-    ) -> Result<Option<SignedVoucher>, Reply> {
+    ) -> Result<Reply, Reply> {
         let job = self.job(peer, id)?;
-        let payer = job.payer;
         if let Some(reason) = rejected {
             tracing::warn!(job = %id, %task, reason, "a task was rejected");
         }
@@ -385,12 +385,7 @@ impl Worker {
             job.tasks.remove(&task);
             self.forget(vec![root]);
         }
-        match voucher {
-            Some(signed) if signed.voucher.requestor != payer => {
-                Err(refused("the voucher is not of this job's payer"))
-            }
-            voucher => Ok(*voucher),
-        }
+        Ok(Reply::Done)
     }
 
     fn cancel(&mut self, peer: NodeId, id: JobId, tasks: &[TaskId]) -> Result<Reply, Reply> {

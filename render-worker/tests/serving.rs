@@ -233,7 +233,6 @@ async fn a_task_is_rendered_committed_and_delivered() {
         job: job.id,
         task: task.id,
         rejected: None,
-        voucher: None,
     };
     assert_eq!(requestor.ask(verdict).await, Reply::Done);
     assert!(matches!(requestor.ask(reveal).await, Reply::Refused { .. }));

@@ -34,6 +34,22 @@ pub fn render_program() -> &'static Path {
     })
 }
 
+/// A run of `render SCENE -o FOLDER/PATTERN --json` with more options, separated by spaces; it keeps its data in the
+/// folder of the frames.
+pub fn job(folder: &Path, scene: &Path, pattern: &str, options: &str) -> Output {
+    job_command(folder, scene, pattern, options)
+        .output()
+        .expect("render starts")
+}
+
+/// The same, not yet started.
+pub fn job_command(folder: &Path, scene: &Path, pattern: &str, options: &str) -> Command {
+    let mut job = command(folder, &[]);
+    job.arg(scene).arg("-o").arg(folder.join(pattern));
+    job.arg("--json").args(options.split_whitespace());
+    job
+}
+
 /// A run of `render` with its own data folder.
 pub fn render(data: &Path, arguments: &[&str]) -> Output {
     command(data, arguments).output().expect("render starts")

@@ -2,17 +2,19 @@
 
 use protocol::{Pass, Size};
 use std::{path::Path, process::Command};
-use tests::{render, scene, words};
+use tests::{job, scene, words};
 
-/// Blender as its own user would run it: whole frames, written by Blender.
+/// Blender as its own user would run it: whole frames, written by Blender. It saves the scene that it rendered first, of
+/// an odd size at half scale.
 const REFERENCE: &str = "
 import bpy, sys
 blend, folder, frames = sys.argv[1], sys.argv[2], [int(f) for f in sys.argv[3].split(',')]
 bpy.ops.wm.open_mainfile(filepath=blend)
 scene = bpy.context.scene
 r = scene.render
-r.resolution_x, r.resolution_y, r.resolution_percentage = 161, 91, 100
+r.resolution_x, r.resolution_y, r.resolution_percentage = 641, 359, 50
 scene.cycles.samples = 4
+bpy.ops.wm.save_as_mainfile(filepath=folder + '/half.blend')
 layer = bpy.context.view_layer
 layer.use_pass_z = layer.use_pass_normal = True
 layer.cycles.denoising_store_passes = True
@@ -33,26 +35,8 @@ for f in frames:
 ";
 
 fn our_frames(data: &Path, pattern: &str) {
-    let blend = scene("gyroscope.blend");
-    let output = data.join(pattern);
-    let output = render(
-        data,
-        &[
-            blend.to_str().unwrap(),
-            "--frames",
-            "3,11",
-            "--size",
-            "161x91",
-            "--samples",
-            "4",
-            "--local",
-            "2",
-            "--tile",
-            "64",
-            "-o",
-            output.to_str().unwrap(),
-        ],
-    );
+    let options = "--frames 3,11 --local 2 --tile 64";
+    let output = job(data, &data.join("half.blend"), pattern, options);
     assert!(output.status.success(), "{}", words(&output));
 }
 
@@ -71,8 +55,8 @@ fn frames_equal_those_of_blender_alone() {
     our_frames(dir.path(), "our####.exr");
     our_frames(dir.path(), "our####.png");
     let size = Size {
-        width: 161,
-        height: 91,
+        width: 320,
+        height: 179,
     };
     for frame in [3, 11] {
         let exr = |who: &str| {

@@ -1,15 +1,22 @@
 //! Cheating workers against a real job: each must be caught, quarantined and unpaid, and the frames must be right.
 //!
 //! A cheat is a real worker whose engine returns something else than what was asked. Two honest workers stand beside
-//! it, all three unknown to the requestor.
+//! it, all three unknown to the requestor. Peers that are no workers at all send rubbish; the job goes on without them.
 
-use engine::{CancelFlag, Engine, EngineError, SceneDescription, TracerEngine};
-use network::Identity;
-use protocol::{Address, EngineKind, Glm, Rect, RenderSettings, RenderedRect};
+use engine::{
+    CancelFlag, Engine, EngineError, SceneDescription, TracerEngine, calibrate, class_fingerprint,
+};
+use network::{Access, BlobStore, Identity, Node, NodeConfig, NodeEvent};
+use protocol::{
+    Address, Blake3Hash, EngineKind, Glm, JobId, JobSpec, NodeId, Rect, RenderSettings,
+    RenderedRect, TaskId, TaskSpec,
+    ids::Signature,
+    message::{Reply, Request},
+};
 use render_worker::{Started, WorkerConfig, serve};
-use std::path::Path;
-use tests::{render, scene, summary, words};
-use tokio::sync::oneshot;
+use std::{collections::HashMap, path::Path};
+use tests::{job, scene, summary, words};
+use tokio::{io::AsyncWriteExt, net::TcpListener, sync::oneshot};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Conduct {
@@ -104,37 +111,33 @@ async fn start(conduct: Conduct, dir: &Path, number: u8) -> Started {
     starting.await.expect("the worker starts")
 }
 
-fn frames(dir: &Path, name: &str, more: &[&str]) -> serde_json::Value {
-    let (room, out) = (
-        scene("reading_room.glb"),
-        dir.join(format!("{name}-####.exr")),
-    );
-    let mut arguments = vec![
-        room.to_str().unwrap(),
-        "-o",
-        out.to_str().unwrap(),
-        "--json",
-    ];
-    arguments.extend([
-        "--frames",
-        "2-4",
-        "--size",
-        "256x256",
-        "--samples",
-        "1",
-        "--tile",
-        "128",
-    ]);
-    arguments.extend(more);
-    let output = render(&dir.join("requestor"), &arguments);
+fn frames(dir: &Path, name: &str, options: &str) -> serde_json::Value {
+    let options = format!("--frames 2-4 --size 256x256 --samples 1 --tile 128 {options}");
+    let pattern = format!("{name}-####.exr");
+    let output = job(dir, &scene("reading_room.glb"), &pattern, &options);
     assert!(output.status.success(), "{name}: {}", words(&output));
     summary(&output)
+}
+
+fn assert_right(dir: &Path, name: &str) {
+    for frame in 2..=4 {
+        let read = |name: &str| std::fs::read(dir.join(format!("{name}-{frame:04}.exr"))).unwrap();
+        assert!(read(name) == read("reference"), "{name}, frame {frame}");
+    }
+}
+
+/// What the summary says of a worker; nothing if it never took part.
+fn row(summary: &serde_json::Value, node: NodeId) -> serde_json::Value {
+    let rows = summary["workers"].as_array().unwrap();
+    let id = node.to_string();
+    let found = rows.iter().find(|row| row["worker"] == id.as_str());
+    found.cloned().unwrap_or_default()
 }
 
 #[test]
 fn cheats_are_caught_quarantined_and_unpaid_and_the_frames_are_right() {
     let dir = tempfile::tempdir().unwrap();
-    frames(dir.path(), "reference", &["--local", "1"]);
+    frames(dir.path(), "reference", "--local 1");
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let mut number = 0;
     for conduct in [
@@ -150,35 +153,244 @@ fn cheats_are_caught_quarantined_and_unpaid_and_the_frames_are_right() {
                 runtime.block_on(start(conduct, dir.path(), number))
             })
             .collect();
-        let peers: Vec<&str> = workers
+        let peers = workers
             .iter()
-            .flat_map(|worker| ["--peer", worker.addresses[0].as_str()])
-            .collect();
+            .map(|worker| format!("--peer {} ", worker.addresses[0]));
         let name = format!("{conduct:?}");
-        let summary = frames(dir.path(), &name, &peers);
-        let row = |started: &Started| {
-            let rows = summary["workers"].as_array().unwrap();
-            let id = started.node.to_string();
-            rows.iter()
-                .find(|row| row["worker"] == id.as_str())
-                .cloned()
-                .unwrap_or_default()
-        };
-        assert_eq!(
-            row(&workers[0])["state"],
-            "quarantined",
-            "{name}: {summary}"
-        );
-        assert_eq!(row(&workers[0])["tiles"], 0, "{name}: {summary}");
+        let summary = frames(dir.path(), &name, &peers.collect::<String>());
+        let cheat = row(&summary, workers[0].node);
+        assert_eq!(cheat["state"], "quarantined", "{name}: {summary}");
+        assert_eq!(cheat["tiles"], 0, "{name}: {summary}");
         for honest in &workers[1..] {
-            assert_ne!(row(honest)["state"], "quarantined", "{name}: {summary}");
+            let honest = row(&summary, honest.node);
+            assert_ne!(honest["state"], "quarantined", "{name}: {summary}");
         }
         assert!(summary["checks_failed"].as_u64().unwrap() > 0);
-        for frame in 2..=4 {
-            let read = |name: &str| {
-                std::fs::read(dir.path().join(format!("{name}-{frame:04}.exr"))).unwrap()
-            };
-            assert!(read(&name) == read("reference"), "{name}, frame {frame}");
+        assert_right(dir.path(), &name);
+    }
+}
+
+/// What a peer says that keeps to the protocol's letter and talks rubbish.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Rubbish {
+    /// Terms and messages without sense.
+    Words,
+    /// Commitments that it cannot open.
+    Commitments,
+    /// Pixels that are no numbers.
+    Pixels,
+    /// Half of the pixels.
+    Halves,
+}
+
+/// The class that honest workers of this job have, so that a liar gets leases.
+fn class_of(job: &JobSpec) -> Blake3Hash {
+    let mut engine = TracerEngine::new();
+    let room = scene("reading_room.glb");
+    let described = engine.prepare(room.parent().unwrap(), "reading_room.glb");
+    let (frame, settings) = (described.unwrap().frames.0, &job.settings);
+    let calibration = calibrate(&mut engine, settings, frame, &CancelFlag::default()).unwrap();
+    class_fingerprint(&engine.build(), calibration.root)
+}
+
+/// A peer that talks rubbish to whoever offers it a job.
+struct Babbler {
+    node: Node,
+    blobs: BlobStore,
+    rubbish: Rubbish,
+    job: Option<JobSpec>,
+    commitments: HashMap<TaskId, Blake3Hash>,
+}
+
+impl Babbler {
+    /// Starts one; it ends with the runtime.
+    async fn start(rubbish: Rubbish, dir: &Path) -> (NodeId, String) {
+        let blobs = BlobStore::open(dir.join(format!("{rubbish:?}"))).unwrap();
+        let mut config = NodeConfig::new(Identity::generate(), blobs.clone());
+        config.listen = vec!["/ip4/127.0.0.1/udp/0/quic-v1".into()];
+        let (node, mut events) = Node::start(config).await.unwrap();
+        let (id, address) = (node.id(), node.addresses().await.remove(0));
+        let mut babbler = Self {
+            node,
+            blobs,
+            rubbish,
+            job: None,
+            commitments: HashMap::new(),
+        };
+        tokio::spawn(async move {
+            while let Some(event) = events.recv().await {
+                if let NodeEvent::Request {
+                    peer,
+                    request,
+                    reply,
+                } = event
+                {
+                    reply.send(babbler.reply(&request));
+                    babbler.talk(peer, request).await;
+                }
+            }
+        });
+        (id, address)
+    }
+
+    fn reply(&mut self, request: &Request) -> Reply {
+        match request {
+            Request::Offer { job, .. } => {
+                self.job = Some(job.as_ref().clone());
+                Reply::Quote {
+                    price_megasample: match self.rubbish {
+                        Rubbish::Words => Glm::from_wei(u128::MAX),
+                        _ => Glm::from_wei(1),
+                    },
+                    payee: Address([255; 20]),
+                    about: "\u{1b}[31mred\r\n\0".repeat(100),
+                }
+            }
+            Request::Reveal { task, .. } => match self.commitments.get(task) {
+                Some(&root) => Reply::Revealed {
+                    salt: [0; 32],
+                    root,
+                },
+                None => Reply::Quote {
+                    price_megasample: Glm::ZERO,
+                    payee: Address([0; 20]),
+                    about: String::new(),
+                },
+            },
+            _ => Reply::Done,
         }
+    }
+
+    async fn talk(&mut self, peer: NodeId, request: Request) {
+        let Some(job) = self.job.clone() else { return };
+        let said = match request {
+            Request::Prepare { .. } if self.rubbish == Rubbish::Words => nonsense(job.id),
+            Request::Prepare { .. } => vec![Request::Ready {
+                job: job.id,
+                class: class_of(&job),
+                megasample_ms: 0,
+            }],
+            Request::Lease { tasks, .. } => {
+                let commit = tasks.iter().map(|task| self.commit(&job, task, peer));
+                commit.collect()
+            }
+            _ => Vec::new(),
+        };
+        for request in said {
+            // Whether it is refused or the connection is cut is the requestor's choice.
+            let _ = self.node.request(peer, request).await;
+        }
+    }
+
+    fn commit(&mut self, job: &JobSpec, task: &TaskSpec, requestor: NodeId) -> Request {
+        let due = task.delivery_bytes(job) as usize;
+        let root = match self.rubbish {
+            Rubbish::Words | Rubbish::Commitments => Blake3Hash([7; 32]),
+            Rubbish::Pixels => self.blobs.add_bytes(&vec![255; due]).unwrap(),
+            Rubbish::Halves => self.blobs.add_bytes(&vec![0; due / 2]).unwrap(),
+        };
+        self.blobs.allow(root, Access::Only(requestor));
+        self.commitments.insert(task.id, root);
+        let hash = task.hash(job);
+        let commitment = verifier::commitment(&self.node.id(), &hash, &[0; 32], &root);
+        let statement = verifier::commitment_statement(&job.id, task.id, &commitment);
+        Request::Commit {
+            job: job.id,
+            task: task.id,
+            commitment,
+            signature: self.node.sign(&statement),
+            render_ms: 0,
+        }
+    }
+}
+
+/// Messages that are well formed and mean nothing here.
+fn nonsense(job: JobId) -> Vec<Request> {
+    let (other, task) = (JobId([9; 16]), TaskId(u64::MAX));
+    vec![
+        Request::Ready {
+            job: other,
+            class: Blake3Hash([1; 32]),
+            megasample_ms: u32::MAX,
+        },
+        Request::Ready {
+            job,
+            class: Blake3Hash([1; 32]),
+            megasample_ms: 0,
+        },
+        Request::Commit {
+            job,
+            task,
+            commitment: Blake3Hash([2; 32]),
+            signature: Signature::from_bytes(&[3; 64]),
+            render_ms: u32::MAX,
+        },
+        Request::Heartbeat {
+            job,
+            tasks: (0..64).map(TaskId).collect(),
+        },
+        Request::Failed {
+            job,
+            task: Some(task),
+            reason: "\u{202e}\n\t".repeat(200),
+        },
+        Request::Lease {
+            job,
+            tasks: Vec::new(),
+        },
+        Request::Close { job },
+        Request::Failed {
+            job,
+            task: None,
+            reason: String::new(),
+        },
+    ]
+}
+
+/// A port that answers every connection with bytes that are no protocol at all.
+async fn noise() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            // The other side hangs up at some byte.
+            let _ = stream.write_all(&[0xa5; 100_000]).await;
+        }
+    });
+    format!("/ip4/127.0.0.1/tcp/{port}")
+}
+
+#[test]
+fn peers_that_send_rubbish_do_not_stop_a_job() {
+    let dir = tempfile::tempdir().unwrap();
+    frames(dir.path(), "reference", "--local 1");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (babblers, peers) = runtime.block_on(async {
+        let mut peers = vec![noise().await];
+        let mut babblers = Vec::new();
+        for rubbish in [
+            Rubbish::Words,
+            Rubbish::Commitments,
+            Rubbish::Pixels,
+            Rubbish::Halves,
+        ] {
+            let (node, address) = Babbler::start(rubbish, dir.path()).await;
+            babblers.push((rubbish, node));
+            peers.push(address);
+        }
+        for number in 1..=2 {
+            let mut honest = start(Conduct::Honest, dir.path(), number).await;
+            peers.push(honest.addresses.remove(0));
+        }
+        (babblers, peers)
+    });
+    let options: String = peers.iter().map(|peer| format!("--peer {peer} ")).collect();
+    let summary = frames(dir.path(), "rubbish", &options);
+    assert_right(dir.path(), "rubbish");
+    for (rubbish, node) in babblers {
+        let row = row(&summary, node);
+        assert!(row.is_object(), "{rubbish:?} took no part: {summary}");
+        assert_eq!(row["tiles"], 0, "{rubbish:?}: {summary}");
+        assert_eq!(row["glm"], "0", "{rubbish:?}: {summary}");
     }
 }

@@ -6,19 +6,10 @@ use std::{
     path::Path,
     process::Stdio,
 };
-use tests::{command, render, scene, summary, words};
+use tests::{job, job_command, render, scene, summary, words};
 
-fn run(data: &Path, out: &Path, pattern: &str, more: &[&str]) -> serde_json::Value {
-    let room = scene("reading_room.glb");
-    let output = out.join(pattern);
-    let mut arguments = vec![
-        room.to_str().unwrap(),
-        "-o",
-        output.to_str().unwrap(),
-        "--json",
-    ];
-    arguments.extend(more);
-    let output = render(data, &arguments);
+fn run(folder: &Path, pattern: &str, options: &str) -> serde_json::Value {
+    let output = job(folder, &scene("reading_room.glb"), pattern, options);
     assert!(output.status.success(), "{}", words(&output));
     summary(&output)
 }
@@ -26,33 +17,13 @@ fn run(data: &Path, out: &Path, pattern: &str, more: &[&str]) -> serde_json::Val
 #[test]
 fn tiles_workers_and_sizes_do_not_change_a_bit() {
     let dir = tempfile::tempdir().unwrap();
-    for size in ["161x91", "96x64"] {
+    for size in ["641x359", "96x64"] {
         let mut first: Option<Vec<u8>> = None;
-        for (tile, workers) in [
-            ("0", "1"),
-            ("8", "2"),
-            ("64", "2"),
-            ("512", "1"),
-            ("64", "4"),
-        ] {
+        for (tile, workers) in [(0, 1), (8, 2), (64, 2), (512, 1), (64, 4)] {
             let name = format!("{size}-{tile}-{workers}-#.exr");
-            let summary = run(
-                dir.path(),
-                dir.path(),
-                &name,
-                &[
-                    "--frames",
-                    "5",
-                    "--size",
-                    size,
-                    "--samples",
-                    "2",
-                    "--tile",
-                    tile,
-                    "--local",
-                    workers,
-                ],
-            );
+            let options =
+                format!("--frames 5 --size {size} --samples 1 --tile {tile} --local {workers}");
+            let summary = run(dir.path(), &name, &options);
             assert_eq!(summary["frames_done"], 1);
             assert_eq!(summary["tiles_accepted"], summary["tiles_total"]);
             let bytes = std::fs::read(dir.path().join(name.replace('#', "5"))).unwrap();
@@ -70,19 +41,8 @@ fn tiles_workers_and_sizes_do_not_change_a_bit() {
 #[test]
 fn every_provider_is_paid_for_what_was_accepted_and_scenes_travel_once() {
     let dir = tempfile::tempdir().unwrap();
-    let frames = [
-        "--frames",
-        "1-3",
-        "--size",
-        "64x64",
-        "--samples",
-        "1",
-        "--tile",
-        "32",
-        "--local",
-        "2",
-    ];
-    let first = run(dir.path(), dir.path(), "a####.png", &frames);
+    let options = "--frames 1-3 --size 64x64 --samples 1 --tile 32 --local 2";
+    let first = run(dir.path(), "a####.png", options);
     assert_eq!(first["outcome"], "done");
     let paid = |summary: &serde_json::Value| {
         let rows = summary["workers"].as_array().unwrap().clone();
@@ -100,7 +60,7 @@ fn every_provider_is_paid_for_what_was_accepted_and_scenes_travel_once() {
     assert_eq!(paid(&first).to_string(), first["glm"].as_str().unwrap());
     let scene_bytes = std::fs::metadata(scene("reading_room.glb")).unwrap().len();
     assert!(first["bytes_sent"].as_u64().unwrap() >= scene_bytes);
-    let second = run(dir.path(), dir.path(), "b####.png", &frames);
+    let second = run(dir.path(), "b####.png", options);
     assert_eq!(
         second["bytes_sent"], 0,
         "the workers have the scene already"
@@ -116,29 +76,11 @@ fn every_provider_is_paid_for_what_was_accepted_and_scenes_travel_once() {
 #[test]
 fn a_killed_worker_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let (room, out) = (scene("reading_room.glb"), dir.path().join("####.png"));
-    let mut job = command(
-        dir.path(),
-        &[
-            room.to_str().unwrap(),
-            "-o",
-            out.to_str().unwrap(),
-            "--json",
-            "--frames",
-            "1-6",
-            "--size",
-            "128x96",
-            "--samples",
-            "8",
-            "--tile",
-            "64",
-            "--local",
-            "3",
-        ],
-    )
-    .stdout(Stdio::piped())
-    .spawn()
-    .unwrap();
+    let options = "--frames 1-6 --size 128x96 --samples 8 --tile 64 --local 3";
+    let mut job = job_command(dir.path(), &scene("reading_room.glb"), "####.png", options)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut lines = BufReader::new(job.stdout.take().unwrap()).lines();
     let first = lines.next().unwrap().unwrap();
     assert!(first.contains("frame"), "{first}");
@@ -176,24 +118,8 @@ fn a_killed_worker_loses_nothing() {
 #[test]
 fn a_spent_budget_stops_the_job_and_keeps_what_is_done() {
     let dir = tempfile::tempdir().unwrap();
-    let (room, out) = (scene("reading_room.glb"), dir.path().join("####.png"));
-    let output = render(
-        dir.path(),
-        &[
-            room.to_str().unwrap(),
-            "-o",
-            out.to_str().unwrap(),
-            "--json",
-            "--frames",
-            "1-4",
-            "--size",
-            "64x64",
-            "--samples",
-            "1",
-            "--budget",
-            "0.000000000000000001",
-        ],
-    );
+    let options = "--frames 1-4 --size 64x64 --samples 1 --budget 0.000000000000000001";
+    let output = job(dir.path(), &scene("reading_room.glb"), "####.png", options);
     assert_eq!(output.status.code(), Some(5), "{}", words(&output));
     assert_eq!(summary(&output)["glm"], "0");
 }

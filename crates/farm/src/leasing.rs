@@ -10,7 +10,7 @@ use crate::{
     event::Effect,
     frame::{Check, Frame, Purpose, Task, Tile, TileRef},
     limits::{
-        LEASES_PER_WORKER, TILE_FAILURES_MAX, TILE_LOSSES_MAX, UNVERIFIED_TILES_MAX,
+        LEASES_PER_WORKER, REVEALING_MAX, TILE_FAILURES_MAX, TILE_LOSSES_MAX, UNVERIFIED_TILES_MAX,
         WORKER_FAILURES_MAX, WRITING_FRAMES_MAX,
     },
     worker::{Standing, WorkerNumber},
@@ -60,6 +60,9 @@ impl Farm {
     }
 
     fn lease_one(&mut self, number: WorkerNumber, outbox: &mut Outbox) -> bool {
+        if self.worker(number).revealing.len() >= REVEALING_MAX {
+            return false;
+        }
         self.lease_opinion(number, outbox)
             || self.lease_probe(number, outbox)
             || self.lease_tile(number, outbox)

@@ -8,6 +8,8 @@ pub const WORKERS_MAX: usize = 20_000;
 pub const LEASES_PER_WORKER: usize = 2;
 /// Tiles of one worker that may wait for their checks; then it gets no more tiles until some are decided.
 pub const UNVERIFIED_TILES_MAX: usize = 8;
+/// Tasks of one worker whose pixels may be on the way; then it gets no more until some have come.
+pub const REVEALING_MAX: usize = 16;
 /// Frames that may wait to be written before another is begun.
 pub const WRITING_FRAMES_MAX: usize = 64;
 /// Renders asked of the requestor's own engine at a time.

@@ -16,6 +16,8 @@ pub const SAMPLES_MAX: u32 = 65_536;
 pub const TASK_RECTS_MAX: usize = 1_024;
 /// Most bytes of canonical pixels one task may deliver (4 megapixels of four passes).
 pub const TASK_BYTES_MAX: u64 = 1 << 28;
+/// Most tasks of a job that a provider holds: queued, rendering or not yet judged. Requestors stay below.
+pub const TASKS_HELD_MAX: usize = 256;
 /// Most tasks in one lease.
 pub const LEASE_TASKS_MAX: usize = 64;
 

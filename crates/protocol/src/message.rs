@@ -11,7 +11,8 @@
 //! | `<- Heartbeat` | still at it; answered by `Done` |
 //! | `<- Commit` | signed commitment to a task's pixels; answered by `Done` |
 //! | `-> Reveal` | open it; answered by `Revealed` with salt and root; the pixels follow as a blob with that hash |
-//! | `-> Verdict` | accepted, with a voucher that includes it, or rejected with the reason |
+//! | `-> Verdict` | accepted, or rejected with the reason; soon after an acceptance comes |
+//! | `-> Voucher` | the promise of everything accepted so far |
 //! | `-> Close` | the job is over for you |
 //!
 //! No request is held open while something renders: each is answered at once.
@@ -99,8 +100,13 @@ pub enum Request {
         task: TaskId,
         /// Why it was rejected; none when accepted.
         rejected: Option<String>,
-        /// Promise of everything accepted so far; none when nothing is owed.
-        voucher: Option<SignedVoucher>,
+    },
+    /// Requestor: the promise of everything accepted so far, for many tasks at once when they are short.
+    Voucher {
+        /// The job.
+        job: JobId,
+        /// The promise.
+        signed: SignedVoucher,
     },
     /// Requestor: drop these tasks; nobody will pay for them.
     Cancel {
@@ -260,6 +266,23 @@ pub fn bounded_text(text: &str) -> String {
     text[..end].to_owned()
 }
 
+/// A peer's text for a person's terminal: what would steer the terminal or turn the line around is replaced.
+pub fn printable(text: &str) -> String {
+    let steers = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars()
+        .map(|c| {
+            if steers(c) {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                c
+            }
+        })
+        .collect()
+}
+
 fn check_text(text: &str) -> Result<(), MessageError> {
     if text.len() > TEXT_BYTES_MAX {
         Err(MessageError::Limit("text"))
@@ -343,6 +366,18 @@ mod tests {
         assert_eq!(
             bounded_text(&"ä".repeat(TEXT_BYTES_MAX)).len(),
             TEXT_BYTES_MAX
+        );
+    }
+
+    #[test]
+    fn a_peers_text_cannot_steer_a_terminal() {
+        assert_eq!(
+            printable("\u{1b}[2Jno\nmemory\u{202e}"),
+            "\u{fffd}[2Jno\u{fffd}memory\u{fffd}"
+        );
+        assert_eq!(
+            printable("zu wenig Speicher für 图"),
+            "zu wenig Speicher für 图"
         );
     }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Two workers in two network namespaces serve one job by explicit address. Run inside a fresh network namespace
+# Two workers in two network namespaces serve one job by explicit address, and another one that finds them by mdns. Run inside a fresh network namespace
 # (`unshare --net`, with `--map-root-user` for those who are not root): this one is the requestor's.
 # Arguments: the `render` program, the scene, an empty folder.
 set -euo pipefail
@@ -20,7 +20,7 @@ for number in 1 2; do
     ip link set "to$number" up
     nsenter --target "$holder" --net sh -c \
         "ip link set lo up && ip addr add 10.77.$number.2/24 dev worker && ip link set worker up"
-    nsenter --target "$holder" --net "$render" worker --json --engine tracer --threads 1 \
+    nsenter --target "$holder" --net "$render" worker --json --engine tracer --threads 1 --mdns \
         --listen "/ip4/10.77.$number.2/udp/4001/quic-v1" --data-dir "$folder/worker$number" >"$folder/worker$number.json" &
     started+=("$!")
     peers+=(--peer "/ip4/10.77.$number.2/udp/4001/quic-v1")
@@ -31,5 +31,8 @@ for number in 1 2; do
         sleep 0.1
     done
 done
-"$render" "$scene" --frames 1-4 --size 128x96 --samples 4 --tile 64 --json -o "$folder/####.png" \
-    --data-dir "$folder/requestor" "${peers[@]}"
+for way in "${peers[*]}" --mdns; do
+    # shellcheck disable=SC2086 # Words of their own.
+    "$render" "$scene" --frames 1-4 --size 128x96 --samples 4 --tile 64 --json -o "$folder/####.png" \
+        --data-dir "$folder/requestor" $way | tail -n 1
+done

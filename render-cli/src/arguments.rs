@@ -35,12 +35,15 @@ pub struct Arguments {
     /// Side of a tile in pixels, 0 for whole frames (default: planned)
     #[arg(long)]
     pub tile: Option<u32>,
-    /// Local worker processes (default: 2 when no peer is given, else 0)
+    /// Local worker processes (default: 2 when no other worker is asked for, else 0)
     #[arg(long)]
     pub local: Option<u32>,
     /// Worker to use, by its multiaddress; may be repeated
     #[arg(long)]
     pub peer: Vec<String>,
+    /// Use the workers that announce themselves in the local network (`render-worker --mdns`)
+    #[arg(long)]
+    pub mdns: bool,
     /// Most GLM to spend
     #[arg(long)]
     pub budget: Option<Glm>,
@@ -53,6 +56,13 @@ pub struct Arguments {
     /// Where keys, ledger and cached scenes are kept
     #[arg(long)]
     pub data_dir: Option<PathBuf>,
+}
+
+impl Arguments {
+    /// Do only processes of this computer work on the job?
+    pub fn is_local(&self) -> bool {
+        self.peer.is_empty() && !self.mdns
+    }
 }
 
 /// A choice of engine.

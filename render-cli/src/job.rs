@@ -179,7 +179,15 @@ fn translate(shared: &Arc<Shared>, event: NodeEvent) -> Option<Event> {
         NodeEvent::Disconnected { peer } => lock(&shared.peers)
             .remove(&peer)
             .map(|_| Event::Left { worker: peer }),
-        NodeEvent::Discovered { .. } => None,
+        NodeEvent::Discovered { address, .. } => {
+            let node = shared.context.node.clone();
+            tokio::spawn(async move {
+                if let Err(error) = node.dial(&address).await {
+                    tracing::info!(address, %error, "a peer of this network is no worker");
+                }
+            });
+            None
+        }
         NodeEvent::Request {
             peer,
             request,

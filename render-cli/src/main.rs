@@ -195,7 +195,7 @@ async fn blocking<T: Send + 'static>(
 
 async fn start_node(
     data_dir: &Path,
-    only_local: bool,
+    arguments: &Arguments,
 ) -> Result<
     (
         Node,
@@ -208,7 +208,8 @@ async fn start_node(
     let identity = Identity::load_or_create(data_dir.join("identity.key")).map_err(|e| fail(&e))?;
     let blobs = BlobStore::open(data_dir.join("blobs")).map_err(|e| fail(&e))?;
     let mut config = NodeConfig::new(identity, blobs.clone());
-    if only_local {
+    config.mdns = arguments.mdns;
+    if arguments.is_local() {
         config.listen = vec!["/ip4/127.0.0.1/udp/0/quic-v1".into()];
     }
     let (node, events) = Node::start(config).await.map_err(|e| fail(&e))?;
@@ -272,12 +273,12 @@ async fn render(arguments: Arguments) -> Result<(), Failure> {
     pattern.check_writable()?;
     let data_dir = data_dir(&arguments)?;
 
-    let local = match (arguments.local, arguments.peer.is_empty()) {
+    let local = match (arguments.local, arguments.is_local()) {
         (Some(count), _) => count.min(LOCAL_WORKERS_MAX),
         (None, true) => LOCAL_WORKERS_DEFAULT,
         (None, false) => 0,
     };
-    let (node, network_events, blobs) = start_node(&data_dir, arguments.peer.is_empty()).await?;
+    let (node, network_events, blobs) = start_node(&data_dir, &arguments).await?;
     let (own, workers) = load_and_start(local, kind, node.id(), &arguments, &data_dir).await?;
     let description = own.description.clone();
     for note in &description.notes {

@@ -181,13 +181,23 @@ fn workers_in_two_network_namespaces_serve_one_job() {
         .output()
         .expect("unshare starts");
     assert!(output.status.success(), "{}", words(&output));
-    let summary = summary(&output);
-    assert_eq!(summary["frames_done"], 4);
-    let rows = summary["workers"].as_array().unwrap();
-    assert!(
-        rows.len() == 2 && rows.iter().all(|row| row["state"] == "idle"),
-        "{summary}"
-    );
+    let text = String::from_utf8_lossy(&output.stdout);
+    let summaries: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let [addressed, found] = summaries.as_slice() else {
+        panic!("{}", words(&output));
+    };
+    let idle = |summary: &serde_json::Value| {
+        assert_eq!(summary["frames_done"], 4, "{summary}");
+        let rows = summary["workers"].as_array().unwrap();
+        assert!(rows.iter().all(|row| row["state"] == "idle"), "{summary}");
+        rows.len()
+    };
+    assert_eq!(idle(addressed), 2, "{addressed}");
+    // The second may be found after the first has done all.
+    assert!((1..=2).contains(&idle(found)), "{found}");
 }
 
 #[test]

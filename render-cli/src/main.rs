@@ -46,8 +46,10 @@ const SAMPLES_DEFAULT: u32 = 64;
 const LOCAL_WORKERS_DEFAULT: u32 = 2;
 /// Most local workers.
 const LOCAL_WORKERS_MAX: u32 = 64;
-/// How long to wait for somebody to work, in milliseconds.
+/// How long to wait for somebody to work, in milliseconds: peers may be on their way, local workers that are gone
+/// do not come back.
 const PROVIDERS_WAIT_MS: u64 = 30_000;
+const LOCAL_PROVIDERS_WAIT_MS: u64 = 5_000;
 /// How often a named peer that is away is dialled again.
 const REDIAL: Duration = Duration::from_secs(5);
 
@@ -343,7 +345,10 @@ async fn render(arguments: Arguments) -> Result<(), Failure> {
             EngineKind::Tracer => ProbeShape::Cells,
             EngineKind::Blender => ProbeShape::BLENDER,
         },
-        providers_wait_ms: PROVIDERS_WAIT_MS,
+        providers_wait_ms: match arguments.is_local() {
+            true => LOCAL_PROVIDERS_WAIT_MS,
+            false => PROVIDERS_WAIT_MS,
+        },
     })
     .map_err(|e| Failure::preflight(e.to_string()))?;
 

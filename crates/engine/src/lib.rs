@@ -3,6 +3,7 @@
 pub mod blender;
 pub mod child;
 pub mod doctor;
+mod environment;
 pub mod fingerprint;
 pub mod frame_file;
 mod log;

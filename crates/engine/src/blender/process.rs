@@ -4,11 +4,11 @@
 use super::discovery::{Found, ProgramKind};
 use crate::{
     CancelFlag, EngineError,
+    environment::isolated,
     log::{Log, for_lines},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
-    env,
     ffi::OsStr,
     fs,
     io::{self, Read, Write},
@@ -25,14 +25,6 @@ use tempfile::TempDir;
 
 const DRIVER: &str = include_str!("driver.py");
 
-/// What of our environment Blender gets: where programs and libraries lie, and nothing else.
-const KEPT_VARIABLES: [&str; 5] = [
-    "PATH",
-    "LD_LIBRARY_PATH",
-    "DYLD_LIBRARY_PATH",
-    "SystemRoot",
-    "SYSTEMROOT",
-];
 /// Most output of a program that only tells its version.
 const PROBE_OUTPUT_BYTES_MAX: u64 = 64 << 10;
 /// How often a wait looks at the cancel flag.
@@ -50,26 +42,8 @@ const SCRIPT_FAILED: &str = "70";
 
 /// A command with an empty environment and private folders below `home`.
 pub(super) fn private_command(program: &Path, home: &Path) -> Command {
-    let mut command = Command::new(program);
+    let mut command = isolated(program, home);
     command
-        .env_clear()
-        .envs(
-            KEPT_VARIABLES
-                .iter()
-                .filter_map(|name| Some((name, env::var_os(name)?))),
-        )
-        .envs(
-            [
-                "HOME",
-                "TMPDIR",
-                "TEMP",
-                "TMP",
-                "XDG_CACHE_HOME",
-                "XDG_CONFIG_HOME",
-                "USERPROFILE",
-            ]
-            .map(|name| (name, home)),
-        )
         .envs(["BLENDER_USER_RESOURCES", "BLENDER_USER_CONFIG"].map(|name| (name, home)))
         .env("LC_ALL", "C.UTF-8")
         .env("PYTHONUTF8", "1")

@@ -8,17 +8,17 @@ pub use serve::serve_child;
 
 use crate::{
     CancelFlag, Engine, EngineError, SceneDescription,
+    environment::isolated,
     log::{Log, for_lines},
     sandbox::{Confinement, MEMORY_BYTES_MAX_DEFAULT},
 };
 use messages::{FromChild, ToChild, receive, receive_pixels, send};
 use protocol::{Rect, RenderSettings, RenderedRect};
 use std::{
-    env,
     ffi::OsString,
     io::{self, BufReader, Read},
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, Stdio},
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
@@ -28,14 +28,6 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// What of our environment the child gets.
-const KEPT_VARIABLES: [&str; 5] = [
-    "PATH",
-    "LD_LIBRARY_PATH",
-    "DYLD_LIBRARY_PATH",
-    "SystemRoot",
-    "SYSTEMROOT",
-];
 /// How often a wait looks at the cancel flag.
 const POLL_MS: u64 = 10;
 /// Longest time from the start to the child's first word: it may have to look for Blender.
@@ -199,17 +191,8 @@ impl Running {
             .prefix("render-child-")
             .tempdir()
             .map_err(|e| EngineError::Failed(format!("no temporary folder: {e}")))?;
-        let mut child = Command::new(&program.program)
+        let mut child = isolated(&program.program, scratch.path())
             .args(&program.args)
-            .env_clear()
-            .envs(
-                KEPT_VARIABLES
-                    .iter()
-                    .filter_map(|name| Some((name, env::var_os(name)?))),
-            )
-            .envs(
-                ["HOME", "TMPDIR", "TEMP", "TMP", "USERPROFILE"].map(|name| (name, scratch.path())),
-            )
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

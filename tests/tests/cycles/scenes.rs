@@ -10,9 +10,8 @@ pub const LAMP_STRENGTH: &str =
 pub const LAMP_ROWS_PX: u32 = 4;
 /// Of the middle sphere in [`sky`].
 pub const SPHERE_ROUGHNESS: &str = "/materials/1/pbrMetallicRoughness/roughnessFactor";
-/// Of [`furnace`].
-pub const SKY_STRENGTH: &str = "/scenes/0/extras/environment/strength";
-
+/// The red of the roughest gold in [`furnace`].
+pub const GOLD_RED: &str = "/materials/4/pbrMetallicRoughness/baseColorFactor/0";
 /// In [`punctual`]: point, spot, directional.
 pub const PUNCTUAL_LIGHTS: std::ops::Range<usize> = 0..3;
 

@@ -11,15 +11,15 @@ use tracer::{render::Renderer, world::World};
 const GOLDEN: [(&str, &str); 3] = [
     (
         "box",
-        "d640a6508009441e32781c6e94220216e4516a81e3b1bbf8cb69e831a0661344",
+        "26e14705f70aeae96bda360213be544e18b60bbbbb3df6756a22458e1393e3e6",
     ),
     (
         "lights",
-        "193ac480e0dfda770b5334bde9937b793ea345988c1a0320ca087e9bccd253c4",
+        "352bfe55e1510907353019f73f8fffda70b3782b15fff9342f685a0e9ff14b61",
     ),
     (
         "sky",
-        "38bca22ffe5c9dde3e5f5618c8192db649940b543b7a30c9bffa4d75572e70db",
+        "556242b65534e66ca41192b2311d93be1e524c500433e38ec648e381922dcf00",
     ),
 ];
 

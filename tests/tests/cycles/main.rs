@@ -14,7 +14,6 @@
 //!   enough to lose next to nothing. (With single scattering alone in both, metals of roughness 0.3 agree, too.)
 //! - Soft edges of spot lights follow other curves: ours is sharp. `range` of a light is not imported.
 //! - Cycles interpolates sRGB images before they are linear, glTF the other way round: ours are not interpolated.
-//! - Blender's own pixel filter is twice as wide; `render.py` sets the tracer's.
 //! - Blender knows no culling: all materials are double-sided.
 
 mod gltf;

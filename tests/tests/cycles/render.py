@@ -67,9 +67,9 @@ def configure(width, height, samples):
     cycles.use_adaptive_sampling = False
     cycles.use_denoising = False
     cycles.sampling_pattern = "TABULATED_SOBOL"
-    # The tracer's filter, sampled by importance in both: Blender's number is half of the window's width.
+    # Blender's default and the tracer's only one, sampled by importance in both.
     cycles.pixel_filter_type = "BLACKMAN_HARRIS"
-    cycles.filter_width = 0.75
+    cycles.filter_width = 1.5
     cycles.max_bounces = cycles.diffuse_bounces = cycles.glossy_bounces = BOUNCES
     cycles.transmission_bounces = cycles.transparent_max_bounces = BOUNCES
     # Everything that trades truth for less noise.

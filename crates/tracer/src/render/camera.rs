@@ -1,11 +1,11 @@
-//! Camera rays, and the pixel filter: Blackman-Harris of 1.5 pixels' width, by importance sampling.
+//! Camera rays, and the pixel filter by importance sampling: the Blackman-Harris window that is Blender's default.
 
 use super::bvh::Ray;
 use crate::world::{Camera, Projection};
 use protocol::Size;
 
-/// Width of the pixel filter in pixels.
-pub const FILTER_WIDTH_PX: f64 = 1.5;
+/// Width of the pixel filter in pixels; what Blender calls 1.5 is half of it.
+pub const FILTER_WIDTH_PX: f64 = 3.0;
 /// Entries of the filter's inverted distribution.
 const FILTER_STEPS: usize = 1024;
 

@@ -15,7 +15,7 @@ enum Command {
     Pay {
         payee: Address,
         receipts: Blake3Hash,
-        amount: Glm,
+        total: Glm,
         answer: Answer<SignedVoucher>,
     },
     Settle {
@@ -78,11 +78,11 @@ impl Purse {
                     Command::Pay {
                         payee,
                         receipts,
-                        amount,
+                        total,
                         answer,
                     } => {
                         payees.insert(payee);
-                        let _ = answer.send(self.pay(payee, receipts, amount));
+                        let _ = answer.send(self.pay(payee, receipts, total));
                     }
                     Command::Settle { answer } => {
                         let settled = payees.iter().try_for_each(|payee| {
@@ -100,12 +100,15 @@ impl Purse {
         &self,
         payee: Address,
         receipts: Blake3Hash,
-        amount: Glm,
+        total: Glm,
     ) -> Result<SignedVoucher, String> {
+        let promised = self.book.promised(payee, self.job);
+        let promised = promised.map_err(|e| e.to_string())?;
+        let amount = total.checked_sub(promised).unwrap_or_default();
         fund_escrow(&self.ledger, &self.book, payee, amount).map_err(|e| e.to_string())?;
         let signed = self
             .book
-            .raise(payee, self.job, amount, receipts)
+            .raise_to(payee, self.job, total, receipts)
             .map_err(|e| e.to_string())?;
         self.ledger.redeem(&signed).map_err(|e| e.to_string())?;
         Ok(signed)
@@ -113,17 +116,18 @@ impl Purse {
 }
 
 impl Accounts {
-    /// Pays for accepted tasks, whose hash is `receipts`; the voucher is on disk before it comes back.
+    /// Pays what is missing to `total` for this job. `receipts` is a hash of the tasks accepted since the last payment.
+    /// The voucher is on disk before it comes back.
     pub async fn pay(
         &self,
         payee: Address,
         receipts: Blake3Hash,
-        amount: Glm,
+        total: Glm,
     ) -> Result<SignedVoucher, String> {
         ask(&self.0, "the accounts thread", |answer| Command::Pay {
             payee,
             receipts,
-            amount,
+            total,
             answer,
         })
         .await

@@ -212,7 +212,8 @@ async fn offer(shared: &Arc<Shared>, worker: NodeId) {
             tracing::info!(worker = %worker.short(), %price_megasample, about, "quote");
             let (outbox, queue) = mpsc::channel(OUTBOX_MAX);
             lock(&shared.peers).insert(worker, Peer { payee, outbox });
-            lock(&shared.payees).insert(worker, payee);
+            // One account a worker and job: the totals that vouchers name are those of accounts.
+            lock(&shared.payees).entry(worker).or_insert(payee);
             tokio::spawn(deliver_messages(Arc::clone(shared), worker, queue));
             let trust = match context.own_workers.contains(&worker) {
                 true => Trust::Own,

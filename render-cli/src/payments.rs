@@ -4,7 +4,7 @@
 use crate::accounts::Accounts;
 use protocol::{Address, Blake3Hash, Glm, NodeId, TaskId, message::SignedVoucher};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -20,47 +20,56 @@ const RETRY: Duration = Duration::from_millis(500);
 /// Attempts at the end of a job, before what is due is only told.
 const LAST_ATTEMPTS: u32 = 6;
 
-/// What one provider has earned since its last voucher.
-#[derive(Debug, Clone, Copy)]
-struct Due {
-    payee: Address,
-    amount: Glm,
-    /// Hash over the tasks, in the order of their acceptance.
+/// What one account has earned in this job.
+#[derive(Debug, Clone)]
+struct Account {
+    total: Glm,
+    /// Hash over the tasks accepted since its last voucher, in their order.
     receipts: Blake3Hash,
+    /// Whose account it is: a provider may run several workers.
+    workers: BTreeSet<NodeId>,
 }
 
-impl Due {
-    fn add(&mut self, amount: Glm, receipts: &[u8]) {
-        // Sums of prices that the budget covers; they stay far from the end of their type.
-        self.amount = self.amount.checked_add(amount).unwrap_or(self.amount);
-        self.receipts = Blake3Hash::of(&[self.receipts.0.as_slice(), receipts].concat());
+const NO_RECEIPTS: Blake3Hash = Blake3Hash([0; 32]);
+
+impl Default for Account {
+    fn default() -> Self {
+        Self {
+            total: Glm::ZERO,
+            receipts: NO_RECEIPTS,
+            workers: BTreeSet::new(),
+        }
     }
 }
 
-/// What is due to all providers of a job.
+/// What this job owes to all providers.
 #[derive(Debug, Default)]
 pub struct Payments {
-    due: Mutex<BTreeMap<NodeId, Due>>,
+    accounts: Mutex<BTreeMap<Address, Account>>,
+    /// Accounts that have earned more than their last voucher says.
+    due: Mutex<BTreeSet<Address>>,
     changed: Notify,
     closing: Notify,
     is_closing: AtomicBool,
 }
 
-impl Payments {
-    fn due(&self) -> MutexGuard<'_, BTreeMap<NodeId, Due>> {
-        self.due.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
+impl Payments {
     /// A task of this worker was accepted.
     pub fn owe(&self, worker: NodeId, payee: Address, task: TaskId, amount: Glm) {
-        self.due()
-            .entry(worker)
-            .or_insert(Due {
-                payee,
-                amount: Glm::ZERO,
-                receipts: Blake3Hash([0; 32]),
-            })
-            .add(amount, &task.0.to_le_bytes());
+        {
+            let mut accounts = lock(&self.accounts);
+            let account = accounts.entry(payee).or_default();
+            // Sums of prices that the budget covers stay far from the end of their type.
+            account.total = account.total.checked_add(amount).unwrap_or(account.total);
+            let receipts = [account.receipts.0.as_slice(), &task.0.to_le_bytes()].concat();
+            account.receipts = Blake3Hash::of(&receipts);
+            account.workers.insert(worker);
+        }
+        lock(&self.due).insert(payee);
         self.changed.notify_one();
     }
 
@@ -77,21 +86,21 @@ impl Payments {
     /// What could not be paid in the end, and why.
     pub async fn run(
         &self,
-        accounts: &Accounts,
+        money: &Accounts,
         deliver: impl Fn(NodeId, SignedVoucher),
     ) -> Result<(), String> {
         let mut attempts_left = LAST_ATTEMPTS;
         loop {
             let is_closing = self.is_closing.load(Ordering::Acquire);
-            let batch = std::mem::take(&mut *self.due());
-            if batch.is_empty() {
+            let due = std::mem::take(&mut *lock(&self.due));
+            if due.is_empty() {
                 if is_closing {
                     return Ok(());
                 }
                 self.changed.notified().await;
                 continue;
             }
-            let Err(error) = self.pay(batch, accounts, &deliver).await else {
+            let Err(error) = self.pay(&due, money, &deliver).await else {
                 if !is_closing {
                     let _ = tokio::time::timeout(INTERVAL, self.closing.notified()).await;
                 }
@@ -100,8 +109,7 @@ impl Payments {
             if is_closing {
                 attempts_left -= 1;
                 if attempts_left == 0 {
-                    let unpaid = self.due().values().map(|due| due.amount).sum::<Glm>();
-                    return Err(format!("{unpaid} GLM stay unpaid: {error}"));
+                    return Err(format!("{} accounts stay unpaid: {error}", due.len()));
                 }
             } else {
                 tracing::warn!(error, "a payment waits");
@@ -110,25 +118,31 @@ impl Payments {
         }
     }
 
-    /// Pays each of a batch; what fails is due again.
+    /// Pays what is due; an account that could not be paid is due again.
     async fn pay(
         &self,
-        batch: BTreeMap<NodeId, Due>,
-        accounts: &Accounts,
+        due: &BTreeSet<Address>,
+        money: &Accounts,
         deliver: &impl Fn(NodeId, SignedVoucher),
     ) -> Result<(), String> {
         let mut outcome = Ok(());
-        for (worker, due) in batch {
-            match accounts.pay(due.payee, due.receipts, due.amount).await {
-                Ok(signed) => deliver(worker, signed),
+        for &payee in due {
+            let Some(account) = lock(&self.accounts).get_mut(&payee).map(|account| {
+                let now = account.clone();
+                account.receipts = NO_RECEIPTS;
+                now
+            }) else {
+                continue;
+            };
+            match money.pay(payee, account.receipts, account.total).await {
+                Ok(signed) => {
+                    for worker in account.workers {
+                        deliver(worker, signed);
+                    }
+                }
                 Err(error) => {
                     outcome = Err(error);
-                    let mut all = self.due();
-                    let place = all.entry(worker).or_insert(Due {
-                        amount: Glm::ZERO,
-                        ..due
-                    });
-                    place.add(due.amount, &due.receipts.0);
+                    lock(&self.due).insert(payee);
                 }
             }
         }

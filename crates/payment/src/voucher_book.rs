@@ -11,8 +11,8 @@ use std::path::Path;
 
 /// Chain, contract, requestor, worker to a [`Promise`] in postcard.
 const PROMISES: TableDefinition<StoredKey, &[u8]> = TableDefinition::new("promises");
-/// Hash of promise key, job and receipt to the amount in wei that the receipt was paid.
-const RECEIPTS: TableDefinition<&[u8; 32], u128> = TableDefinition::new("receipts");
+/// Hash of promise key and job to what was promised for the job in all, in wei.
+const TOTALS: TableDefinition<&[u8; 32], u128> = TableDefinition::new("totals");
 
 type StoredKey = (u64, &'static [u8; 20], &'static [u8; 20], &'static [u8; 20]);
 
@@ -32,20 +32,6 @@ pub enum VoucherBookError {
     /// The signature.
     #[error(transparent)]
     Wallet(#[from] WalletError),
-    /// The same receipt was paid before, at another price.
-    #[error(
-        "receipt {receipt} of job {job} was paid {paid} GLM before, now {amount} GLM are asked"
-    )]
-    ReceiptPaid {
-        /// The job.
-        job: JobId,
-        /// The receipt.
-        receipt: Blake3Hash,
-        /// What it was paid.
-        paid: Glm,
-        /// What is asked now.
-        amount: Glm,
-    },
     /// A sum beyond what amounts can hold.
     #[error("the promise to {0} is too large")]
     TooLarge(Address),
@@ -75,7 +61,7 @@ impl VoucherBook {
         let database = store::open(path.as_ref(), ConcurrencyMode::ExclusiveWriter)?;
         let transaction = database.begin_write()?;
         transaction.open_table(PROMISES)?;
-        transaction.open_table(RECEIPTS)?;
+        transaction.open_table(TOTALS)?;
         transaction.commit()?;
         Ok(Self {
             database,
@@ -91,51 +77,44 @@ impl VoucherBook {
         self.requestor
     }
 
-    /// Promises `worker` `amount` more for an accepted tile and returns the voucher, which is on disk by then.
+    /// Promises `worker` what is missing to `total` for all its accepted tiles of a job, and returns the voucher, which is
+    /// on disk by then. Asked again for a total that was promised before, as happens when a job is resumed, the last
+    /// voucher comes back and nothing is added.
     ///
-    /// `receipt` identifies the accepted tile within the job. Asked again for a receipt that was paid before, as
-    /// happens when a job is resumed, the last voucher comes back and nothing is added. The voucher's receipts root
-    /// becomes `blake3(root || job || receipt || amount in wei, 16 bytes big endian)`, from zeros in each epoch.
+    /// `receipts` is a hash over the tiles accepted since the voucher before. The voucher's receipts root becomes
+    /// `blake3(root || job || receipts || amount in wei, 16 bytes big endian)`, from zeros in each epoch.
     ///
     /// # Errors
-    /// When the file fails, or the receipt was paid another amount before.
-    pub fn raise(
+    /// When the file fails, or the promise is larger than amounts can be.
+    pub fn raise_to(
         &self,
         worker: Address,
         job: JobId,
-        amount: Glm,
-        receipt: Blake3Hash,
+        total: Glm,
+        receipts: Blake3Hash,
     ) -> Result<SignedVoucher, VoucherBookError> {
         let transaction = self.database.begin_write().map_err(StoreError::from)?;
         let signed = {
             let mut promises = transaction.open_table(PROMISES).map_err(StoreError::from)?;
-            let mut receipts = transaction.open_table(RECEIPTS).map_err(StoreError::from)?;
+            let mut totals = transaction.open_table(TOTALS).map_err(StoreError::from)?;
             let promise = promise_in(&promises, self.key(&worker))?;
-            let receipt_key = self.receipt_key(worker, job, receipt);
-            let paid = receipts
-                .insert(&receipt_key.0, amount.wei())
-                .map_err(StoreError::from)?
-                .map(|wei| Glm::from_wei(wei.value()));
-            if let Some(paid) = paid.filter(|paid| *paid != amount) {
-                return Err(VoucherBookError::ReceiptPaid {
-                    job,
-                    receipt,
-                    paid,
-                    amount,
-                });
-            }
+            let key = self.job_key(worker, job);
+            let before = total_in(&totals, &key)?;
             let mut voucher = self.following(&promise, worker, job)?;
-            match (paid, promise.last) {
-                (Some(_), Some(last)) => return Ok(last),
-                // Paid in an epoch that is settled: the first voucher of this one promises nothing yet.
-                (Some(_), None) => {}
-                (None, _) => {
+            match (total.checked_sub(before), promise.last) {
+                (None | Some(Glm::ZERO), Some(last)) => return Ok(last),
+                // Promised in an epoch that is settled: the first voucher of this one promises nothing yet.
+                (None | Some(Glm::ZERO), None) => {}
+                (Some(amount), _) => {
                     voucher.cumulative = voucher
                         .cumulative
                         .checked_add(amount)
                         .ok_or(VoucherBookError::TooLarge(worker))?;
                     voucher.receipts_root =
-                        following_root(voucher.receipts_root, job, receipt, amount);
+                        following_root(voucher.receipts_root, job, receipts, amount);
+                    totals
+                        .insert(&key.0, total.wei())
+                        .map_err(StoreError::from)?;
                 }
             }
             let signed = self.wallet.sign_voucher(&voucher)?;
@@ -150,6 +129,15 @@ impl VoucherBook {
         };
         transaction.commit().map_err(StoreError::from)?;
         Ok(signed)
+    }
+
+    /// What `worker` was promised for a job in all.
+    ///
+    /// # Errors
+    /// When the file fails.
+    pub fn promised(&self, worker: Address, job: JobId) -> Result<Glm, StoreError> {
+        let transaction = self.database.begin_read()?;
+        total_in(&transaction.open_table(TOTALS)?, &self.job_key(worker, job))
     }
 
     /// The last voucher that `worker` was given in the present epoch.
@@ -237,7 +225,7 @@ impl VoucherBook {
         )
     }
 
-    fn receipt_key(&self, worker: Address, job: JobId, receipt: Blake3Hash) -> Blake3Hash {
+    fn job_key(&self, worker: Address, job: JobId) -> Blake3Hash {
         Blake3Hash::of(
             &[
                 &self.chain_id.to_be_bytes()[..],
@@ -245,15 +233,30 @@ impl VoucherBook {
                 &self.requestor.0,
                 &worker.0,
                 &job.0,
-                &receipt.0,
             ]
             .concat(),
         )
     }
 }
 
-fn following_root(root: Blake3Hash, job: JobId, receipt: Blake3Hash, amount: Glm) -> Blake3Hash {
-    Blake3Hash::of(&[&root.0[..], &job.0, &receipt.0, &amount.wei().to_be_bytes()].concat())
+fn total_in(
+    totals: &impl ReadableTable<&'static [u8; 32], u128>,
+    key: &Blake3Hash,
+) -> Result<Glm, StoreError> {
+    let total = totals.get(&key.0)?;
+    Ok(total.map_or(Glm::ZERO, |wei| Glm::from_wei(wei.value())))
+}
+
+fn following_root(root: Blake3Hash, job: JobId, receipts: Blake3Hash, amount: Glm) -> Blake3Hash {
+    Blake3Hash::of(
+        &[
+            &root.0[..],
+            &job.0,
+            &receipts.0,
+            &amount.wei().to_be_bytes(),
+        ]
+        .concat(),
+    )
 }
 
 fn promise_in(

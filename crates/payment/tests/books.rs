@@ -12,6 +12,7 @@ use std::{
 };
 
 const JOB: JobId = JobId([5; 16]);
+const OTHER_JOB: JobId = JobId([6; 16]);
 
 fn wallet() -> Wallet {
     Wallet::from_secret(&[1; 32]).unwrap()
@@ -21,7 +22,7 @@ fn worker() -> Address {
     Address([2; 20])
 }
 
-fn receipt(number: u64) -> Blake3Hash {
+fn receipts(number: u64) -> Blake3Hash {
     Blake3Hash::of(&number.to_le_bytes())
 }
 
@@ -55,17 +56,17 @@ fn ledger(folder: &Path) -> EmbeddedLedger {
     ledger
 }
 
-fn raise(book: &VoucherBook, number: u64, amount: u64) -> SignedVoucher {
-    book.raise(worker(), JOB, glm(amount), receipt(number))
+fn raise_to(book: &VoucherBook, total: u64) -> SignedVoucher {
+    book.raise_to(worker(), JOB, glm(total), receipts(total))
         .unwrap()
 }
 
 #[test]
 fn promises_grow_through_restarts_and_a_tile_is_paid_once() {
     let folder = tempfile::tempdir().unwrap();
-    let first = raise(&voucher_book(folder.path()), 1, 2);
+    let first = raise_to(&voucher_book(folder.path()), 2);
     let book = voucher_book(folder.path());
-    let second = raise(&book, 2, 3);
+    let second = raise_to(&book, 5);
     assert_eq!(
         (first.voucher.cumulative, first.voucher.sequence),
         (glm(2), 1)
@@ -75,14 +76,18 @@ fn promises_grow_through_restarts_and_a_tile_is_paid_once() {
         (glm(5), 2)
     );
     assert_ne!(first.voucher.receipts_root, second.voucher.receipts_root);
-    assert_eq!(raise(&book, 1, 2), second);
+    assert_eq!(raise_to(&book, 5), second);
+    assert_eq!(raise_to(&book, 2), second);
     assert_eq!(book.last(worker()).unwrap(), Some(second));
-    let repriced = book.raise(worker(), JOB, glm(9), receipt(1));
-    assert!(matches!(repriced, Err(VoucherBookError::ReceiptPaid { paid, .. }) if paid == glm(2)));
-    assert_eq!(book.last(worker()).unwrap(), Some(second));
-    let too_large = book.raise(worker(), JOB, Glm::from_wei(u128::MAX), receipt(3));
+    let most = Glm::from_wei(u128::MAX);
+    let too_large = book.raise_to(worker(), OTHER_JOB, most, receipts(3));
     assert!(matches!(too_large, Err(VoucherBookError::TooLarge(_))));
-    assert_eq!(raise(&book, 3, 1).voucher.sequence, 3);
+    assert_eq!(book.promised(worker(), OTHER_JOB).unwrap(), Glm::ZERO);
+    assert_eq!(raise_to(&book, 6).voucher.sequence, 3);
+    let other = book.raise_to(worker(), OTHER_JOB, glm(1), receipts(1));
+    assert_eq!(other.unwrap().voucher.cumulative, glm(7));
+    let promised = [JOB, OTHER_JOB].map(|job| book.promised(worker(), job).unwrap());
+    assert_eq!(promised, [glm(6), glm(1)]);
 }
 
 #[test]
@@ -93,8 +98,10 @@ fn threads_that_promise_at_once_add_up() {
         for thread in 0..4 {
             let book = &book;
             scope.spawn(move || {
-                for number in 0..5 {
-                    raise(book, thread * 100 + number, 1);
+                let job = JobId([thread; 16]);
+                for total in 1..=5 {
+                    book.raise_to(worker(), job, glm(total), receipts(total))
+                        .unwrap();
                 }
             });
         }
@@ -107,7 +114,7 @@ fn threads_that_promise_at_once_add_up() {
 fn the_worker_keeps_the_highest_voucher() {
     let folder = tempfile::tempdir().unwrap();
     let book = voucher_book(folder.path());
-    let (first, second, third) = (raise(&book, 1, 2), raise(&book, 2, 3), raise(&book, 3, 4));
+    let [first, second, third] = [2, 5, 9].map(|total| raise_to(&book, total));
     {
         let earnings = earnings_book(folder.path());
         assert_eq!(earnings.accept(first).unwrap(), glm(2));
@@ -145,7 +152,7 @@ fn the_worker_keeps_the_highest_voucher() {
 #[test]
 fn the_worker_refuses_what_it_could_not_cash() {
     let folder = tempfile::tempdir().unwrap();
-    let good = raise(&voucher_book(folder.path()), 1, 2);
+    let good = raise_to(&voucher_book(folder.path()), 2);
     let earnings = earnings_book(folder.path());
     let mut other = good.voucher;
     other.worker = Address([3; 20]);
@@ -181,9 +188,9 @@ fn earnings_can_be_read_while_the_worker_writes() {
     ));
     let book = voucher_book(folder.path());
     let earnings = earnings_book(folder.path());
-    earnings.accept(raise(&book, 1, 2)).unwrap();
+    earnings.accept(raise_to(&book, 2)).unwrap();
     assert_eq!(EarningsBook::read(&path).unwrap()[0].promised(), glm(2));
-    earnings.accept(raise(&book, 2, 2)).unwrap();
+    earnings.accept(raise_to(&book, 4)).unwrap();
     assert_eq!(EarningsBook::read(&path).unwrap()[0].promised(), glm(4));
     let second = EarningsBook::open(&path, worker(), EMBEDDED_CHAIN_ID, EMBEDDED_CONTRACT);
     assert!(matches!(second, Err(StoreError::InUse(_))));
@@ -194,7 +201,7 @@ fn earnings_of_a_killed_worker_can_be_read() {
     let folder = tempfile::tempdir().unwrap();
     let earnings = earnings_book(folder.path());
     let book = voucher_book(folder.path());
-    earnings.accept(raise(&book, 1, 2)).unwrap();
+    earnings.accept(raise_to(&book, 2)).unwrap();
     // What a kill leaves behind: the file of a book that was never closed.
     let left = folder.path().join("left.redb");
     std::fs::copy(folder.path().join("earnings.redb"), &left).unwrap();
@@ -208,7 +215,7 @@ fn a_job_is_covered_paid_and_settled_and_the_next_uses_a_new_escrow() {
     for epoch in 0..2 {
         let key = fund_escrow(&ledger, &book, worker(), glm(5)).unwrap();
         assert_eq!(key.epoch, epoch);
-        raise(&book, epoch * 10, 3);
+        raise_to(&book, 3 * (epoch + 1));
         fund_escrow(&ledger, &book, worker(), glm(4)).unwrap();
         let escrow = ledger.escrow(&key).unwrap().unwrap();
         assert_eq!(escrow.deposit, glm(7));
@@ -226,7 +233,7 @@ fn a_short_promise_keeps_the_escrow_open_until_it_is_covered() {
     let folder = tempfile::tempdir().unwrap();
     let (ledger, book) = (ledger(folder.path()), voucher_book(folder.path()));
     fund_escrow(&ledger, &book, worker(), glm(2)).unwrap();
-    raise(&book, 1, 5);
+    raise_to(&book, 5);
     let settlement = settle(&ledger, &book, worker()).unwrap();
     assert_eq!((settlement.paid, settlement.short), (glm(2), glm(3)));
     assert_eq!(settlement.release, None);
@@ -245,15 +252,15 @@ fn a_stop_between_release_and_book_is_made_good() {
     {
         let (ledger, book) = (ledger(folder.path()), voucher_book(folder.path()));
         let key = fund_escrow(&ledger, &book, worker(), glm(5)).unwrap();
-        ledger.redeem(&raise(&book, 1, 3)).unwrap();
+        ledger.redeem(&raise_to(&book, 3)).unwrap();
         ledger.release(&key).unwrap();
     }
     let (ledger, book) = (ledger(folder.path()), voucher_book(folder.path()));
     let key = fund_escrow(&ledger, &book, worker(), glm(1)).unwrap();
     assert_eq!(key.epoch, 1);
-    let replayed = raise(&book, 1, 3).voucher;
+    let replayed = raise_to(&book, 3).voucher;
     assert_eq!((replayed.epoch, replayed.cumulative), (1, Glm::ZERO));
-    assert_eq!(raise(&book, 2, 1).voucher.cumulative, glm(1));
+    assert_eq!(raise_to(&book, 4).voucher.cumulative, glm(1));
     let settlement = settle(&ledger, &book, worker()).unwrap();
     assert_eq!(settlement.paid, glm(1));
     assert_eq!(ledger.balance(worker()).unwrap(), glm(4));
@@ -269,10 +276,15 @@ fn pay_until_killed(folder: &Path) -> ! {
         .unwrap()
         .map_or(0, |l| l.voucher.sequence);
     let epoch = book.epoch(worker()).unwrap();
+    // A job of its own for each process: totals begin anew.
+    let mut job = JobId([7; 16]);
+    job.0[..8].copy_from_slice(&((epoch << 32) + started).to_le_bytes());
     for number in 0.. {
         fund_escrow(&ledger, &book, worker(), Glm::from_wei(1)).unwrap();
-        let tile = receipt((epoch << 40) + (started << 20) + number);
-        let signed = book.raise(worker(), JOB, Glm::from_wei(1), tile).unwrap();
+        let total = Glm::from_wei(u128::from(number) + 1);
+        let signed = book
+            .raise_to(worker(), job, total, receipts(number))
+            .unwrap();
         let voucher = signed.voucher;
         println!("voucher {} {}", voucher.epoch, voucher.sequence);
         std::io::stdout().flush().unwrap();

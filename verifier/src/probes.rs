@@ -79,11 +79,18 @@ fn cell_quota(core: &Rect, policy: TrustPolicy) -> u32 {
         .min(TASK_RECTS_MAX as u64) as u32
 }
 
-/// A stream of secret numbers, taken a block at a time: the stream computes whole blocks, however few bytes are asked.
+/// Bytes of the stream taken at a time after the first block: the hash computes several blocks at once.
+const DRAW_BYTES: usize = 512;
+/// The first block alone, because few draws need more.
+const FIRST_DRAW_BYTES: usize = 64;
+
+/// A stream of secret numbers, taken in whole blocks: the stream computes those, however few bytes are asked.
 struct Draw {
     stream: blake3::OutputReader,
-    block: [u8; 64],
+    bytes: [u8; DRAW_BYTES],
+    /// The bytes not used yet lie from `used` to `filled`.
     used: usize,
+    filled: usize,
 }
 
 impl Draw {
@@ -92,18 +99,23 @@ impl Draw {
         hasher.update(DRAW_CONTEXT).update(&commitment.0);
         Self {
             stream: hasher.finalize_xof(),
-            block: [0; 64],
-            used: 64,
+            bytes: [0; DRAW_BYTES],
+            used: 0,
+            filled: 0,
         }
     }
 
     fn word(&mut self) -> u32 {
-        if self.used == self.block.len() {
-            self.stream.fill(&mut self.block);
-            self.used = 0;
+        if self.used == self.filled {
+            let more = match self.filled {
+                0 => FIRST_DRAW_BYTES,
+                _ => DRAW_BYTES,
+            };
+            self.stream.fill(&mut self.bytes[..more]);
+            (self.used, self.filled) = (0, more);
         }
         let mut bytes = [0; 4];
-        bytes.copy_from_slice(&self.block[self.used..self.used + 4]);
+        bytes.copy_from_slice(&self.bytes[self.used..self.used + 4]);
         self.used += 4;
         u32::from_le_bytes(bytes)
     }
@@ -113,11 +125,14 @@ impl Draw {
         ((u64::from(self.word()) * u64::from(limit)) >> 32) as u32
     }
 
-    fn permutation(&mut self, length: u32) -> Vec<u32> {
-        let mut items: Vec<u32> = (0..length).collect();
-        for last in (1..items.len()).rev() {
-            let other = self.below(last as u32 + 1) as usize;
-            items.swap(last, other);
+    /// `count` permutations of the numbers below `length`, one after the other.
+    fn permutations(&mut self, count: u32, length: u32) -> Vec<u32> {
+        let mut items: Vec<u32> = (0..count).flat_map(|_| 0..length).collect();
+        for items in items.chunks_exact_mut(length.max(1) as usize) {
+            for last in (1..items.len()).rev() {
+                let other = self.below(last as u32 + 1) as usize;
+                items.swap(last, other);
+            }
         }
         items
     }
@@ -125,13 +140,13 @@ impl Draw {
     /// `count` multi-jittered points of a lattice of `columns` x `rows`; two may fall on one lattice point.
     fn points(&mut self, columns: u32, rows: u32, count: u32) -> Vec<(u32, u32)> {
         let (across, down) = blocks(columns, rows, count);
-        let fine_columns: Vec<Vec<u32>> = (0..across).map(|_| self.permutation(down)).collect();
-        let fine_rows: Vec<Vec<u32>> = (0..down).map(|_| self.permutation(across)).collect();
+        let fine_columns = self.permutations(across, down);
+        let fine_rows = self.permutations(down, across);
         let mut points = Vec::with_capacity(count as usize);
         for i in 0..across {
             for j in 0..down {
-                let fine_column = i * down + fine_columns[i as usize][j as usize];
-                let fine_row = j * across + fine_rows[j as usize][i as usize];
+                let fine_column = i * down + fine_columns[(i * down + j) as usize];
+                let fine_row = j * across + fine_rows[(j * across + i) as usize];
                 let column = self.within(fine_column, count, columns);
                 points.push((column, self.within(fine_row, count, rows)));
             }
@@ -141,29 +156,31 @@ impl Draw {
 
     /// A lattice line of `lines`, uniform in stratum `index` of `strata`.
     fn within(&mut self, index: u32, strata: u32, lines: u32) -> u32 {
-        let fraction = (u64::from(index) << 32) + u64::from(self.word());
-        ((u128::from(fraction) * u128::from(lines)) / (u128::from(strata) << 32)) as u32
+        let whole = u64::from(index) * u64::from(lines);
+        ((whole + u64::from(self.below(lines))) / u64::from(strata.max(1))) as u32
     }
 
     fn cells(&mut self, core: &Rect, count: u32) -> Vec<Rect> {
         let (columns, rows) = (core.cells_across(), core.cells_down());
-        let mut chosen: Vec<(u32, u32)> = self
+        // A point as one number, rows first: numbers sort faster than pairs.
+        let place = |row: u32, column: u32| u64::from(row) << 32 | u64::from(column);
+        let mut chosen: Vec<u64> = self
             .points(columns, rows, count)
             .into_iter()
-            .map(|(column, row)| (row, column))
+            .map(|(column, row)| place(row, column))
             .collect();
         chosen.sort_unstable();
         chosen.dedup();
         // Where blocks do not align with cells two points can share one; others take the place of such twins.
         while chosen.len() < count as usize {
-            let point = (self.below(rows), self.below(columns));
-            if let Err(place) = chosen.binary_search(&point) {
-                chosen.insert(place, point);
+            let point = place(self.below(rows), self.below(columns));
+            if let Err(index) = chosen.binary_search(&point) {
+                chosen.insert(index, point);
             }
         }
         chosen
             .into_iter()
-            .filter_map(|(row, column)| square(core, column.into(), row.into(), 1))
+            .filter_map(|point| square(core, i64::from(point as u32), (point >> 32) as i64, 1))
             .collect()
     }
 
@@ -290,6 +307,27 @@ mod tests {
             Trust::Unknown,
         );
         assert_ne!(first, other_secret);
+    }
+
+    /// Finished tiles are probed again with the probes of their first check: a draw must never change.
+    #[test]
+    fn the_draws_are_those_of_earlier_builds() {
+        let mut hasher = blake3::Hasher::new();
+        for (number, columns, rows, cut) in [(1, 32, 32, 0), (2, 240, 135, 0), (3, 7, 9, 3)] {
+            let core = Rect {
+                x: 64,
+                y: 8,
+                width: columns * 8 - cut,
+                height: rows * 8 - cut,
+            };
+            for shape in [ProbeShape::Cells, ProbeShape::BLENDER] {
+                for probe in draw_probes(&[7; 32], &seeded(number), &core, shape, Trust::Unknown) {
+                    hasher.update(probe.to_string().as_bytes());
+                }
+            }
+        }
+        let expected = "d70511f63afdabe39352f493080e10da086565bca7aff23f0f595334362a08da";
+        assert_eq!(hasher.finalize().to_string(), expected);
     }
 
     #[test]

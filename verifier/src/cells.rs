@@ -112,19 +112,17 @@ fn compare_rows(
 /// The hashes that a delivery of `rect` has for the cells of `wanted` (rectangles of whole cells inside it), in
 /// canonical order of `wanted`; none when a cell lies outside or is missing.
 pub fn select(rect: &Rect, cells: &[Blake3Hash], wanted: &[Rect]) -> Option<Vec<Blake3Hash>> {
+    let (columns, rows) = (rect.cells_across(), rect.cells_down());
     let mut selected = Vec::with_capacity(wanted.iter().map(Rect::cell_count).sum());
     for part in wanted.iter().filter(|part| part.area() > 0) {
         let (across, down) = (part.cells_across(), part.cells_down());
-        let (column, row) = (part.x / CELL_PX, part.y / CELL_PX);
-        let last = Cell {
-            column: column + across - 1,
-            row: row + down - 1,
-        };
-        position(rect, last)?;
-        let start = position(rect, Cell { column, row })?;
-        let row_length = rect.cells_across() as usize;
-        for line in 0..down as usize {
-            let start = start + line * row_length;
+        let column = (part.x / CELL_PX).checked_sub(rect.x / CELL_PX)?;
+        let row = (part.y / CELL_PX).checked_sub(rect.y / CELL_PX)?;
+        if column.checked_add(across)? > columns || row.checked_add(down)? > rows {
+            return None;
+        }
+        for row in row..row + down {
+            let start = row as usize * columns as usize + column as usize;
             selected.extend_from_slice(cells.get(start..start + across as usize)?);
         }
     }

@@ -79,16 +79,16 @@ fn cell_quota(core: &Rect, policy: TrustPolicy) -> u32 {
         .min(TASK_RECTS_MAX as u64) as u32
 }
 
-/// Bytes of the stream taken at a time after the first block: the hash computes several blocks at once.
-const DRAW_BYTES: usize = 512;
+/// Words of the stream taken at a time after the first block: the hash computes several blocks at once.
+const DRAW_WORDS: usize = 128;
 /// The first block alone, because few draws need more.
-const FIRST_DRAW_BYTES: usize = 64;
+const FIRST_DRAW_WORDS: usize = 16;
 
 /// A stream of secret numbers, taken in whole blocks: the stream computes those, however few bytes are asked.
 struct Draw {
     stream: blake3::OutputReader,
-    bytes: [u8; DRAW_BYTES],
-    /// The bytes not used yet lie from `used` to `filled`.
+    words: [u32; DRAW_WORDS],
+    /// The words not used yet lie from `used` to `filled`.
     used: usize,
     filled: usize,
 }
@@ -99,7 +99,7 @@ impl Draw {
         hasher.update(DRAW_CONTEXT).update(&commitment.0);
         Self {
             stream: hasher.finalize_xof(),
-            bytes: [0; DRAW_BYTES],
+            words: [0; DRAW_WORDS],
             used: 0,
             filled: 0,
         }
@@ -107,17 +107,24 @@ impl Draw {
 
     fn word(&mut self) -> u32 {
         if self.used == self.filled {
-            let more = match self.filled {
-                0 => FIRST_DRAW_BYTES,
-                _ => DRAW_BYTES,
-            };
-            self.stream.fill(&mut self.bytes[..more]);
-            (self.used, self.filled) = (0, more);
+            self.fill();
         }
-        let mut bytes = [0; 4];
-        bytes.copy_from_slice(&self.bytes[self.used..self.used + 4]);
-        self.used += 4;
-        u32::from_le_bytes(bytes)
+        let word = self.words[self.used];
+        self.used += 1;
+        word
+    }
+
+    fn fill(&mut self) {
+        let more = match self.filled {
+            0 => FIRST_DRAW_WORDS,
+            _ => DRAW_WORDS,
+        };
+        let mut bytes = [[0; 4]; DRAW_WORDS];
+        self.stream.fill(bytes[..more].as_flattened_mut());
+        for (word, bytes) in self.words.iter_mut().zip(bytes) {
+            *word = u32::from_le_bytes(bytes);
+        }
+        (self.used, self.filled) = (0, more);
     }
 
     /// A number below `limit` (0 for a limit of 0); the bias of at most `limit / 2^32` does not matter here.
@@ -127,14 +134,17 @@ impl Draw {
 
     /// `count` permutations of the numbers below `length`, one after the other.
     fn permutations(&mut self, count: u32, length: u32) -> Vec<u32> {
-        let mut items: Vec<u32> = (0..count).flat_map(|_| 0..length).collect();
-        for items in items.chunks_exact_mut(length.max(1) as usize) {
+        let mut all = Vec::with_capacity(count as usize * length as usize);
+        for _ in 0..count {
+            let start = all.len();
+            all.extend(0..length);
+            let items = &mut all[start..];
             for last in (1..items.len()).rev() {
                 let other = self.below(last as u32 + 1) as usize;
                 items.swap(last, other);
             }
         }
-        items
+        all
     }
 
     /// `count` multi-jittered points of a lattice of `columns` x `rows`; two may fall on one lattice point.
@@ -162,26 +172,26 @@ impl Draw {
 
     fn cells(&mut self, core: &Rect, count: u32) -> Vec<Rect> {
         let (columns, rows) = (core.cells_across(), core.cells_down());
-        // A point as one number, rows first: numbers sort faster than pairs.
-        let place = |row: u32, column: u32| u64::from(row) << 32 | u64::from(column);
-        let mut chosen: Vec<u64> = self
-            .points(columns, rows, count)
-            .into_iter()
-            .map(|(column, row)| place(row, column))
-            .collect();
-        chosen.sort_unstable();
-        chosen.dedup();
+        let mut chosen = CellSet::new(columns, rows);
+        let points = self.points(columns, rows, count).into_iter();
+        let mut missing = count as usize - points.filter(|point| chosen.insert(*point)).count();
         // Where blocks do not align with cells two points can share one; others take the place of such twins.
-        while chosen.len() < count as usize {
-            let point = place(self.below(rows), self.below(columns));
-            if let Err(index) = chosen.binary_search(&point) {
-                chosen.insert(index, point);
-            }
+        while missing > 0 {
+            let row = self.below(rows);
+            missing -= usize::from(chosen.insert((self.below(columns), row)));
         }
-        chosen
-            .into_iter()
-            .filter_map(|point| square(core, i64::from(point as u32), (point >> 32) as i64, 1))
-            .collect()
+        let rect = |(column, row)| {
+            let (x, y) = (core.x + column * CELL_PX, core.y + row * CELL_PX);
+            Rect {
+                x,
+                y,
+                width: CELL_PX.min(core.right() - x),
+                height: CELL_PX.min(core.bottom() - y),
+            }
+        };
+        let mut found = Vec::with_capacity(count as usize);
+        chosen.for_each(|point| found.push(rect(point)));
+        found
     }
 
     /// Squares may stick out of the tile and are cut there: else cells at its rim would be less likely than others.
@@ -204,6 +214,44 @@ impl Draw {
         found.sort_unstable();
         found.dedup();
         found
+    }
+}
+
+/// Cells of a tile, a bit for each: sorted and distinct without being compared.
+struct CellSet {
+    columns: u32,
+    bits: Vec<u64>,
+}
+
+impl CellSet {
+    fn new(columns: u32, rows: u32) -> Self {
+        let cells = columns as usize * rows as usize;
+        Self {
+            columns,
+            bits: vec![0; cells.div_ceil(64)],
+        }
+    }
+
+    /// Adds the cell at a column and a row; false when it is there already.
+    fn insert(&mut self, (column, row): (u32, u32)) -> bool {
+        let index = row as usize * self.columns as usize + column as usize;
+        let (word, bit) = (&mut self.bits[index / 64], 1 << (index % 64));
+        let is_new = *word & bit == 0;
+        *word |= bit;
+        is_new
+    }
+
+    /// Visits column and row of each cell, row by row.
+    fn for_each(&self, mut visit: impl FnMut((u32, u32))) {
+        for (index, &word) in self.bits.iter().enumerate() {
+            let mut left = word;
+            while left != 0 {
+                let cell = index * 64 + left.trailing_zeros() as usize;
+                left &= left - 1;
+                let columns = self.columns as usize;
+                visit(((cell % columns) as u32, (cell / columns) as u32));
+            }
+        }
     }
 }
 

@@ -94,9 +94,11 @@ impl Farm {
             let picked = verifier::cells::select(&rendered, &cells, wanted);
             picked.unwrap_or_default().into_boxed_slice()
         };
+        let answers = pick(&probes);
+        let probe_digest = verifier::digest(&answers);
         let pixels = Pixels::Fresh {
             root,
-            answers: pick(&probes),
+            answers,
             shared: pick(&shared_strips(&self.config.grid, at.tile)),
         };
         let delivery = Delivery {
@@ -105,6 +107,7 @@ impl Farm {
             class: task.class,
             commitment,
             probes,
+            probe_digest,
             pixels,
             check: Check::Passed { prober: None },
             probers: Vec::new(),
@@ -113,7 +116,7 @@ impl Farm {
             probe_allowance: task.probe_allowance,
         };
         let unprobed = delivery.probes.is_empty();
-        let Some(frame) = self.open.get_mut(&at.frame) else {
+        let Some(frame) = self.open.get_mut(at.frame) else {
             return;
         };
         frame.tiles[at.tile as usize] = Tile::Delivered(Box::new(delivery));
@@ -200,7 +203,9 @@ impl Farm {
         rects: &[Rect],
         answer: &[Blake3Hash],
     ) -> Option<Contradiction> {
-        let left = match &self.delivery(at)?.pixels {
+        let delivery = self.delivery(at)?;
+        let left = delivery.probe_digest;
+        match &delivery.pixels {
             Pixels::Fresh { answers, .. } if **answers == *answer => return None,
             Pixels::Fresh { answers, .. } => {
                 let pairs = answers.iter().zip(answer);
@@ -211,10 +216,9 @@ impl Farm {
                     let rects = vec![rect];
                     return Some(Contradiction { rects, left, right });
                 }
-                verifier::digest(answers)
             }
-            Pixels::Sealed { probe_digest } => *probe_digest,
-        };
+            Pixels::Sealed => {}
+        }
         let right = verifier::digest(answer);
         (left != right).then(|| Contradiction {
             rects: rects.to_vec(),
@@ -283,7 +287,7 @@ impl Farm {
             self.worker_mut(number).tiles_accepted += 1;
             self.accept_task(number, task, price);
         }
-        if let Some(frame) = self.open.get_mut(&at.frame)
+        if let Some(frame) = self.open.get_mut(at.frame)
             && frame.unsettled.remove(&at.tile)
         {
             self.tiles_accepted += 1;
@@ -293,7 +297,7 @@ impl Farm {
 
     /// A tile that counted as accepted is in doubt again.
     pub(crate) fn unsettle(&mut self, at: TileRef) {
-        let Some(frame) = self.open.get_mut(&at.frame) else {
+        let Some(frame) = self.open.get_mut(at.frame) else {
             return;
         };
         if frame.unsettled.insert(at.tile) {

@@ -37,7 +37,7 @@ impl Farm {
     }
 
     fn complete_frame(&mut self, frame: u32) {
-        let Some(open) = self.open.get(&frame) else {
+        let Some(open) = self.open.get(frame) else {
             return;
         };
         if !open.unsettled.is_empty() {
@@ -54,7 +54,7 @@ impl Farm {
 
     fn write_frame(&mut self, frame: u32) {
         let grid = self.config.grid;
-        let Some(open) = self.open.get_mut(&frame) else {
+        let Some(open) = self.open.get_mut(frame) else {
             return;
         };
         open.writing = true;
@@ -66,7 +66,7 @@ impl Farm {
                     rendered: grid.rendered(tile),
                     root: *root,
                 }),
-                Pixels::Sealed { .. } => None,
+                Pixels::Sealed => None,
             },
             Tile::Pending | Tile::Leased(_) => None,
         };
@@ -80,7 +80,7 @@ impl Farm {
         let Some(frame) = self.frame_position(number) else {
             return;
         };
-        let Some(open) = self.open.get_mut(&frame) else {
+        let Some(open) = self.open.get_mut(frame) else {
             return;
         };
         if open.writes_under_way == 0 {
@@ -103,7 +103,7 @@ impl Farm {
 
     /// A written frame shrinks to what a later check needs.
     fn seal(&mut self, frame: u32) {
-        let Some(open) = self.open.get(&frame) else {
+        let Some(open) = self.open.get(frame) else {
             return;
         };
         let classes = &mut self.sealed_classes;
@@ -124,7 +124,7 @@ impl Farm {
     /// Takes a frame whose tiles are all decided out of memory, and its blobs off the disk.
     fn drop_frame(&mut self, frame: u32) {
         self.writing_frames.remove(&frame);
-        let Some(open) = self.open.remove(&frame) else {
+        let Some(open) = self.open.remove(frame) else {
             return;
         };
         self.refresh_frame(frame);
@@ -139,7 +139,7 @@ impl Farm {
 
     /// Gives up a frame: leases are cancelled, what was delivered is still checked and paid.
     pub(crate) fn fail_frame(&mut self, frame: u32, reason: String) {
-        let Some(open) = self.open.get_mut(&frame) else {
+        let Some(open) = self.open.get_mut(frame) else {
             return;
         };
         if open.failed.is_some() {
@@ -162,7 +162,7 @@ impl Farm {
             pending,
             unsettled,
             ..
-        }) = self.open.get_mut(&frame)
+        }) = self.open.get_mut(frame)
         {
             pending.clear();
             unsettled.retain(|&tile| matches!(tiles[tile as usize], Tile::Delivered(_)));
@@ -172,7 +172,7 @@ impl Farm {
     }
 
     fn close_failed(&mut self, frame: u32) {
-        let open = self.open.get_mut(&frame);
+        let open = self.open.get_mut(frame);
         let reason = open.and_then(|open| open.failed.take()).unwrap_or_default();
         self.failed.insert(frame, reason);
         self.drop_frame(frame);
@@ -208,8 +208,7 @@ impl Farm {
         let unbegun = self.config.frames.len() - self.next_frame as usize;
         let open: u64 = self
             .open
-            .sorted()
-            .into_iter()
+            .iter()
             .flat_map(|(_, open)| &open.unsettled)
             .map(|&tile| self.config.grid.core(tile).area())
             .sum();
@@ -260,9 +259,6 @@ fn sealed_tile(delivery: &Delivery, classes: &mut Vec<Blake3Hash>) -> SealedTile
         },
         class: class as u32,
         commitment: delivery.commitment,
-        probe_digest: match &delivery.pixels {
-            Pixels::Sealed { probe_digest } => *probe_digest,
-            Pixels::Fresh { answers, .. } => verifier::digest(answers),
-        },
+        probe_digest: delivery.probe_digest,
     }
 }

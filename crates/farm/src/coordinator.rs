@@ -3,7 +3,7 @@
 use crate::{
     arbitration::Dispute,
     event::{Effect, Event, Millis, Outcome, Trust},
-    frame::{Delivery, Frame, SealedTile, Task, TileRef},
+    frame::{Delivery, OpenFrames, SealedTile, Task, TileRef},
     ledger::Ledger,
     limits::WORKERS_MAX,
     lookup::Lookup,
@@ -88,7 +88,7 @@ pub struct Farm {
     pub(crate) idle: BTreeSet<WorkerNumber>,
     pub(crate) half_idle: BTreeSet<WorkerNumber>,
     /// Frames begun and not final, by their position in the user's order: only these have tiles in memory.
-    pub(crate) open: Lookup<u32, Frame>,
+    pub(crate) open: OpenFrames,
     /// Frames of the job by number, with their position.
     pub(crate) positions: Box<[(i32, u32)]>,
     /// Position of the first frame never begun.
@@ -167,7 +167,7 @@ impl Farm {
             ready: BTreeMap::new(),
             idle: BTreeSet::new(),
             half_idle: BTreeSet::new(),
-            open: Lookup::new(&secret),
+            open: OpenFrames::default(),
             positions,
             next_frame: 0,
             pending_frames: BTreeSet::new(),
@@ -394,11 +394,11 @@ impl Farm {
     }
 
     pub(crate) fn delivery(&self, at: TileRef) -> Option<&Delivery> {
-        self.open.get(&at.frame)?.delivery(at.tile)
+        self.open.get(at.frame)?.delivery(at.tile)
     }
 
     pub(crate) fn delivery_mut(&mut self, at: TileRef) -> Option<&mut Delivery> {
-        self.open.get_mut(&at.frame)?.delivery_mut(at.tile)
+        self.open.get_mut(at.frame)?.delivery_mut(at.tile)
     }
 
     pub(crate) fn frame_number(&self, frame: u32) -> i32 {

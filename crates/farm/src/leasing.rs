@@ -139,7 +139,7 @@ impl Farm {
         };
         let rects = Arc::new([self.config.grid.rendered(at.tile)]);
         let leased = self.lease(number, Purpose::Tile(at), at.frame, class, rects, outbox);
-        if let (Some(task), Some(frame)) = (leased, self.open.get_mut(&at.frame)) {
+        if let (Some(task), Some(frame)) = (leased, self.open.get_mut(at.frame)) {
             frame.tiles[at.tile as usize] = Tile::Leased(task);
             frame.pending.remove(&at.tile);
             self.refresh_frame(at.frame);
@@ -182,7 +182,7 @@ impl Farm {
 
     /// The first waiting tile of a frame that this worker may have: not one that it failed, unless everybody did.
     fn tile_in(&self, frame: u32, number: WorkerNumber) -> Option<TileRef> {
-        let open = self.open.get(&frame)?;
+        let open = self.open.get(frame)?;
         let may_take = |tile: &&u32| match open.troubles.get(*tile) {
             Some(troubles) if troubles.failed.contains(&number) => {
                 !self.someone_else_ready(&troubles.failed)
@@ -204,10 +204,10 @@ impl Farm {
         if before == frame {
             return;
         }
-        if let Some(open) = before.and_then(|frame| self.open.get_mut(&frame)) {
+        if let Some(open) = before.and_then(|frame| self.open.get_mut(frame)) {
             open.workers = open.workers.saturating_sub(1);
         }
-        if let Some(open) = frame.and_then(|frame| self.open.get_mut(&frame)) {
+        if let Some(open) = frame.and_then(|frame| self.open.get_mut(frame)) {
             open.workers += 1;
         }
         for frame in before.into_iter().chain(frame) {
@@ -217,7 +217,7 @@ impl Farm {
 
     /// Files a frame under those with tiles to be leased and those that have room for another worker, or not.
     pub(crate) fn refresh_frame(&mut self, frame: u32) {
-        let open = self.open.get(&frame);
+        let open = self.open.get(frame);
         let (pending, workers) = open.map_or((0, 0), |open| (open.pending.len(), open.workers));
         file(&mut self.pending_frames, frame, pending > 0);
         file(&mut self.roomy_frames, frame, pending > workers);
@@ -388,7 +388,7 @@ impl Farm {
         self.rest(number);
         match task.purpose {
             Purpose::Tile(at) => {
-                let Some(frame) = self.open.get_mut(&at.frame) else {
+                let Some(frame) = self.open.get_mut(at.frame) else {
                     return;
                 };
                 let troubles = frame.troubles.entry(at.tile).or_default();
@@ -419,7 +419,7 @@ impl Farm {
         else {
             return;
         };
-        let Some(frame) = self.open.get_mut(&at.frame) else {
+        let Some(frame) = self.open.get_mut(at.frame) else {
             return;
         };
         let lost = &mut frame.troubles.entry(at.tile).or_default().lost;

@@ -52,7 +52,7 @@ impl Farm {
     fn void_deliveries(&mut self, number: WorkerNumber) {
         let mut delivered = Vec::new();
         let mut vouched = Vec::new();
-        for (frame, open) in self.open.sorted() {
+        for (frame, open) in self.open.iter() {
             for (tile, state) in (0..).zip(&open.tiles) {
                 let Tile::Delivered(delivery) = state else {
                     continue;
@@ -132,7 +132,7 @@ impl Farm {
 
     /// A tile waits to be leased again; what there was of it is dropped.
     pub(crate) fn return_tile(&mut self, at: TileRef) {
-        match self.open.get(&at.frame) {
+        match self.open.get(at.frame) {
             Some(frame) if frame.sealed => self.render_whole_again(at.frame),
             Some(_) => self.make_pending(at),
             None => {}
@@ -140,7 +140,7 @@ impl Farm {
     }
 
     fn render_whole_again(&mut self, frame: u32) {
-        let Some(open) = self.open.get_mut(&frame) else {
+        let Some(open) = self.open.get_mut(frame) else {
             return;
         };
         open.sealed = false;
@@ -152,7 +152,7 @@ impl Farm {
     fn make_pending(&mut self, at: TileRef) {
         self.drop_delivery(at);
         self.unsettle(at);
-        let Some(frame) = self.open.get_mut(&at.frame) else {
+        let Some(frame) = self.open.get_mut(at.frame) else {
             return;
         };
         frame.tiles[at.tile as usize] = Tile::Pending;
@@ -172,7 +172,7 @@ impl Farm {
         };
         self.probes_wanted.remove(&at);
         let disputes: BTreeSet<u64> = delivery.disputes;
-        if let Some(frame) = self.open.get_mut(&at.frame) {
+        if let Some(frame) = self.open.get_mut(at.frame) {
             frame.tiles[at.tile as usize] = Tile::Pending;
         }
         for id in disputes {
@@ -199,7 +199,7 @@ impl Farm {
     pub(crate) fn give_up_undecided(&mut self) {
         self.drop_disputes();
         let mut undecided = Vec::new();
-        for (frame, open) in self.open.sorted() {
+        for (frame, open) in self.open.iter() {
             for &tile in &open.unsettled {
                 if let Some(delivery) = open.delivery(tile) {
                     let unpaid = delivery.unpaid.map(|task| (delivery.worker, task));

@@ -122,6 +122,8 @@ pub struct Farm {
     pub(crate) first_ready_at: Option<Millis>,
     pub(crate) classless_since: Option<Millis>,
     pub(crate) nobody_since: Option<Millis>,
+    /// Did the last search for work lease any? If not, another after no change will not either.
+    pub(crate) leased_last: bool,
     /// Was somebody idle refused a task only because the budget does not cover it?
     pub(crate) budget_refused: bool,
     pub(crate) tiles_accepted: u64,
@@ -190,6 +192,7 @@ impl Farm {
             first_ready_at: None,
             classless_since: None,
             nobody_since: None,
+            leased_last: false,
             budget_refused: false,
             tiles_accepted: 0,
             checks: Checks::default(),
@@ -205,9 +208,15 @@ impl Farm {
             return Vec::new();
         }
         self.now = self.now.max(now);
+        let is_heartbeat = matches!(event, Event::Heartbeat { .. });
         self.react(event);
+        // With thousands of workers whom the budget or the checks keep idle, to ask them all again at each heartbeat of
+        // each would take all the time there is.
+        let nothing_new = is_heartbeat && self.effects.is_empty() && !self.leased_last;
         if self.outcome.is_none() {
-            self.lease_work();
+            if !nothing_new {
+                self.lease_work();
+            }
             self.conclude();
         }
         std::mem::take(&mut self.effects)

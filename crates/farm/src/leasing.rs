@@ -46,6 +46,7 @@ impl Farm {
                 self.lease_one(number, &mut outbox);
             }
         }
+        self.leased_last = !outbox.is_empty();
         for (number, tasks) in outbox {
             let worker = self.worker(number).id;
             self.effects.push(Effect::Lease { worker, tasks });

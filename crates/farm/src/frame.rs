@@ -114,7 +114,8 @@ pub(crate) struct Delivery {
     pub probe_allowance: Glm,
 }
 
-/// What stays of a tile when its frame is written.
+/// What stays of a tile when its frame is written, until the job ends: whom to blame, and what it takes to draw its
+/// probes again and compare them, should its worker or its prober be caught later. A job has up to millions.
 #[derive(Debug, Clone)]
 pub(crate) struct SealedTile {
     pub worker: WorkerNumber,
@@ -306,6 +307,11 @@ mod tests {
         assert!(open.get(4).is_none() && open.get_mut(7).is_some());
         assert!(open.remove(2).is_some() && !open.is_empty());
         assert!(open.remove(7).is_some() && open.is_empty());
+    }
+
+    #[test]
+    fn a_million_finished_tiles_take_80_megabytes() {
+        assert!(size_of::<SealedTile>() <= 80);
     }
 
     #[test]

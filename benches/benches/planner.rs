@@ -8,8 +8,12 @@ use farm::plan::{CostHints, PlanRequest, SAMPLES_PER_SECOND_DEFAULT, plan};
 use protocol::{Pass, Size};
 use std::{hint::black_box, time::Duration};
 
-/// What the coordinator may take for each tile.
+/// What the coordinator may take for each tile of 256 pixels a side.
 const TILE_MAX: Duration = Duration::from_micros(50);
+/// The same for a whole frame in one tile: it has 30 times the cells and eight times the probes.
+const WHOLE_FRAME_MAX: Duration = Duration::from_micros(400);
+/// Most memory that all of this may ever have taken; what the fake workers hold is small beside it.
+const MEMORY_KB_MAX: u64 = 1_000_000;
 
 fn division(criterion: &mut Criterion) {
     let request = PlanRequest {
@@ -34,28 +38,51 @@ fn division(criterion: &mut Criterion) {
 fn scheduling(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("coordinator");
     group.sampling_mode(SamplingMode::Flat);
-    for (workers, tiles) in [(100, 10_000), (1_000, 20_000), (10_000, 100_000)] {
+    for (workers, tiles, tile_px, most) in [
+        (100, 10_000, 256, TILE_MAX),
+        (1_000, 20_000, 256, TILE_MAX),
+        (10_000, 100_000, 256, TILE_MAX),
+        (1_000, 3_000, 0, WHOLE_FRAME_MAX),
+    ] {
         let load = Load {
             workers,
             tiles,
-            tile_px: 256,
+            tile_px,
         };
         group.throughput(Throughput::Elements(load.tile_count()));
-        let id = BenchmarkId::new(format!("{workers} workers"), format!("{tiles} tiles"));
+        let kind = if tile_px == 0 {
+            "whole frames"
+        } else {
+            "tiles"
+        };
+        let id = BenchmarkId::new(format!("{workers} workers"), format!("{tiles} {kind}"));
         group.bench_function(id, |bencher| {
-            bencher.iter_custom(|count| (0..count).map(|_| spent(&load)).sum());
+            bencher.iter_custom(|count| (0..count).map(|_| spent(&load, most)).sum());
         });
     }
     group.finish();
+    if let Some(peak) = memory_peak_kb() {
+        println!("most memory taken: {peak} kB");
+        assert!(peak < MEMORY_KB_MAX, "{peak} kB of memory");
+    }
 }
 
 /// Time that the coordinator takes for the whole job.
-fn spent(load: &Load) -> Duration {
+fn spent(load: &Load, most: Duration) -> Duration {
     let cost = load.run();
     assert_eq!(cost.tiles, load.tile_count());
     let each = cost.spent.as_secs_f64() / cost.tiles as f64;
-    assert!(each < TILE_MAX.as_secs_f64(), "{load:?}: {each} s a tile");
+    assert!(each < most.as_secs_f64(), "{load:?}: {each} s a tile");
     cost.spent
+}
+
+/// Most memory that this process has held so far; only Linux says.
+fn memory_peak_kb() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
 }
 
 criterion_group! {

@@ -15,6 +15,8 @@ use std::{
 };
 
 const SALT: [u8; 32] = [1; 32];
+/// The hash that all workers find for every cell.
+const CELL: Blake3Hash = Blake3Hash([7; 32]);
 const SIZE: Size = Size {
     width: 1920,
     height: 1080,
@@ -72,9 +74,10 @@ impl Load {
                     None
                 }
                 false if events % self.workers == 0 => None,
-                false => workers.queue.pop_front(),
+                false => workers.next_event(),
             };
             events += 1;
+            // What the workers made for this event is not the coordinator's time, what it does with it is.
             let begin = Instant::now();
             let effects = farm.handle(now, event.unwrap_or(Event::Tick));
             spent += begin.elapsed();
@@ -128,9 +131,36 @@ fn job() -> JobSpec {
 struct FakeWorkers {
     job: JobSpec,
     /// Deliveries of tasks that are committed to and not yet asked for.
-    done: HashMap<TaskId, Event>,
+    done: HashMap<TaskId, Delivery>,
     /// What the coordinator will hear next.
-    queue: VecDeque<Event>,
+    queue: VecDeque<Message>,
+}
+
+enum Message {
+    Event(Event),
+    Delivery(Delivery),
+}
+
+/// A delivery on its way. It gets its cells when it arrives, as in production, where they are hashed then: thousands
+/// under way would fill the memory in place of the coordinator.
+struct Delivery {
+    worker: NodeId,
+    task: TaskId,
+    root: Blake3Hash,
+    cell_count: usize,
+}
+
+impl Delivery {
+    fn arrive(self) -> Event {
+        let cells: Arc<[Blake3Hash]> = std::iter::repeat_n(CELL, self.cell_count).collect();
+        Event::Delivered {
+            worker: self.worker,
+            task: self.task,
+            salt: SALT,
+            root: self.root,
+            cells: Ok(cells),
+        }
+    }
 }
 
 impl FakeWorkers {
@@ -138,22 +168,29 @@ impl FakeWorkers {
         let mut queue = VecDeque::new();
         for index in 0..count {
             let worker = NodeId(Blake3Hash::of(&index.to_le_bytes()).0);
-            queue.push_back(Event::Quoted {
+            queue.push_back(Message::Event(Event::Quoted {
                 worker,
                 trust: Trust::Unknown,
                 price_megasample: Glm::from_wei(1),
-            });
-            queue.push_back(Event::Ready {
+            }));
+            queue.push_back(Message::Event(Event::Ready {
                 worker,
                 class: Blake3Hash([1; 32]),
                 megasample_ms: 1,
-            });
+            }));
         }
         Self {
             job: job(),
             done: HashMap::new(),
             queue,
         }
+    }
+
+    fn next_event(&mut self) -> Option<Event> {
+        self.queue.pop_front().map(|message| match message {
+            Message::Event(event) => event,
+            Message::Delivery(delivery) => delivery.arrive(),
+        })
     }
 
     fn carry_out(&mut self, effect: Effect) {
@@ -163,10 +200,14 @@ impl FakeWorkers {
                     self.render(worker, &spec);
                 }
             }
-            Effect::Reveal { task, .. } => self.queue.extend(self.done.remove(&task)),
+            Effect::Reveal { task, .. } => {
+                let delivery = self.done.remove(&task).map(Message::Delivery);
+                self.queue.extend(delivery);
+            }
             Effect::WriteFrame { frame, .. } => {
                 let outcome = Ok(());
-                self.queue.push_back(Event::FrameWritten { frame, outcome });
+                let written = Event::FrameWritten { frame, outcome };
+                self.queue.push_back(Message::Event(written));
             }
             _ => {}
         }
@@ -174,21 +215,19 @@ impl FakeWorkers {
 
     fn render(&mut self, worker: NodeId, spec: &TaskSpec) {
         let task = spec.id;
-        let count = spec.rects.iter().map(protocol::Rect::cell_count).sum();
-        let cells: Arc<[Blake3Hash]> = vec![Blake3Hash([7; 32]); count].into();
         let root = Blake3Hash::of(&task.0.to_le_bytes());
-        self.queue.push_back(Event::Committed {
+        self.queue.push_back(Message::Event(Event::Committed {
             worker,
             task,
             commitment: verifier::commitment(&worker, &spec.hash(&self.job), &SALT, &root),
             render_ms: 0,
-        });
-        let delivery = Event::Delivered {
+        }));
+        let cell_count = spec.rects.iter().map(protocol::Rect::cell_count).sum();
+        let delivery = Delivery {
             worker,
             task,
-            salt: SALT,
             root,
-            cells: Ok(cells),
+            cell_count,
         };
         self.done.insert(task, delivery);
     }

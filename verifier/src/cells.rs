@@ -109,14 +109,24 @@ fn compare_rows(
     }
 }
 
-/// The hashes that a delivery of `rect` has for the cells of `wanted` (rectangles inside it), in canonical order of
-/// `wanted`; none when a cell lies outside.
+/// The hashes that a delivery of `rect` has for the cells of `wanted` (rectangles of whole cells inside it), in
+/// canonical order of `wanted`; none when a cell lies outside or is missing.
 pub fn select(rect: &Rect, cells: &[Blake3Hash], wanted: &[Rect]) -> Option<Vec<Blake3Hash>> {
-    wanted
-        .iter()
-        .flat_map(Rect::cells)
-        .map(|(cell, _)| position(rect, cell).and_then(|index| cells.get(index).copied()))
-        .collect()
+    let (columns, rows) = (rect.cells_across(), rect.cells_down());
+    let mut selected = Vec::with_capacity(wanted.iter().map(Rect::cell_count).sum());
+    for part in wanted.iter().filter(|part| part.area() > 0) {
+        let (across, down) = (part.cells_across(), part.cells_down());
+        let column = (part.x / CELL_PX).checked_sub(rect.x / CELL_PX)?;
+        let row = (part.y / CELL_PX).checked_sub(rect.y / CELL_PX)?;
+        if column.checked_add(across)? > columns || row.checked_add(down)? > rows {
+            return None;
+        }
+        for row in row..row + down {
+            let start = row as usize * columns as usize + column as usize;
+            selected.extend_from_slice(cells.get(start..start + across as usize)?);
+        }
+    }
+    Some(selected)
 }
 
 /// One hash for a list of cells: the cell's own when there is just one, so that evidence names what a person can
@@ -126,9 +136,9 @@ pub fn digest(cells: &[Blake3Hash]) -> Blake3Hash {
         [one] => *one,
         many => {
             let mut hasher = blake3::Hasher::new_derive_key("open render farm 2026 cell list v1");
-            for cell in many {
-                hasher.update(&cell.0);
-            }
+            // One long update: the hash works on many chunks at a time, on few bytes at a time it cannot.
+            let bytes: Vec<[u8; 32]> = many.iter().map(|cell| cell.0).collect();
+            hasher.update(bytes.as_flattened());
             hasher.finalize().into()
         }
     }
@@ -202,10 +212,47 @@ mod tests {
     }
 
     #[test]
+    fn rectangles_of_any_shape_are_selected_in_canonical_order() {
+        let tile = grid().rendered(5);
+        let inside = |x: u32, y: u32, width: u32, height: u32| Rect {
+            x: tile.x + x,
+            y: tile.y + y,
+            width,
+            height,
+        };
+        let wanted = [
+            inside(8, 8, 16, 24),
+            inside(0, 0, tile.width, 8),
+            inside(8, 0, 0, 8),
+            inside(tile.width - 8, 0, 8, tile.height),
+        ];
+        let expected: Vec<Blake3Hash> = wanted.iter().flat_map(honest).collect();
+        let cells = honest(&tile);
+        assert_eq!(select(&tile, &cells, &wanted), Some(expected));
+        assert_eq!(select(&tile, &cells[..cells.len() - 1], &wanted), None);
+        let beyond = inside(tile.width - 8, 0, 16, 8);
+        assert_eq!(select(&tile, &cells, &[beyond]), None);
+    }
+
+    #[test]
     fn a_digest_depends_on_every_cell_and_their_order() {
         let [a, b] = [Blake3Hash([1; 32]), Blake3Hash([2; 32])];
         assert_eq!(digest(&[a]), a);
         assert_ne!(digest(&[a, b]), digest(&[b, a]));
         assert_ne!(digest(&[a, b]), digest(&[a, b, b]));
+    }
+
+    #[test]
+    fn a_digest_is_the_hash_of_the_cells_one_after_the_other() {
+        let cells: Vec<Blake3Hash> = (0..1000u32)
+            .map(|n| Blake3Hash::of(&n.to_le_bytes()))
+            .collect();
+        for count in [2, 31, 128, 1000] {
+            let mut hasher = blake3::Hasher::new_derive_key("open render farm 2026 cell list v1");
+            for cell in &cells[..count] {
+                hasher.update(&cell.0);
+            }
+            assert_eq!(digest(&cells[..count]), hasher.finalize().into());
+        }
     }
 }

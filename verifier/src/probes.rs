@@ -79,11 +79,18 @@ fn cell_quota(core: &Rect, policy: TrustPolicy) -> u32 {
         .min(TASK_RECTS_MAX as u64) as u32
 }
 
-/// A stream of secret numbers, taken a block at a time: the stream computes whole blocks, however few bytes are asked.
+/// Words of the stream taken at a time after the first block: the hash computes several blocks at once.
+const DRAW_WORDS: usize = 128;
+/// The first block alone, because few draws need more.
+const FIRST_DRAW_WORDS: usize = 16;
+
+/// A stream of secret numbers, taken in whole blocks: the stream computes those, however few bytes are asked.
 struct Draw {
     stream: blake3::OutputReader,
-    block: [u8; 64],
+    words: [u32; DRAW_WORDS],
+    /// The words not used yet lie from `used` to `filled`.
     used: usize,
+    filled: usize,
 }
 
 impl Draw {
@@ -92,20 +99,32 @@ impl Draw {
         hasher.update(DRAW_CONTEXT).update(&commitment.0);
         Self {
             stream: hasher.finalize_xof(),
-            block: [0; 64],
-            used: 64,
+            words: [0; DRAW_WORDS],
+            used: 0,
+            filled: 0,
         }
     }
 
     fn word(&mut self) -> u32 {
-        if self.used == self.block.len() {
-            self.stream.fill(&mut self.block);
-            self.used = 0;
+        if self.used == self.filled {
+            self.fill();
         }
-        let mut bytes = [0; 4];
-        bytes.copy_from_slice(&self.block[self.used..self.used + 4]);
-        self.used += 4;
-        u32::from_le_bytes(bytes)
+        let word = self.words[self.used];
+        self.used += 1;
+        word
+    }
+
+    fn fill(&mut self) {
+        let more = match self.filled {
+            0 => FIRST_DRAW_WORDS,
+            _ => DRAW_WORDS,
+        };
+        let mut bytes = [[0; 4]; DRAW_WORDS];
+        self.stream.fill(bytes[..more].as_flattened_mut());
+        for (word, bytes) in self.words.iter_mut().zip(bytes) {
+            *word = u32::from_le_bytes(bytes);
+        }
+        (self.used, self.filled) = (0, more);
     }
 
     /// A number below `limit` (0 for a limit of 0); the bias of at most `limit / 2^32` does not matter here.
@@ -113,25 +132,31 @@ impl Draw {
         ((u64::from(self.word()) * u64::from(limit)) >> 32) as u32
     }
 
-    fn permutation(&mut self, length: u32) -> Vec<u32> {
-        let mut items: Vec<u32> = (0..length).collect();
-        for last in (1..items.len()).rev() {
-            let other = self.below(last as u32 + 1) as usize;
-            items.swap(last, other);
+    /// `count` permutations of the numbers below `length`, one after the other.
+    fn permutations(&mut self, count: u32, length: u32) -> Vec<u32> {
+        let mut all = Vec::with_capacity(count as usize * length as usize);
+        for _ in 0..count {
+            let start = all.len();
+            all.extend(0..length);
+            let items = &mut all[start..];
+            for last in (1..items.len()).rev() {
+                let other = self.below(last as u32 + 1) as usize;
+                items.swap(last, other);
+            }
         }
-        items
+        all
     }
 
     /// `count` multi-jittered points of a lattice of `columns` x `rows`; two may fall on one lattice point.
     fn points(&mut self, columns: u32, rows: u32, count: u32) -> Vec<(u32, u32)> {
         let (across, down) = blocks(columns, rows, count);
-        let fine_columns: Vec<Vec<u32>> = (0..across).map(|_| self.permutation(down)).collect();
-        let fine_rows: Vec<Vec<u32>> = (0..down).map(|_| self.permutation(across)).collect();
+        let fine_columns = self.permutations(across, down);
+        let fine_rows = self.permutations(down, across);
         let mut points = Vec::with_capacity(count as usize);
         for i in 0..across {
             for j in 0..down {
-                let fine_column = i * down + fine_columns[i as usize][j as usize];
-                let fine_row = j * across + fine_rows[j as usize][i as usize];
+                let fine_column = i * down + fine_columns[(i * down + j) as usize];
+                let fine_row = j * across + fine_rows[(j * across + i) as usize];
                 let column = self.within(fine_column, count, columns);
                 points.push((column, self.within(fine_row, count, rows)));
             }
@@ -141,30 +166,32 @@ impl Draw {
 
     /// A lattice line of `lines`, uniform in stratum `index` of `strata`.
     fn within(&mut self, index: u32, strata: u32, lines: u32) -> u32 {
-        let fraction = (u64::from(index) << 32) + u64::from(self.word());
-        ((u128::from(fraction) * u128::from(lines)) / (u128::from(strata) << 32)) as u32
+        let whole = u64::from(index) * u64::from(lines);
+        ((whole + u64::from(self.below(lines))) / u64::from(strata.max(1))) as u32
     }
 
     fn cells(&mut self, core: &Rect, count: u32) -> Vec<Rect> {
         let (columns, rows) = (core.cells_across(), core.cells_down());
-        let mut chosen: Vec<(u32, u32)> = self
-            .points(columns, rows, count)
-            .into_iter()
-            .map(|(column, row)| (row, column))
-            .collect();
-        chosen.sort_unstable();
-        chosen.dedup();
+        let mut chosen = CellSet::new(columns, rows);
+        let points = self.points(columns, rows, count).into_iter();
+        let mut missing = count as usize - points.filter(|point| chosen.insert(*point)).count();
         // Where blocks do not align with cells two points can share one; others take the place of such twins.
-        while chosen.len() < count as usize {
-            let point = (self.below(rows), self.below(columns));
-            if let Err(place) = chosen.binary_search(&point) {
-                chosen.insert(place, point);
-            }
+        while missing > 0 {
+            let row = self.below(rows);
+            missing -= usize::from(chosen.insert((self.below(columns), row)));
         }
-        chosen
-            .into_iter()
-            .filter_map(|(row, column)| square(core, column.into(), row.into(), 1))
-            .collect()
+        let rect = |(column, row)| {
+            let (x, y) = (core.x + column * CELL_PX, core.y + row * CELL_PX);
+            Rect {
+                x,
+                y,
+                width: CELL_PX.min(core.right() - x),
+                height: CELL_PX.min(core.bottom() - y),
+            }
+        };
+        let mut found = Vec::with_capacity(count as usize);
+        chosen.for_each(|point| found.push(rect(point)));
+        found
     }
 
     /// Squares may stick out of the tile and are cut there: else cells at its rim would be less likely than others.
@@ -187,6 +214,44 @@ impl Draw {
         found.sort_unstable();
         found.dedup();
         found
+    }
+}
+
+/// Cells of a tile, a bit for each: sorted and distinct without being compared.
+struct CellSet {
+    columns: u32,
+    bits: Vec<u64>,
+}
+
+impl CellSet {
+    fn new(columns: u32, rows: u32) -> Self {
+        let cells = columns as usize * rows as usize;
+        Self {
+            columns,
+            bits: vec![0; cells.div_ceil(64)],
+        }
+    }
+
+    /// Adds the cell at a column and a row; false when it is there already.
+    fn insert(&mut self, (column, row): (u32, u32)) -> bool {
+        let index = row as usize * self.columns as usize + column as usize;
+        let (word, bit) = (&mut self.bits[index / 64], 1 << (index % 64));
+        let is_new = *word & bit == 0;
+        *word |= bit;
+        is_new
+    }
+
+    /// Visits column and row of each cell, row by row.
+    fn for_each(&self, mut visit: impl FnMut((u32, u32))) {
+        for (index, &word) in self.bits.iter().enumerate() {
+            let mut left = word;
+            while left != 0 {
+                let cell = index * 64 + left.trailing_zeros() as usize;
+                left &= left - 1;
+                let columns = self.columns as usize;
+                visit(((cell % columns) as u32, (cell / columns) as u32));
+            }
+        }
     }
 }
 
@@ -290,6 +355,27 @@ mod tests {
             Trust::Unknown,
         );
         assert_ne!(first, other_secret);
+    }
+
+    /// Finished tiles are probed again with the probes of their first check: a draw must never change.
+    #[test]
+    fn the_draws_are_those_of_earlier_builds() {
+        let mut hasher = blake3::Hasher::new();
+        for (number, columns, rows, cut) in [(1, 32, 32, 0), (2, 240, 135, 0), (3, 7, 9, 3)] {
+            let core = Rect {
+                x: 64,
+                y: 8,
+                width: columns * 8 - cut,
+                height: rows * 8 - cut,
+            };
+            for shape in [ProbeShape::Cells, ProbeShape::BLENDER] {
+                for probe in draw_probes(&[7; 32], &seeded(number), &core, shape, Trust::Unknown) {
+                    hasher.update(probe.to_string().as_bytes());
+                }
+            }
+        }
+        let expected = "d70511f63afdabe39352f493080e10da086565bca7aff23f0f595334362a08da";
+        assert_eq!(hasher.finalize().to_string(), expected);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::{
     worker::WorkerNumber,
 };
 use protocol::{Blake3Hash, Glm, Rect, TaskId};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 use verifier::{Claim, Verdict};
 
 /// Who claims something, and what hangs on it.
@@ -33,7 +33,7 @@ pub(crate) enum Stake {
 pub(crate) struct Dispute {
     pub frame: u32,
     pub class: Blake3Hash,
-    pub rects: Vec<Rect>,
+    pub rects: Arc<[Rect]>,
     pub claims: Vec<Claim<Party>>,
     /// Workers that could not give an opinion.
     pub asked: BTreeSet<WorkerNumber>,
@@ -98,7 +98,7 @@ impl Farm {
         let dispute = Dispute {
             frame: at.frame,
             class: class.unwrap_or(Blake3Hash([0; 32])),
-            rects,
+            rects: rects.into(),
             claims,
             asked: BTreeSet::new(),
             asked_task: None,
@@ -128,7 +128,7 @@ impl Farm {
         };
         let pixels = dispute.rects.iter().map(Rect::area).sum();
         let mut too_dear = false;
-        let somebody = (0..self.workers.len() as WorkerNumber).any(|number| {
+        let somebody = self.ready_in(&dispute.class).any(|number| {
             let able = self.may_judge(number, id);
             let affordable = able && self.affords_cells(number, pixels, Glm::ZERO);
             too_dear |= able && !affordable;

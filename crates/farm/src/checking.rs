@@ -3,11 +3,11 @@
 use crate::{
     coordinator::{ArrivedCells, Farm, OwnPurpose, OwnRequest},
     event::{Effect, Outcome},
-    frame::{Check, Delivery, Pixels, Purpose, Task, Tile, TileRef},
+    frame::{Check, Delivery, Pixels, Purpose, Task, Tile, TileRef, shared_strips},
     limits::{OPINION_WAIT_MS, OWN_REQUESTS_MAX},
     worker::{Standing, WorkerNumber},
 };
-use protocol::{Blake3Hash, Rect, TaskId, TaskSpec};
+use protocol::{Blake3Hash, Rect, TaskId};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// Where two parties disagree, and what each says the cells there are.
@@ -69,13 +69,10 @@ impl Farm {
     ) -> Result<Arc<[Blake3Hash]>, String> {
         let cells = cells?;
         verifier::check_count(&task.rects, &cells).map_err(|e| e.to_string())?;
-        let spec = TaskSpec {
-            id: TaskId(0),
-            frame: self.frame_number(task.frame),
-            rects: task.rects.clone(),
-        };
+        let frame = self.frame_number(task.frame);
+        let spec_hash = protocol::job::task_hash(&self.config.job, frame, &task.rects);
         let worker = &self.worker(task.worker).id;
-        let opening = verifier::commitment(worker, &spec.hash(&self.config.job), salt, root);
+        let opening = verifier::commitment(worker, &spec_hash, salt, root);
         match opening == *commitment {
             true => Ok(cells),
             false => Err("salt and pixels do not open the commitment".into()),
@@ -91,22 +88,35 @@ impl Farm {
         root: Blake3Hash,
         cells: Arc<[Blake3Hash]>,
     ) {
+        let probes = self.probes(at.tile, task.worker, &commitment);
+        let rendered = self.config.grid.rendered(at.tile);
+        let pick = |wanted: &[Rect]| {
+            let picked = verifier::cells::select(&rendered, &cells, wanted);
+            picked.unwrap_or_default().into_boxed_slice()
+        };
+        let answers = pick(&probes);
+        let probe_digest = verifier::digest(&answers);
+        let pixels = Pixels::Fresh {
+            root,
+            answers,
+            shared: pick(&shared_strips(&self.config.grid, at.tile)),
+        };
         let delivery = Delivery {
             worker: task.worker,
-            task: id,
+            unpaid: Some(id),
             class: task.class,
             commitment,
-            probes: self.probes(at.tile, task.worker, &commitment),
-            pixels: Pixels::Fresh { root, cells },
+            probes,
+            probe_digest,
+            pixels,
             check: Check::Passed { prober: None },
             probers: Vec::new(),
             disputes: BTreeSet::new(),
             price: task.price,
             probe_allowance: task.probe_allowance,
-            paid: false,
         };
         let unprobed = delivery.probes.is_empty();
-        let Some(frame) = self.open.get_mut(&at.frame) else {
+        let Some(frame) = self.open.get_mut(at.frame) else {
             return;
         };
         frame.tiles[at.tile as usize] = Tile::Delivered(Box::new(delivery));
@@ -128,7 +138,7 @@ impl Farm {
             let (Some(mine), Some(theirs)) = (self.delivery(at), self.delivery(other)) else {
                 continue;
             };
-            let (Pixels::Fresh { cells: left, .. }, Pixels::Fresh { cells: right, .. }) =
+            let (Pixels::Fresh { shared: left, .. }, Pixels::Fresh { shared: right, .. }) =
                 (&mine.pixels, &theirs.pixels)
             else {
                 continue;
@@ -136,8 +146,8 @@ impl Farm {
             if mine.class != theirs.class {
                 continue;
             }
-            let rect = |at: TileRef| [self.config.grid.rendered(at.tile)];
-            let found = verifier::mismatches(&rect(at), left, &rect(other), right);
+            let strips = |at: TileRef| shared_strips(&self.config.grid, at.tile);
+            let found = verifier::mismatches(&strips(at), left, &strips(other), right);
             let parties = (mine.worker, theirs.worker);
             self.checks.overlaps += 1;
             let Some(mismatch) = found.first() else {
@@ -185,36 +195,36 @@ impl Farm {
         found
     }
 
-    /// The first cell (or, where only a digest is left, all probes) on which an answer and a delivery disagree.
+    /// The first cell (or, where only a digest is left, all probes) on which an answer to a tile's probes and the tile
+    /// disagree.
     fn contradiction(
         &self,
         at: TileRef,
         rects: &[Rect],
         answer: &[Blake3Hash],
     ) -> Option<Contradiction> {
-        match &self.delivery(at)?.pixels {
-            Pixels::Fresh { cells, .. } => {
-                let rendered = [self.config.grid.rendered(at.tile)];
-                let found = verifier::mismatches(&rendered, cells, rects, answer);
-                found.first().map(|mismatch| Contradiction {
-                    rects: mismatch
-                        .cell
-                        .rect(self.config.grid.size)
-                        .into_iter()
-                        .collect(),
-                    left: mismatch.left,
-                    right: mismatch.right,
-                })
+        let delivery = self.delivery(at)?;
+        let left = delivery.probe_digest;
+        match &delivery.pixels {
+            Pixels::Fresh { answers, .. } if **answers == *answer => return None,
+            Pixels::Fresh { answers, .. } => {
+                let pairs = answers.iter().zip(answer);
+                let cells = rects.iter().flat_map(Rect::cells).map(|(_, rect)| rect);
+                if let Some((rect, (&left, &right))) =
+                    cells.zip(pairs).find(|(_, (left, right))| left != right)
+                {
+                    let rects = vec![rect];
+                    return Some(Contradiction { rects, left, right });
+                }
             }
-            Pixels::Sealed { probe_digest } => {
-                let found = verifier::digest(answer);
-                (found != *probe_digest).then(|| Contradiction {
-                    rects: rects.to_vec(),
-                    left: *probe_digest,
-                    right: found,
-                })
-            }
+            Pixels::Sealed => {}
         }
+        let right = verifier::digest(answer);
+        (left != right).then(|| Contradiction {
+            rects: rects.to_vec(),
+            left,
+            right,
+        })
     }
 
     fn answer_probe(&mut self, at: TileRef, id: TaskId, task: Task, answer: &[Blake3Hash]) {
@@ -262,22 +272,22 @@ impl Farm {
         };
         let decided =
             matches!(delivery.check, Check::Passed { .. }) && delivery.disputes.is_empty();
-        let (number, task, price) = (delivery.worker, delivery.task, delivery.price);
-        let (paid, allowance) = (delivery.paid, delivery.probe_allowance);
+        let (number, unpaid, price) = (delivery.worker, delivery.unpaid, delivery.price);
+        let allowance = delivery.probe_allowance;
         if !decided || self.worker(number).standing == Standing::Quarantined {
             return;
         }
         if let Some(delivery) = self.delivery_mut(at) {
-            delivery.paid = true;
+            delivery.unpaid = None;
             delivery.probe_allowance = protocol::Glm::ZERO;
         }
         self.ledger.release(allowance);
         self.worker_mut(number).unverified.remove(&at);
-        if !paid {
+        if let Some(task) = unpaid {
             self.worker_mut(number).tiles_accepted += 1;
             self.accept_task(number, task, price);
         }
-        if let Some(frame) = self.open.get_mut(&at.frame)
+        if let Some(frame) = self.open.get_mut(at.frame)
             && frame.unsettled.remove(&at.tile)
         {
             self.tiles_accepted += 1;
@@ -287,7 +297,7 @@ impl Farm {
 
     /// A tile that counted as accepted is in doubt again.
     pub(crate) fn unsettle(&mut self, at: TileRef) {
-        let Some(frame) = self.open.get_mut(&at.frame) else {
+        let Some(frame) = self.open.get_mut(at.frame) else {
             return;
         };
         if frame.unsettled.insert(at.tile) {
@@ -321,7 +331,7 @@ impl Farm {
         let (core, shape) = (self.config.grid.core(at.tile), self.config.probes);
         let pixels = verifier::probe_pixels_max(&core, shape, owner.trust);
         let mut too_dear = false;
-        let somebody = (0..self.workers.len() as WorkerNumber).any(|number| {
+        let somebody = self.ready_in(&class).any(|number| {
             let able = self.may_probe(number, at);
             let affordable = able && self.affords_cells(number, pixels, allowance);
             too_dear |= able && !affordable;
@@ -384,7 +394,7 @@ impl Farm {
         purpose: OwnPurpose,
         frame: u32,
         class: Blake3Hash,
-        rects: Vec<Rect>,
+        rects: Arc<[Rect]>,
     ) -> Option<u64> {
         if !self.own_engine_works || self.own_requests.len() >= OWN_REQUESTS_MAX {
             return None;
@@ -402,7 +412,7 @@ impl Farm {
             request,
             frame: self.frame_number(frame),
             class,
-            rects,
+            rects: rects.to_vec(),
         });
         Some(request)
     }

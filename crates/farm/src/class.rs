@@ -7,20 +7,15 @@ use crate::{
     coordinator::Farm,
     event::Trust,
     limits::{CLASS_SETTLE_MS, CLASS_WAIT_MS},
-    worker::{Standing, Worker, WorkerNumber},
+    worker::{Standing, WorkerNumber},
 };
 use protocol::Blake3Hash;
 use std::collections::BTreeMap;
 
 impl Farm {
     pub(crate) fn elect_class(&mut self) {
-        let ready = |worker: &&Worker| worker.standing == Standing::Ready;
-        let current_works = self
-            .workers
-            .iter()
-            .filter(ready)
-            .any(|worker| worker.class == self.class && worker.class.is_some());
-        if current_works {
+        let current = self.class;
+        if current.is_some_and(|class| self.ready.contains_key(&class)) {
             self.classless_since = None;
             return;
         }

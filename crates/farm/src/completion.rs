@@ -3,10 +3,10 @@
 use crate::{
     coordinator::Farm,
     event::{Effect, Outcome, Piece},
-    frame::{Check, Delivery, Frame, Pixels, SealedTile, Tile, TileRef},
+    frame::{Check, Delivery, Frame, Pixels, SealedTile, Tile},
     worker::{Standing, Worker, WorkerNumber},
 };
-use protocol::{Glm, NodeId, TaskId};
+use protocol::{Blake3Hash, Glm, NodeId, TaskId};
 use std::collections::BTreeMap;
 
 impl Farm {
@@ -37,7 +37,7 @@ impl Farm {
     }
 
     fn complete_frame(&mut self, frame: u32) {
-        let Some(open) = self.open.get(&frame) else {
+        let Some(open) = self.open.get(frame) else {
             return;
         };
         if !open.unsettled.is_empty() {
@@ -54,7 +54,7 @@ impl Farm {
 
     fn write_frame(&mut self, frame: u32) {
         let grid = self.config.grid;
-        let Some(open) = self.open.get_mut(&frame) else {
+        let Some(open) = self.open.get_mut(frame) else {
             return;
         };
         open.writing = true;
@@ -66,7 +66,7 @@ impl Farm {
                     rendered: grid.rendered(tile),
                     root: *root,
                 }),
-                Pixels::Sealed { .. } => None,
+                Pixels::Sealed => None,
             },
             Tile::Pending | Tile::Leased(_) => None,
         };
@@ -77,10 +77,10 @@ impl Farm {
     }
 
     pub(crate) fn on_frame_written(&mut self, number: i32, outcome: Result<(), String>) {
-        let frames = &self.config.frames;
-        let mut open = self.open.iter_mut();
-        let Some((&frame, open)) = open.find(|(frame, _)| frames[**frame as usize] == number)
-        else {
+        let Some(frame) = self.frame_position(number) else {
+            return;
+        };
+        let Some(open) = self.open.get_mut(frame) else {
             return;
         };
         if open.writes_under_way == 0 {
@@ -103,53 +103,31 @@ impl Farm {
 
     /// A written frame shrinks to what a later check needs.
     fn seal(&mut self, frame: u32) {
-        let Some(open) = self.open.get(&frame) else {
+        let Some(open) = self.open.get(frame) else {
             return;
         };
-        let sealed_tile = |(tile, state): (u32, &Tile)| match state {
-            Tile::Delivered(delivery) => Some(self.sealed_tile(TileRef { frame, tile }, delivery)),
+        let classes = &mut self.sealed_classes;
+        let sealed_tile = |state: &Tile| match state {
+            Tile::Delivered(delivery) => Some(sealed_tile(delivery, classes)),
             Tile::Pending | Tile::Leased(_) => None,
         };
-        let tiles: Box<[SealedTile]> = (0..).zip(&open.tiles).filter_map(sealed_tile).collect();
+        let tiles: Box<[SealedTile]> = open.tiles.iter().filter_map(sealed_tile).collect();
         for tile in &tiles {
-            self.worker_mut(tile.worker).sealed.insert(frame);
-            if let Some(prober) = tile.prober {
-                self.worker_mut(prober).sealed.insert(frame);
+            for number in std::iter::once(tile.worker).chain(tile.prober) {
+                self.worker_mut(number).remember_sealed(frame);
             }
         }
         self.drop_frame(frame);
         self.sealed.insert(frame, tiles);
     }
 
-    fn sealed_tile(&self, at: TileRef, delivery: &Delivery) -> SealedTile {
-        let probe_digest = match &delivery.pixels {
-            Pixels::Sealed { probe_digest } => *probe_digest,
-            Pixels::Fresh { cells, .. } => {
-                let rendered = self.config.grid.rendered(at.tile);
-                let answers = verifier::cells::select(&rendered, cells, &delivery.probes);
-                verifier::digest(&answers.unwrap_or_default())
-            }
-        };
-        SealedTile {
-            worker: delivery.worker,
-            prober: match delivery.check {
-                Check::Passed { prober } => prober,
-                _ => None,
-            },
-            task: delivery.task,
-            class: delivery.class,
-            commitment: delivery.commitment,
-            probe_digest,
-        }
-    }
-
     /// Takes a frame whose tiles are all decided out of memory, and its blobs off the disk.
     fn drop_frame(&mut self, frame: u32) {
-        self.pending_frames.remove(&frame);
         self.writing_frames.remove(&frame);
-        let Some(open) = self.open.remove(&frame) else {
+        let Some(open) = self.open.remove(frame) else {
             return;
         };
+        self.refresh_frame(frame);
         for state in open.tiles {
             if let Tile::Delivered(delivery) = state
                 && let Pixels::Fresh { root, .. } = delivery.pixels
@@ -161,7 +139,7 @@ impl Farm {
 
     /// Gives up a frame: leases are cancelled, what was delivered is still checked and paid.
     pub(crate) fn fail_frame(&mut self, frame: u32, reason: String) {
-        let Some(open) = self.open.get_mut(&frame) else {
+        let Some(open) = self.open.get_mut(frame) else {
             return;
         };
         if open.failed.is_some() {
@@ -179,22 +157,22 @@ impl Farm {
         for task in leased {
             self.cancel_task(task);
         }
-        self.pending_frames.remove(&frame);
         if let Some(Frame {
             tiles,
             pending,
             unsettled,
             ..
-        }) = self.open.get_mut(&frame)
+        }) = self.open.get_mut(frame)
         {
             pending.clear();
             unsettled.retain(|&tile| matches!(tiles[tile as usize], Tile::Delivered(_)));
         }
+        self.refresh_frame(frame);
         self.touched_frames.insert(frame);
     }
 
     fn close_failed(&mut self, frame: u32) {
-        let open = self.open.get_mut(&frame);
+        let open = self.open.get_mut(frame);
         let reason = open.and_then(|open| open.failed.take()).unwrap_or_default();
         self.failed.insert(frame, reason);
         self.drop_frame(frame);
@@ -230,8 +208,8 @@ impl Farm {
         let unbegun = self.config.frames.len() - self.next_frame as usize;
         let open: u64 = self
             .open
-            .values()
-            .flat_map(|open| &open.unsettled)
+            .iter()
+            .flat_map(|(_, open)| &open.unsettled)
             .map(|&tile| self.config.grid.core(tile).area())
             .sum();
         self.config.grid.size.area().saturating_mul(unbegun as u64) + open
@@ -254,7 +232,7 @@ impl Farm {
             return;
         }
         let mut leases: BTreeMap<NodeId, Vec<TaskId>> = BTreeMap::new();
-        for (&id, task) in &self.tasks {
+        for (id, task) in self.tasks.sorted() {
             let worker: WorkerNumber = task.worker;
             leases.entry(self.worker(worker).id).or_default().push(id);
         }
@@ -263,5 +241,24 @@ impl Farm {
         }
         self.outcome = Some(outcome.clone());
         self.effects.push(Effect::Finished { outcome });
+    }
+}
+
+/// What stays of a delivery; its class joins `classes` if it is new there.
+fn sealed_tile(delivery: &Delivery, classes: &mut Vec<Blake3Hash>) -> SealedTile {
+    let known = classes.iter().rposition(|class| *class == delivery.class);
+    let class = known.unwrap_or_else(|| {
+        classes.push(delivery.class);
+        classes.len() - 1
+    });
+    SealedTile {
+        worker: delivery.worker,
+        prober: match delivery.check {
+            Check::Passed { prober } => prober,
+            _ => None,
+        },
+        class: class as u32,
+        commitment: delivery.commitment,
+        probe_digest: delivery.probe_digest,
     }
 }

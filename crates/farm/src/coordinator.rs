@@ -3,9 +3,10 @@
 use crate::{
     arbitration::Dispute,
     event::{Effect, Event, Millis, Outcome, Trust},
-    frame::{Delivery, Frame, SealedTile, Task, TileRef},
+    frame::{Delivery, OpenFrames, SealedTile, Task, TileRef},
     ledger::Ledger,
     limits::WORKERS_MAX,
+    lookup::Lookup,
     progress::Checks,
     worker::{Standing, Worker, WorkerNumber},
 };
@@ -69,7 +70,7 @@ pub(crate) enum OwnPurpose {
 #[derive(Debug, Clone)]
 pub(crate) struct OwnRequest {
     pub purpose: OwnPurpose,
-    pub rects: Vec<Rect>,
+    pub rects: Arc<[Rect]>,
     pub asked_at: Millis,
 }
 
@@ -80,24 +81,32 @@ pub struct Farm {
     pub(crate) now: Millis,
     pub(crate) effects: Vec<Effect>,
     pub(crate) workers: Vec<Worker>,
-    pub(crate) numbers: BTreeMap<NodeId, WorkerNumber>,
+    pub(crate) numbers: Lookup<NodeId, WorkerNumber>,
+    /// Workers that are ready, by determinism class.
+    pub(crate) ready: BTreeMap<Blake3Hash, BTreeSet<WorkerNumber>>,
     /// Workers ready for work that hold no lease, and that hold one.
     pub(crate) idle: BTreeSet<WorkerNumber>,
     pub(crate) half_idle: BTreeSet<WorkerNumber>,
     /// Frames begun and not final, by their position in the user's order: only these have tiles in memory.
-    pub(crate) open: BTreeMap<u32, Frame>,
+    pub(crate) open: OpenFrames,
+    /// Frames of the job by number, with their position.
+    pub(crate) positions: Box<[(i32, u32)]>,
     /// Position of the first frame never begun.
     pub(crate) next_frame: u32,
     /// Open frames with tiles to be leased.
     pub(crate) pending_frames: BTreeSet<u32>,
+    /// Of these, those with more tiles waiting than workers.
+    pub(crate) roomy_frames: BTreeSet<u32>,
     /// Frames that are being written.
     pub(crate) writing_frames: BTreeSet<u32>,
     /// Frames that may have become complete by this event.
     pub(crate) touched_frames: BTreeSet<u32>,
     /// Finished frames.
     pub(crate) sealed: BTreeMap<u32, Box<[SealedTile]>>,
+    /// Determinism classes of finished tiles, which name them by their place in here.
+    pub(crate) sealed_classes: Vec<Blake3Hash>,
     pub(crate) failed: BTreeMap<u32, String>,
-    pub(crate) tasks: BTreeMap<TaskId, Task>,
+    pub(crate) tasks: Lookup<TaskId, Task>,
     pub(crate) next_task: u64,
     pub(crate) disputes: BTreeMap<u64, Dispute>,
     pub(crate) probes_wanted: BTreeSet<TileRef>,
@@ -108,11 +117,13 @@ pub struct Farm {
     pub(crate) next_number: u64,
     pub(crate) ledger: Ledger,
     /// Deliveries that need each blob: equal pixels share one.
-    pub(crate) blobs: BTreeMap<Blake3Hash, u32>,
+    pub(crate) blobs: Lookup<Blake3Hash, u32>,
     pub(crate) class: Option<Blake3Hash>,
     pub(crate) first_ready_at: Option<Millis>,
     pub(crate) classless_since: Option<Millis>,
     pub(crate) nobody_since: Option<Millis>,
+    /// Did the last search for work lease any? If not, another after no change will not either.
+    pub(crate) leased_last: bool,
     /// Was somebody idle refused a task only because the budget does not cover it?
     pub(crate) budget_refused: bool,
     pub(crate) tiles_accepted: u64,
@@ -145,23 +156,30 @@ impl Farm {
         let mut seen = BTreeSet::new();
         config.frames.retain(|frame| seen.insert(*frame));
         config.frames.truncate(protocol::limits::JOB_FRAMES_MAX);
+        let mut positions: Box<[(i32, u32)]> = config.frames.iter().copied().zip(0..).collect();
+        positions.sort_unstable();
+        let secret = config.secret;
         Ok(Self {
             ledger: Ledger::new(config.budget),
             config,
             now: 0,
             effects: Vec::new(),
             workers: Vec::new(),
-            numbers: BTreeMap::new(),
+            numbers: Lookup::new(&secret),
+            ready: BTreeMap::new(),
             idle: BTreeSet::new(),
             half_idle: BTreeSet::new(),
-            open: BTreeMap::new(),
+            open: OpenFrames::default(),
+            positions,
             next_frame: 0,
             pending_frames: BTreeSet::new(),
+            roomy_frames: BTreeSet::new(),
             writing_frames: BTreeSet::new(),
             touched_frames: BTreeSet::new(),
             sealed: BTreeMap::new(),
+            sealed_classes: Vec::new(),
             failed: BTreeMap::new(),
-            tasks: BTreeMap::new(),
+            tasks: Lookup::new(&secret),
             next_task: 0,
             disputes: BTreeMap::new(),
             probes_wanted: BTreeSet::new(),
@@ -169,11 +187,12 @@ impl Farm {
             own_requests: BTreeMap::new(),
             own_engine_works: true,
             next_number: 0,
-            blobs: BTreeMap::new(),
+            blobs: Lookup::new(&secret),
             class: None,
             first_ready_at: None,
             classless_since: None,
             nobody_since: None,
+            leased_last: false,
             budget_refused: false,
             tiles_accepted: 0,
             checks: Checks::default(),
@@ -189,9 +208,15 @@ impl Farm {
             return Vec::new();
         }
         self.now = self.now.max(now);
+        let is_heartbeat = matches!(event, Event::Heartbeat { .. });
         self.react(event);
+        // With thousands of workers whom the budget or the checks keep idle, to ask them all again at each heartbeat of
+        // each would take all the time there is.
+        let nothing_new = is_heartbeat && self.effects.is_empty() && !self.leased_last;
         if self.outcome.is_none() {
-            self.lease_work();
+            if !nothing_new {
+                self.lease_work();
+            }
             self.conclude();
         }
         std::mem::take(&mut self.effects)
@@ -292,10 +317,10 @@ impl Farm {
         if worker.standing != Standing::Preparing {
             return;
         }
-        worker.standing = Standing::Ready;
         worker.class = Some(class);
         worker.megasample_ms = megasample_ms;
         let trust = worker.trust;
+        self.stand(number, Standing::Ready);
         self.first_ready_at.get_or_insert(now);
         if trust == Trust::Own {
             self.elect_class();
@@ -339,6 +364,31 @@ impl Farm {
         }
     }
 
+    /// Gives a worker another standing. Every change to or from ready goes through here.
+    pub(crate) fn stand(&mut self, number: WorkerNumber, standing: Standing) {
+        let worker = &mut self.workers[number as usize];
+        let before = std::mem::replace(&mut worker.standing, standing);
+        let Some(class) = worker.class else { return };
+        if standing == Standing::Ready {
+            self.ready.entry(class).or_default().insert(number);
+        } else if before == Standing::Ready
+            && let Some(others) = self.ready.get_mut(&class)
+        {
+            others.remove(&number);
+            if others.is_empty() {
+                self.ready.remove(&class);
+            }
+        }
+    }
+
+    /// Workers of a class that are ready, by number.
+    pub(crate) fn ready_in(
+        &self,
+        class: &Blake3Hash,
+    ) -> impl Iterator<Item = WorkerNumber> + use<'_> {
+        self.ready.get(class).into_iter().flatten().copied()
+    }
+
     pub(crate) fn worker(&self, number: WorkerNumber) -> &Worker {
         &self.workers[number as usize]
     }
@@ -353,15 +403,25 @@ impl Farm {
     }
 
     pub(crate) fn delivery(&self, at: TileRef) -> Option<&Delivery> {
-        self.open.get(&at.frame)?.delivery(at.tile)
+        self.open.get(at.frame)?.delivery(at.tile)
     }
 
     pub(crate) fn delivery_mut(&mut self, at: TileRef) -> Option<&mut Delivery> {
-        self.open.get_mut(&at.frame)?.delivery_mut(at.tile)
+        self.open.get_mut(at.frame)?.delivery_mut(at.tile)
     }
 
     pub(crate) fn frame_number(&self, frame: u32) -> i32 {
         self.config.frames[frame as usize]
+    }
+
+    /// Position of a frame in the user's order.
+    pub(crate) fn frame_position(&self, number: i32) -> Option<u32> {
+        let by_number = |(frame, _): &(i32, u32)| *frame;
+        let index = self
+            .positions
+            .binary_search_by_key(&number, by_number)
+            .ok()?;
+        Some(self.positions[index].1)
     }
 
     pub(crate) fn fresh_number(&mut self) -> u64 {
@@ -375,11 +435,11 @@ impl Farm {
         tile: u32,
         number: WorkerNumber,
         commitment: &Blake3Hash,
-    ) -> Vec<Rect> {
+    ) -> Arc<[Rect]> {
         let core = self.config.grid.core(tile);
         let trust = self.worker(number).trust;
         let (secret, shape) = (&self.config.secret, self.config.probes);
-        verifier::draw_probes(secret, commitment, &core, shape, trust)
+        verifier::draw_probes(secret, commitment, &core, shape, trust).into()
     }
 
     pub(crate) fn accept_task(&mut self, number: WorkerNumber, task: TaskId, amount: Glm) {
@@ -408,7 +468,7 @@ impl Farm {
     }
 
     pub(crate) fn hold_blob(&mut self, root: Blake3Hash) {
-        *self.blobs.entry(root).or_default() += 1;
+        *self.blobs.entry(root).or_insert(0) += 1;
     }
 
     pub(crate) fn release_blob(&mut self, root: Blake3Hash) {

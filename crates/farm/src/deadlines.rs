@@ -3,6 +3,7 @@
 use crate::{
     coordinator::Farm,
     event::{Effect, Millis},
+    frame::Task,
     limits::{
         HEARTBEAT_TIMEOUT_MS, OWN_RENDER_MS_MAX, PREPARE_TIMEOUT_MS, PROGRESS_MS_MAX,
         PROGRESS_MS_MIN, PROGRESS_SLACK, REVEAL_BYTES_PER_MS_MIN, REVEAL_MS_MIN,
@@ -67,17 +68,24 @@ impl Farm {
     }
 
     fn check_reveals(&mut self, number: WorkerNumber) {
+        let waited = |task: &Task| {
+            let since = task.committed.map_or(task.leased_at, |(_, at)| at);
+            self.now.saturating_sub(since)
+        };
+        let revealing = &self.worker(number).revealing;
+        // They stand in the order committed to: nobody waited longer than the first.
+        let first = revealing.first().and_then(|id| self.tasks.get(id));
+        if first.is_none_or(|task| waited(task) <= REVEAL_MS_MIN) {
+            return;
+        }
         let passes = self.config.job.settings.passes.len();
         let is_late = |id: &TaskId| {
             self.tasks.get(id).is_some_and(|task| {
-                let since = task.committed.map_or(task.leased_at, |(_, at)| at);
-                let waited = self.now.saturating_sub(since);
-                let transfer = || canonical_length(&task.rects, passes) / REVEAL_BYTES_PER_MS_MIN;
-                waited > REVEAL_MS_MIN && waited > REVEAL_MS_MIN + transfer()
+                let transfer = canonical_length(&task.rects, passes) / REVEAL_BYTES_PER_MS_MIN;
+                waited(task) > REVEAL_MS_MIN + transfer
             })
         };
-        let revealing = self.worker(number).revealing.iter().copied();
-        let late: Vec<TaskId> = revealing.filter(is_late).collect();
+        let late: Vec<TaskId> = revealing.iter().copied().filter(is_late).collect();
         if !late.is_empty() {
             self.take_back(number, late, "it committed and did not deliver");
         }

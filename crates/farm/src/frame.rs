@@ -1,7 +1,7 @@
 //! An open frame: its tiles, and what is known of each delivery until the frame is final.
 
 use crate::{event::Millis, worker::WorkerNumber};
-use protocol::{Blake3Hash, Glm, Rect, TaskId};
+use protocol::{Blake3Hash, Glm, Rect, TaskId, TileGrid, geometry::CELL_PX};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -24,13 +24,57 @@ pub(crate) enum Tile {
 /// What is left of a delivery's pixels.
 #[derive(Debug, Clone)]
 pub(crate) enum Pixels {
-    /// All of it: the blob and the hash of every cell.
+    /// The blob, and of the cells' hashes those that a check can still ask for: all of them would be a megabyte for
+    /// a frame in one tile.
     Fresh {
         root: Blake3Hash,
-        cells: Arc<[Blake3Hash]>,
+        /// The cells of its probes.
+        answers: Box<[Blake3Hash]>,
+        /// The cells that neighbours render too ([`shared_strips`]).
+        shared: Box<[Blake3Hash]>,
     },
-    /// The frame is written and the blob gone; only what the probes of this commitment must answer is known.
-    Sealed { probe_digest: Blake3Hash },
+    /// The frame is written and the blob gone: only the digest of its probes is known.
+    Sealed,
+}
+
+/// The cells of a tile that its neighbours render too, because a rendered rectangle is the core and one more cell to
+/// the right and below: the outermost line of cells on each side that has a neighbour. Disjoint, from top to bottom;
+/// sides without a neighbour are empty.
+pub(crate) fn shared_strips(grid: &TileGrid, tile: u32) -> [Rect; 4] {
+    let rendered = grid.rendered(tile);
+    let (column, row) = (tile % grid.columns(), tile / grid.columns());
+    let line = |there: bool| if there { CELL_PX } else { 0 };
+    let above = line(row > 0);
+    // The last cells are cut where the frame ends within them.
+    let rest = |length: u32| (length - 1) % CELL_PX + 1;
+    let (last_column, last_row) = (rest(rendered.width), rest(rendered.height));
+    let below = line(row + 1 < grid.rows()).min(last_row);
+    let after = line(column + 1 < grid.columns()).min(last_column);
+    let between = Rect {
+        y: rendered.y + above,
+        height: rendered.height.saturating_sub(above + below),
+        ..rendered
+    };
+    [
+        Rect {
+            height: above.min(rendered.height),
+            ..rendered
+        },
+        Rect {
+            width: line(column > 0).min(rendered.width),
+            ..between
+        },
+        Rect {
+            x: rendered.right() - last_column,
+            width: after,
+            ..between
+        },
+        Rect {
+            y: rendered.bottom() - last_row,
+            height: below,
+            ..rendered
+        },
+    ]
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,11 +94,14 @@ pub(crate) enum Check {
 #[derive(Debug, Clone)]
 pub(crate) struct Delivery {
     pub worker: WorkerNumber,
-    pub task: TaskId,
+    /// The lease, as long as it is not paid.
+    pub unpaid: Option<TaskId>,
     pub class: Blake3Hash,
     pub commitment: Blake3Hash,
     /// The probes that follow from the commitment.
-    pub probes: Vec<Rect>,
+    pub probes: Arc<[Rect]>,
+    /// Digest of the cells that these probes have in it.
+    pub probe_digest: Blake3Hash,
     pub pixels: Pixels,
     pub check: Check,
     /// Who answered its probes so far: nobody is asked twice.
@@ -65,32 +112,31 @@ pub(crate) struct Delivery {
     pub price: Glm,
     /// Set aside for its probes.
     pub probe_allowance: Glm,
-    pub paid: bool,
 }
 
-/// What stays of a tile when its frame is written.
+/// What stays of a tile when its frame is written, until the job ends: whom to blame, and what it takes to draw its
+/// probes again and compare them, should its worker or its prober be caught later. A job has up to millions.
 #[derive(Debug, Clone)]
 pub(crate) struct SealedTile {
     pub worker: WorkerNumber,
     pub prober: Option<WorkerNumber>,
-    pub task: TaskId,
-    pub class: Blake3Hash,
+    /// Its place in the coordinator's list of classes.
+    pub class: u32,
     pub commitment: Blake3Hash,
     pub probe_digest: Blake3Hash,
 }
 
 impl SealedTile {
     /// Back to a delivery that was accepted and paid.
-    pub(crate) fn reopened(&self, probes: Vec<Rect>) -> Delivery {
+    pub(crate) fn reopened(&self, class: Blake3Hash, probes: Arc<[Rect]>) -> Delivery {
         Delivery {
             worker: self.worker,
-            task: self.task,
-            class: self.class,
+            unpaid: None,
+            class,
             commitment: self.commitment,
             probes,
-            pixels: Pixels::Sealed {
-                probe_digest: self.probe_digest,
-            },
+            probe_digest: self.probe_digest,
+            pixels: Pixels::Sealed,
             check: Check::Passed {
                 prober: self.prober,
             },
@@ -98,7 +144,6 @@ impl SealedTile {
             disputes: BTreeSet::new(),
             price: Glm::ZERO,
             probe_allowance: Glm::ZERO,
-            paid: true,
         }
     }
 }
@@ -110,6 +155,50 @@ pub(crate) struct Troubles {
     pub failed: Vec<WorkerNumber>,
     /// Lost the lease.
     pub lost: BTreeSet<WorkerNumber>,
+}
+
+/// Frames begun and not final, by their position in the user's order.
+#[derive(Debug, Default)]
+pub(crate) struct OpenFrames {
+    /// A place for each frame ever begun: eight bytes buy that most lookups of the coordinator search nothing.
+    places: Vec<Option<Box<Frame>>>,
+    count: usize,
+}
+
+impl OpenFrames {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub(crate) fn get(&self, position: u32) -> Option<&Frame> {
+        self.places.get(position as usize)?.as_deref()
+    }
+
+    pub(crate) fn get_mut(&mut self, position: u32) -> Option<&mut Frame> {
+        self.places.get_mut(position as usize)?.as_deref_mut()
+    }
+
+    pub(crate) fn insert(&mut self, position: u32, frame: Frame) {
+        let place = position as usize;
+        if self.places.len() <= place {
+            self.places.resize_with(place + 1, || None);
+        }
+        if self.places[place].replace(Box::new(frame)).is_none() {
+            self.count += 1;
+        }
+    }
+
+    pub(crate) fn remove(&mut self, position: u32) -> Option<Box<Frame>> {
+        let frame = self.places.get_mut(position as usize)?.take()?;
+        self.count -= 1;
+        Some(frame)
+    }
+
+    /// Open frames with their positions, in the user's order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Frame)> {
+        let frames = (0..).zip(&self.places);
+        frames.filter_map(|(position, frame)| Some((position, frame.as_deref()?)))
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -177,7 +266,7 @@ pub(crate) struct Task {
     pub purpose: Purpose,
     /// Position of the frame in the user's order.
     pub frame: u32,
-    pub rects: Vec<Rect>,
+    pub rects: Arc<[Rect]>,
     pub class: Blake3Hash,
     pub leased_at: Millis,
     /// Set aside for it.
@@ -195,4 +284,67 @@ pub(crate) enum Purpose {
     Probe(TileRef),
     /// An opinion in this dispute.
     Opinion(u64),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::Size;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn open_frames_are_found_in_the_users_order_until_removed() {
+        let mut open = OpenFrames::default();
+        for position in [7, 2, 4, 2] {
+            open.insert(position, Frame::new(position));
+        }
+        assert!(open.remove(4).is_some() && open.remove(4).is_none() && open.remove(99).is_none());
+        let tiles: Vec<(u32, usize)> = open
+            .iter()
+            .map(|(at, frame)| (at, frame.tiles.len()))
+            .collect();
+        assert_eq!(tiles, [(2, 2), (7, 7)]);
+        assert!(open.get(4).is_none() && open.get_mut(7).is_some());
+        assert!(open.remove(2).is_some() && !open.is_empty());
+        assert!(open.remove(7).is_some() && open.is_empty());
+    }
+
+    #[test]
+    fn a_million_finished_tiles_take_80_megabytes() {
+        assert!(size_of::<SealedTile>() <= 80);
+    }
+
+    #[test]
+    fn strips_are_exactly_the_cells_that_other_tiles_render_too() {
+        for (width, height, tile_px) in [
+            (100, 70, 32),
+            (64, 64, 8),
+            (65, 71, 16),
+            (200, 9, 40),
+            (9, 200, 8),
+            (50, 50, 0),
+        ] {
+            let grid = TileGrid::new(Size::new(width, height).unwrap(), tile_px);
+            for tile in 0..grid.tile_count() {
+                let strips = shared_strips(&grid, tile);
+                let inside = strips.iter().flat_map(Rect::cells).map(|(cell, _)| cell);
+                let cells: Vec<_> = inside.collect();
+                let found: BTreeSet<_> = cells.iter().copied().collect();
+                assert_eq!(found.len(), cells.len(), "strips overlap in tile {tile}");
+                let counted = strips.iter().map(Rect::cell_count).sum::<usize>();
+                assert_eq!(counted, cells.len(), "an empty strip of tile {tile} counts");
+                let others = (0..grid.tile_count()).filter(|other| *other != tile);
+                let shared = others
+                    .filter_map(|other| grid.rendered(tile).intersection(&grid.rendered(other)));
+                let expected: BTreeSet<_> = shared
+                    .flat_map(|rect| rect.cells().collect::<Vec<_>>())
+                    .map(|(cell, _)| cell)
+                    .collect();
+                assert_eq!(
+                    found, expected,
+                    "tile {tile} of {width}x{height} by {tile_px}"
+                );
+            }
+        }
+    }
 }

@@ -13,12 +13,13 @@ use crate::{
         LEASES_PER_WORKER, REVEALING_MAX, TILE_FAILURES_MAX, TILE_LOSSES_MAX, UNVERIFIED_TILES_MAX,
         WORKER_FAILURES_MAX, WRITING_FRAMES_MAX,
     },
-    worker::{Standing, WorkerNumber},
+    worker::{Filed, Standing, WorkerNumber},
 };
 use protocol::{Blake3Hash, Glm, Rect, TaskId, TaskSpec};
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
+    sync::Arc,
 };
 
 type Outbox = BTreeMap<WorkerNumber, Vec<TaskSpec>>;
@@ -45,6 +46,7 @@ impl Farm {
                 self.lease_one(number, &mut outbox);
             }
         }
+        self.leased_last = !outbox.is_empty();
         for (number, tasks) in outbox {
             let worker = self.worker(number).id;
             self.effects.push(Effect::Lease { worker, tasks });
@@ -139,14 +141,12 @@ impl Farm {
         let Some((at, class)) = self.next_tile(number).zip(self.class) else {
             return false;
         };
-        let rects = vec![self.config.grid.rendered(at.tile)];
+        let rects = Arc::new([self.config.grid.rendered(at.tile)]);
         let leased = self.lease(number, Purpose::Tile(at), at.frame, class, rects, outbox);
-        if let (Some(task), Some(frame)) = (leased, self.open.get_mut(&at.frame)) {
+        if let (Some(task), Some(frame)) = (leased, self.open.get_mut(at.frame)) {
             frame.tiles[at.tile as usize] = Tile::Leased(task);
             frame.pending.remove(&at.tile);
-            if frame.pending.is_empty() {
-                self.pending_frames.remove(&at.frame);
-            }
+            self.refresh_frame(at.frame);
             self.move_to_frame(number, Some(at.frame));
         }
         leased.is_some()
@@ -157,12 +157,9 @@ impl Farm {
         if let Some(at) = here.and_then(|frame| self.tile_in(frame, number)) {
             return Some(at);
         }
-        let roomy = self.pending_frames.iter().copied().find_map(|frame| {
-            let open = self.open.get(&frame)?;
-            let roomy = open.pending.len() > open.workers;
-            roomy.then(|| self.tile_in(frame, number)).flatten()
-        });
+        let mut roomy = self.roomy_frames.iter();
         roomy
+            .find_map(|frame| self.tile_in(*frame, number))
             .or_else(|| {
                 self.begin_frame()
                     .and_then(|frame| self.tile_in(frame, number))
@@ -183,13 +180,13 @@ impl Farm {
         self.next_frame += 1;
         self.open
             .insert(frame, Frame::new(self.config.grid.tile_count()));
-        self.pending_frames.insert(frame);
+        self.refresh_frame(frame);
         Some(frame)
     }
 
     /// The first waiting tile of a frame that this worker may have: not one that it failed, unless everybody did.
     fn tile_in(&self, frame: u32, number: WorkerNumber) -> Option<TileRef> {
-        let open = self.open.get(&frame)?;
+        let open = self.open.get(frame)?;
         let may_take = |tile: &&u32| match open.troubles.get(*tile) {
             Some(troubles) if troubles.failed.contains(&number) => {
                 !self.someone_else_ready(&troubles.failed)
@@ -201,11 +198,8 @@ impl Farm {
     }
 
     fn someone_else_ready(&self, than: &[WorkerNumber]) -> bool {
-        self.workers.iter().enumerate().any(|(number, worker)| {
-            worker.standing == Standing::Ready
-                && worker.class == self.class
-                && !than.contains(&(number as WorkerNumber))
-        })
+        self.class
+            .is_some_and(|class| self.ready_in(&class).any(|number| !than.contains(&number)))
     }
 
     /// Keeps count of the workers of each frame.
@@ -214,12 +208,23 @@ impl Farm {
         if before == frame {
             return;
         }
-        if let Some(open) = before.and_then(|frame| self.open.get_mut(&frame)) {
+        if let Some(open) = before.and_then(|frame| self.open.get_mut(frame)) {
             open.workers = open.workers.saturating_sub(1);
         }
-        if let Some(open) = frame.and_then(|frame| self.open.get_mut(&frame)) {
+        if let Some(open) = frame.and_then(|frame| self.open.get_mut(frame)) {
             open.workers += 1;
         }
+        for frame in before.into_iter().chain(frame) {
+            self.refresh_frame(frame);
+        }
+    }
+
+    /// Files a frame under those with tiles to be leased and those that have room for another worker, or not.
+    pub(crate) fn refresh_frame(&mut self, frame: u32) {
+        let open = self.open.get(frame);
+        let (pending, workers) = open.map_or((0, 0), |open| (open.pending.len(), open.workers));
+        file(&mut self.pending_frames, frame, pending > 0);
+        file(&mut self.roomy_frames, frame, pending > workers);
     }
 
     /// What a worker earns for a task: a tile's core without the overlap, all pixels of probes and opinions.
@@ -253,7 +258,7 @@ impl Farm {
         purpose: Purpose,
         frame: u32,
         class: Blake3Hash,
-        rects: Vec<Rect>,
+        rects: Arc<[Rect]>,
         outbox: &mut Outbox,
     ) -> Option<TaskId> {
         let price = self.price_of(number, purpose, &rects)?;
@@ -267,7 +272,7 @@ impl Farm {
         let spec = TaskSpec {
             id,
             frame: self.frame_number(frame),
-            rects: rects.clone(),
+            rects: rects.to_vec(),
         };
         outbox.entry(number).or_default().push(spec);
         let leased_at = self.now;
@@ -301,13 +306,16 @@ impl Farm {
             && worker.class.is_some()
             && worker.class == self.class;
         let held = worker.queue.len();
-        self.idle.remove(&number);
-        self.half_idle.remove(&number);
-        match held {
-            0 if works => self.idle.insert(number),
-            1 if works && held < LEASES_PER_WORKER => self.half_idle.insert(number),
-            _ => false,
+        let filed = match held {
+            0 if works => Filed::Idle,
+            1 if works && held < LEASES_PER_WORKER => Filed::HalfIdle,
+            _ => Filed::Nowhere,
         };
+        let before = std::mem::replace(&mut self.workers[number as usize].filed, filed);
+        if filed != before {
+            file(&mut self.idle, number, filed == Filed::Idle);
+            file(&mut self.half_idle, number, filed == Filed::HalfIdle);
+        }
     }
 
     /// Is this worker one to ask about cells of that class, apart from these?
@@ -384,7 +392,7 @@ impl Farm {
         self.rest(number);
         match task.purpose {
             Purpose::Tile(at) => {
-                let Some(frame) = self.open.get_mut(&at.frame) else {
+                let Some(frame) = self.open.get_mut(at.frame) else {
                     return;
                 };
                 let troubles = frame.troubles.entry(at.tile).or_default();
@@ -415,7 +423,7 @@ impl Farm {
         else {
             return;
         };
-        let Some(frame) = self.open.get_mut(&at.frame) else {
+        let Some(frame) = self.open.get_mut(at.frame) else {
             return;
         };
         let lost = &mut frame.troubles.entry(at.tile).or_default().lost;
@@ -444,17 +452,24 @@ impl Farm {
         if !matches!(worker.standing, Standing::Preparing | Standing::Ready) {
             return;
         }
-        worker.standing = Standing::Gone;
         let leases: BTreeSet<TaskId> = worker
             .queue
             .iter()
             .chain(&worker.revealing)
             .copied()
             .collect();
+        self.stand(number, Standing::Gone);
         for id in leases {
             self.task_lost(number, id, "the connection is gone");
         }
         self.move_to_frame(number, None);
         self.refresh(number);
     }
+}
+
+fn file(files: &mut BTreeSet<u32>, number: u32, belongs: bool) {
+    match belongs {
+        true => files.insert(number),
+        false => files.remove(&number),
+    };
 }

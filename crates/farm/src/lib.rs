@@ -18,6 +18,7 @@
 //! | `class` | which determinism class the job uses |
 //! | `checking`, `arbitration`, `quarantine` | the checks and what follows from them |
 //! | `completion` | writing and sealing frames, ending the job |
+//! | `lookup` | maps whose order is never seen |
 //! | [`progress`] | what a person sees |
 //!
 //! Known limits: only one determinism class works at a time; workers of others wait. Late tiles are not given out a
@@ -34,6 +35,7 @@ mod frame;
 mod leasing;
 mod ledger;
 pub mod limits;
+mod lookup;
 pub mod plan;
 pub mod progress;
 mod quarantine;

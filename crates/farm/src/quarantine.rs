@@ -19,9 +19,8 @@ impl Farm {
             .filter(|number| self.worker(*number).standing != Standing::Quarantined)
             .collect();
         for &number in &fresh {
-            let worker = self.worker_mut(number);
-            worker.standing = Standing::Quarantined;
-            let worker = worker.id;
+            self.stand(number, Standing::Quarantined);
+            let worker = self.worker(number).id;
             self.effects.push(Effect::Quarantine {
                 worker,
                 evidence: evidence.to_owned(),
@@ -53,14 +52,14 @@ impl Farm {
     fn void_deliveries(&mut self, number: WorkerNumber) {
         let mut delivered = Vec::new();
         let mut vouched = Vec::new();
-        for (&frame, open) in &self.open {
+        for (frame, open) in self.open.iter() {
             for (tile, state) in (0..).zip(&open.tiles) {
                 let Tile::Delivered(delivery) = state else {
                     continue;
                 };
                 let at = TileRef { frame, tile };
                 if delivery.worker == number {
-                    delivered.push((at, (!delivery.paid).then_some(delivery.task)));
+                    delivered.push((at, delivery.unpaid));
                 } else if matches!(delivery.check, Check::Passed { prober: Some(prober) } if prober == number)
                 {
                     vouched.push(at);
@@ -96,7 +95,10 @@ impl Farm {
     /// Finished frames: with tiles of it they are rendered again whole, their blobs are gone; where it only vouched
     /// the tiles are probed again.
     fn void_sealed(&mut self, number: WorkerNumber) {
-        for frame in std::mem::take(&mut self.worker_mut(number).sealed) {
+        let mut frames = std::mem::take(&mut self.worker_mut(number).sealed);
+        frames.sort_unstable();
+        frames.dedup();
+        for frame in frames {
             let Some(tiles) = self.sealed.get(&frame) else {
                 continue;
             };
@@ -112,7 +114,8 @@ impl Farm {
             self.checks.frames_reopened += 1;
             let reopened = |(tile, sealed): (u32, &SealedTile)| {
                 let probes = self.probes(tile, sealed.worker, &sealed.commitment);
-                Tile::Delivered(Box::new(sealed.reopened(probes)))
+                let class = self.sealed_classes[sealed.class as usize];
+                Tile::Delivered(Box::new(sealed.reopened(class, probes)))
             };
             let open = Frame::audit((0..).zip(tiles.iter()).map(reopened).collect());
             self.sealed.remove(&frame);
@@ -129,7 +132,7 @@ impl Farm {
 
     /// A tile waits to be leased again; what there was of it is dropped.
     pub(crate) fn return_tile(&mut self, at: TileRef) {
-        match self.open.get(&at.frame) {
+        match self.open.get(at.frame) {
             Some(frame) if frame.sealed => self.render_whole_again(at.frame),
             Some(_) => self.make_pending(at),
             None => {}
@@ -137,7 +140,7 @@ impl Farm {
     }
 
     fn render_whole_again(&mut self, frame: u32) {
-        let Some(open) = self.open.get_mut(&frame) else {
+        let Some(open) = self.open.get_mut(frame) else {
             return;
         };
         open.sealed = false;
@@ -149,7 +152,7 @@ impl Farm {
     fn make_pending(&mut self, at: TileRef) {
         self.drop_delivery(at);
         self.unsettle(at);
-        let Some(frame) = self.open.get_mut(&at.frame) else {
+        let Some(frame) = self.open.get_mut(at.frame) else {
             return;
         };
         frame.tiles[at.tile as usize] = Tile::Pending;
@@ -158,7 +161,7 @@ impl Farm {
             self.touched_frames.insert(at.frame);
         } else {
             frame.pending.insert(at.tile);
-            self.pending_frames.insert(at.frame);
+            self.refresh_frame(at.frame);
         }
     }
 
@@ -169,7 +172,7 @@ impl Farm {
         };
         self.probes_wanted.remove(&at);
         let disputes: BTreeSet<u64> = delivery.disputes;
-        if let Some(frame) = self.open.get_mut(&at.frame) {
+        if let Some(frame) = self.open.get_mut(at.frame) {
             frame.tiles[at.tile as usize] = Tile::Pending;
         }
         for id in disputes {
@@ -182,7 +185,7 @@ impl Farm {
             }
             Check::ProbeWanted { .. } | Check::Contested(_) | Check::Passed { .. } => {}
         }
-        if !delivery.paid {
+        if delivery.unpaid.is_some() {
             self.ledger.release(delivery.price);
         }
         self.ledger.release(delivery.probe_allowance);
@@ -196,10 +199,10 @@ impl Farm {
     pub(crate) fn give_up_undecided(&mut self) {
         self.drop_disputes();
         let mut undecided = Vec::new();
-        for (&frame, open) in &self.open {
+        for (frame, open) in self.open.iter() {
             for &tile in &open.unsettled {
                 if let Some(delivery) = open.delivery(tile) {
-                    let unpaid = (!delivery.paid).then_some((delivery.worker, delivery.task));
+                    let unpaid = delivery.unpaid.map(|task| (delivery.worker, task));
                     undecided.push((TileRef { frame, tile }, unpaid));
                 }
             }

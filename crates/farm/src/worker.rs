@@ -20,12 +20,21 @@ pub(crate) enum Standing {
     Quarantined,
 }
 
+/// Under which of those who want work a worker is filed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Filed {
+    Nowhere,
+    Idle,
+    HalfIdle,
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct Worker {
     pub id: NodeId,
     pub trust: Trust,
     pub price_megasample: Glm,
     pub standing: Standing,
+    pub filed: Filed,
     pub class: Option<Blake3Hash>,
     pub megasample_ms: u32,
     /// Leases not yet committed to, in the order sent: it renders the first.
@@ -45,8 +54,8 @@ pub(crate) struct Worker {
     pub tiles_accepted: u64,
     pub tasks_rejected: u64,
     pub earned: Glm,
-    /// Finished frames with tiles or probes of it, to be checked again if it is caught.
-    pub sealed: BTreeSet<u32>,
+    /// Finished frames with tiles or probes of it, to be checked again if it is caught; one may stand here twice.
+    pub sealed: Vec<u32>,
 }
 
 impl Worker {
@@ -56,6 +65,7 @@ impl Worker {
             trust,
             price_megasample,
             standing: Standing::Preparing,
+            filed: Filed::Nowhere,
             class: None,
             megasample_ms: 0,
             queue: Vec::new(),
@@ -70,7 +80,13 @@ impl Worker {
             tiles_accepted: 0,
             tasks_rejected: 0,
             earned: Glm::ZERO,
-            sealed: BTreeSet::new(),
+            sealed: Vec::new(),
+        }
+    }
+
+    pub(crate) fn remember_sealed(&mut self, frame: u32) {
+        if self.sealed.last() != Some(&frame) {
+            self.sealed.push(frame);
         }
     }
 

@@ -424,6 +424,30 @@ fn a_worker_stays_with_its_frame() {
     assert!(tiles_done.iter().all(|&tiles| tiles >= 3), "{tiles_done:?}");
 }
 
+/// 32 tiles a frame, two leases a worker: eleven find more tiles waiting than workers when they come, the twelfth does
+/// not; a worker that leaves makes room for another, because its tiles wait again.
+#[test]
+fn workers_join_the_earliest_frame_that_has_room() {
+    let mut script = Script::new(config(3, 16));
+    for number in 1..=15 {
+        script.join(number, Trust::Own);
+    }
+    let frame = |script: &Script, number| script.lease_of(number).unwrap().frame;
+    for number in 1..=15 {
+        let expected = if number <= 11 { 1 } else { 2 };
+        assert_eq!(frame(&script, number), expected, "worker {number}");
+    }
+    for number in 1..=2 {
+        let worker = node(number);
+        script.send(Event::Left { worker });
+        script.leases.retain(|_, (holder, _)| *holder != worker);
+    }
+    for (number, expected) in [(16, 1), (17, 1), (18, 2)] {
+        script.join(number, Trust::Own);
+        assert_eq!(frame(&script, number), expected, "worker {number}");
+    }
+}
+
 #[test]
 fn events_that_make_no_sense_change_nothing() {
     let mut script = Script::new(config(2, 0));

@@ -182,18 +182,24 @@ impl TaskSpec {
         Ok(())
     }
 
-    /// What a commitment to this task's pixels is bound to: the job, the frame, the rectangles, all settings.
-    /// The task's number is left out, so that a tile has one hash whoever renders it.
+    /// What a commitment to this task's pixels is bound to ([`task_hash`]).
     pub fn hash(&self, job: &JobSpec) -> Blake3Hash {
-        let mut hasher =
-            blake3::Hasher::new_derive_key("open render farm 2026 task specification v1");
-        // postcard of these plain structures into memory cannot fail; the fallback still separates tasks by frame.
-        let bytes = postcard::to_stdvec(&(job, self.frame, &self.rects)).unwrap_or_default();
-        hasher
-            .update(&(bytes.len() as u64).to_le_bytes())
-            .update(&bytes);
-        hasher.finalize().into()
+        task_hash(job, self.frame, &self.rects)
     }
+}
+
+/// What a commitment to these rectangles of a frame is bound to: the job, the frame, the rectangles, all settings.
+/// The task's number is left out, so that a tile has one hash whoever renders it.
+pub fn task_hash(job: &JobSpec, frame: i32, rects: &[Rect]) -> Blake3Hash {
+    let mut hasher = blake3::Hasher::new_derive_key("open render farm 2026 task specification v1");
+    // Most coordinates take two bytes, the rest of a task is short.
+    let room = Vec::with_capacity(128 + rects.len() * 8);
+    // postcard of these plain structures into memory cannot fail; the fallback still separates tasks by frame.
+    let bytes = postcard::to_extend(&(job, frame, rects), room).unwrap_or_default();
+    hasher
+        .update(&(bytes.len() as u64).to_le_bytes())
+        .update(&bytes);
+    hasher.finalize().into()
 }
 
 /// One file of a bundle.

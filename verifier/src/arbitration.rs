@@ -1,9 +1,10 @@
 //! Arbitration: when two workers disagree about cells, further opinions decide, or nothing is decided.
 
 use protocol::Blake3Hash;
+use serde::{Deserialize, Serialize};
 
 /// What somebody says the disputed cells are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim<Party> {
     /// Who says so; each party has at most one claim in a dispute.
     pub party: Party,

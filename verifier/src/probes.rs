@@ -7,11 +7,12 @@
 
 use crate::trust::{TILE_CELLS, Trust, TrustPolicy};
 use protocol::{Blake3Hash, Rect, geometry::CELL_PX, limits::TASK_RECTS_MAX};
+use serde::{Deserialize, Serialize};
 
 const DRAW_CONTEXT: &[u8] = b"open render farm 2026 probe draw v1";
 
 /// What probes look like, by what a rectangle costs the engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ProbeShape {
     /// Single cells, for engines that render any rectangle at the price of its pixels.
     Cells,

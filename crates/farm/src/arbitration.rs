@@ -11,17 +11,18 @@ use crate::{
     worker::WorkerNumber,
 };
 use protocol::{Blake3Hash, Glm, Rect, TaskId};
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, sync::Arc};
 use verifier::{Claim, Verdict};
 
 /// Who claims something, and what hangs on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Party {
     pub worker: WorkerNumber,
     pub stake: Stake,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Stake {
     /// A delivered tile.
     Tile(TileRef),
@@ -29,7 +30,7 @@ pub(crate) enum Stake {
     Task { id: TaskId, price: Glm },
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Dispute {
     pub frame: u32,
     pub class: Blake3Hash,

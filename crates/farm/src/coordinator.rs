@@ -11,6 +11,7 @@ use crate::{
     worker::{Standing, Worker, WorkerNumber},
 };
 use protocol::{Blake3Hash, Glm, JobSpec, NodeId, Rect, TaskId, TaskSpec, TileGrid};
+use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -18,7 +19,7 @@ use std::{
 use verifier::ProbeShape;
 
 /// What a job is and what limits its user set.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FarmConfig {
     /// The job.
     pub job: JobSpec,
@@ -61,13 +62,13 @@ pub enum FarmError {
 }
 
 /// What the requestor's own engine was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum OwnPurpose {
     Probe(TileRef),
     Opinion(u64),
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct OwnRequest {
     pub purpose: OwnPurpose,
     pub rects: Arc<[Rect]>,
@@ -75,10 +76,11 @@ pub(crate) struct OwnRequest {
 }
 
 /// The coordinator of one job. Feed it events with [`Farm::handle`].
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Farm {
     pub(crate) config: FarmConfig,
     pub(crate) now: Millis,
+    #[serde(skip)]
     pub(crate) effects: Vec<Effect>,
     pub(crate) workers: Vec<Worker>,
     pub(crate) numbers: Lookup<NodeId, WorkerNumber>,
@@ -201,9 +203,12 @@ impl Farm {
     }
 
     /// Takes note of an event and says what to do, in this order. Events that make no sense (of strangers, of tasks
-    /// long gone, said twice) change nothing; after [`Effect::Finished`] none does. `now` never runs backwards: an
+    /// long gone, said twice) change nothing; after [`Effect::Finished`] none does but [`Event::Resumed`]. `now` never runs backwards: an
     /// earlier time counts as the latest one.
     pub fn handle(&mut self, now: Millis, event: Event) -> Vec<Effect> {
+        if matches!(event, Event::Resumed { .. }) {
+            self.outcome = None;
+        }
         if self.outcome.is_some() {
             return Vec::new();
         }
@@ -232,6 +237,10 @@ impl Farm {
             Event::OwnRendered { request, cells } => self.on_own_rendered(request, cells),
             Event::FrameWritten { frame, outcome } => self.on_frame_written(frame, outcome),
             Event::Tick => self.on_tick(),
+            Event::Resumed { budget, again } => {
+                self.on_resumed(budget);
+                self.open_again(&again);
+            }
             Event::Stop => self.finish(Outcome::Stopped),
             Event::Ready { worker, .. }
             | Event::Left { worker }

@@ -1,6 +1,7 @@
 //! What the coordinator is told and what it asks for in return.
 
 use protocol::{Blake3Hash, Glm, NodeId, Rect, TaskId, TaskSpec};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Milliseconds since the job began, by the requestor's monotonic clock.
@@ -9,7 +10,7 @@ pub type Millis = u64;
 pub use verifier::Trust;
 
 /// Something that happened.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Event {
     /// A provider answered the offer with a firm price and prepares the scene.
     Quoted {
@@ -90,6 +91,14 @@ pub enum Event {
     },
     /// Time passes; send it every few hundred milliseconds.
     Tick,
+    /// The requestor's process begins anew with this job: connections and what was under way in it are gone. Comes
+    /// first after [`Farm::restore`](crate::Farm::restore) and its events.
+    Resumed {
+        /// Most that may be spent from now on, with what is spent.
+        budget: Option<Glm>,
+        /// Finished and failed frames to be rendered as if they had never been begun; others change nothing.
+        again: Vec<i32>,
+    },
     /// The user wants to stop: finish nothing new, keep and pay what is done.
     Stop,
 }
@@ -186,7 +195,7 @@ pub struct Piece {
 }
 
 /// How a job ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// All frames are written.
     Done,

@@ -2,19 +2,20 @@
 
 use crate::{event::Millis, worker::WorkerNumber};
 use protocol::{Blake3Hash, Glm, Rect, TaskId, TileGrid, geometry::CELL_PX};
+use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
 /// A tile of the job: position of its frame in the user's order, position in the frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct TileRef {
     pub frame: u32,
     pub tile: u32,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Tile {
     Pending,
     Leased(TaskId),
@@ -22,7 +23,7 @@ pub(crate) enum Tile {
 }
 
 /// What is left of a delivery's pixels.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Pixels {
     /// The blob, and of the cells' hashes those that a check can still ask for: all of them would be a megabyte for
     /// a frame in one tile.
@@ -77,7 +78,7 @@ pub(crate) fn shared_strips(grid: &TileGrid, tile: u32) -> [Rect; 4] {
     ]
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Check {
     /// Its probes wait for somebody to render them.
     ProbeWanted { since: Millis },
@@ -91,7 +92,7 @@ pub(crate) enum Check {
     Passed { prober: Option<WorkerNumber> },
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Delivery {
     pub worker: WorkerNumber,
     /// The lease, as long as it is not paid.
@@ -116,7 +117,7 @@ pub(crate) struct Delivery {
 
 /// What stays of a tile when its frame is written, until the job ends: whom to blame, and what it takes to draw its
 /// probes again and compare them, should its worker or its prober be caught later. A job has up to millions.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct SealedTile {
     pub worker: WorkerNumber,
     pub prober: Option<WorkerNumber>,
@@ -149,7 +150,7 @@ impl SealedTile {
 }
 
 /// Who could not do a tile.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Troubles {
     /// Said so, or delivered what is no delivery.
     pub failed: Vec<WorkerNumber>,
@@ -158,7 +159,7 @@ pub(crate) struct Troubles {
 }
 
 /// Frames begun and not final, by their position in the user's order.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct OpenFrames {
     /// A place for each frame ever begun: eight bytes buy that most lookups of the coordinator search nothing.
     places: Vec<Option<Box<Frame>>>,
@@ -201,7 +202,7 @@ impl OpenFrames {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Frame {
     pub tiles: Vec<Tile>,
     /// Tiles to be leased.
@@ -260,7 +261,7 @@ impl Frame {
 }
 
 /// A lease.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Task {
     pub worker: WorkerNumber,
     pub purpose: Purpose,
@@ -277,7 +278,7 @@ pub(crate) struct Task {
     pub committed: Option<(Blake3Hash, Millis)>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Purpose {
     Tile(TileRef),
     /// The probes of this tile.

@@ -1,9 +1,10 @@
 //! The job's money: what is spent, what is set aside for work under way, what is left of the budget.
 
 use protocol::Glm;
+use serde::{Deserialize, Serialize};
 
 /// Integer amounts that never exceed the budget.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Ledger {
     budget: Option<Glm>,
     spent: Glm,
@@ -16,6 +17,10 @@ impl Ledger {
             budget,
             ..Self::default()
         }
+    }
+
+    pub(crate) fn set_budget(&mut self, budget: Option<Glm>) {
+        self.budget = budget;
     }
 
     pub(crate) fn spent(&self) -> Glm {

@@ -32,6 +32,7 @@ mod coordinator;
 mod deadlines;
 pub mod event;
 mod frame;
+pub mod journal;
 mod leasing;
 mod ledger;
 pub mod limits;
@@ -39,6 +40,7 @@ mod lookup;
 pub mod plan;
 pub mod progress;
 mod quarantine;
+mod resume;
 mod worker;
 
 pub use coordinator::{Farm, FarmConfig, FarmError};

@@ -1,5 +1,6 @@
 //! A hash map that only looks up: its order is never seen, so it decides nothing.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{
     collections::{
         HashMap,
@@ -58,12 +59,39 @@ impl<Key: Copy + Ord + Hash, Value> Lookup<Key, Value> {
         self.0.remove(key)
     }
 
+    /// The same entries under this secret: those that were read hash under none.
+    pub(crate) fn keyed(self, secret: &[u8; 32]) -> Self {
+        let mut keyed = Self::new(secret);
+        keyed.0.extend(self.0);
+        keyed
+    }
+
     /// All entries by ascending key; sorts them each time.
     pub(crate) fn sorted(&self) -> Vec<(Key, &Value)> {
         let mut entries: Vec<(Key, &Value)> =
             self.0.iter().map(|(key, value)| (*key, value)).collect();
         entries.sort_unstable_by_key(|(key, _)| *key);
         entries
+    }
+}
+
+impl<Key: Copy + Ord + Hash + Serialize, Value: Serialize> Serialize for Lookup<Key, Value> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.sorted())
+    }
+}
+
+impl<'de, Key, Value> Deserialize<'de> for Lookup<Key, Value>
+where
+    Key: Copy + Ord + Hash + Deserialize<'de>,
+    Value: Deserialize<'de>,
+{
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut lookup = Self::new(&[0; 32]);
+        lookup
+            .0
+            .extend(Vec::<(Key, Value)>::deserialize(deserializer)?);
+        Ok(lookup)
     }
 }
 

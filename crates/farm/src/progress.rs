@@ -5,9 +5,10 @@ use crate::{
     worker::{Standing, Worker},
 };
 use protocol::{Glm, NodeId};
+use serde::{Deserialize, Serialize};
 
 /// Checks made so far, and what they found.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checks {
     /// Pairs of neighbouring tiles compared.
     pub overlaps: u64,

@@ -6,12 +6,13 @@ use crate::{
     limits::{FORGIVE_MS, REST_MS_MAX, REST_MS_MIN},
 };
 use protocol::{Blake3Hash, Glm, NodeId, TaskId};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// Position of a worker in the coordinator's list: four bytes where a node id takes 32.
 pub(crate) type WorkerNumber = u32;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Standing {
     Preparing,
     Ready,
@@ -21,14 +22,14 @@ pub(crate) enum Standing {
 }
 
 /// Under which of those who want work a worker is filed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Filed {
     Nowhere,
     Idle,
     HalfIdle,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Worker {
     pub id: NodeId,
     pub trust: Trust,

@@ -4,6 +4,7 @@
 //! seed; a seed that fails is named in the message and fails again.
 
 mod fakes;
+mod restart;
 
 use fakes::{Random, Strategy, World, job};
 use farm::{

@@ -315,6 +315,23 @@ impl World {
         );
     }
 
+    /// The requestor's process ends and begins anew: connections break, and what was under way in it is gone. Vouchers
+    /// name totals, so that what was accepted and not paid is paid now.
+    pub fn restart(&mut self, spent: Glm) {
+        self.paid = spent;
+        self.future.clear();
+        self.schedule(250, Event::Tick);
+        for index in 0..self.workers.len() {
+            let worker = &mut self.workers[index];
+            worker.held.clear();
+            worker.done.clear();
+            if !worker.quarantined {
+                let after = self.random.below(3_000);
+                self.connect(index, after);
+            }
+        }
+    }
+
     /// The next thing to happen; the clock moves on to it.
     pub fn next_event(&mut self) -> (Millis, Event) {
         loop {

@@ -1,0 +1,99 @@
+//! A job goes on in a new process, and finished frames are taken up again.
+
+use crate::{
+    coordinator::{Farm, OwnPurpose},
+    event::Effect,
+    frame::Frame,
+    worker::{Standing, WorkerNumber},
+};
+use protocol::{Glm, TaskId};
+
+impl Farm {
+    /// Leases are nobody's fault lost, what waited for this process is asked for again.
+    pub(crate) fn on_resumed(&mut self, budget: Option<Glm>) {
+        self.ledger.set_budget(budget);
+        self.nobody_since = None;
+        self.first_ready_at = None;
+        for number in 0..self.workers.len() as WorkerNumber {
+            if matches!(
+                self.worker(number).standing,
+                Standing::Preparing | Standing::Ready
+            ) {
+                self.stand(number, Standing::Gone);
+                self.move_to_frame(number, None);
+            }
+            let worker = self.worker(number);
+            let leases: Vec<TaskId> = worker
+                .queue
+                .iter()
+                .chain(&worker.revealing)
+                .copied()
+                .collect();
+            for id in leases {
+                self.release_task(id);
+            }
+            self.refresh(number);
+        }
+        self.ask_own_again();
+        // Also frames that are no longer to be written as they were: the answers of the old process never come.
+        let open: Vec<u32> = self.open.iter().map(|(frame, _)| frame).collect();
+        for frame in open {
+            if let Some(open) = self.open.get_mut(frame) {
+                (open.writing, open.writes_under_way) = (false, 0);
+            }
+            self.touched_frames.insert(frame);
+        }
+        self.writing_frames.clear();
+    }
+
+    fn ask_own_again(&mut self) {
+        let now = self.now;
+        let mut asked = Vec::new();
+        for (&request, own) in &mut self.own_requests {
+            own.asked_at = now;
+            asked.push((request, own.purpose, own.rects.clone()));
+        }
+        for (request, purpose, rects) in asked {
+            let about = match purpose {
+                OwnPurpose::Probe(at) => {
+                    self.delivery(at).map(|delivery| (at.frame, delivery.class))
+                }
+                OwnPurpose::Opinion(id) => self
+                    .disputes
+                    .get(&id)
+                    .map(|dispute| (dispute.frame, dispute.class)),
+            };
+            match about {
+                Some((frame, class)) => {
+                    let frame = self.frame_number(frame);
+                    self.effects.push(Effect::RenderOwn {
+                        request,
+                        frame,
+                        class,
+                        rects: rects.to_vec(),
+                    });
+                }
+                None => drop(self.own_requests.remove(&request)),
+            }
+        }
+    }
+
+    /// Opens finished and failed frames anew; what was paid for them stays paid.
+    pub(crate) fn open_again(&mut self, frames: &[i32]) {
+        for &number in frames {
+            let Some(frame) = self.frame_position(number) else {
+                continue;
+            };
+            let sealed = self.sealed.remove(&frame);
+            if sealed.is_none() && self.failed.remove(&frame).is_none() {
+                continue;
+            }
+            let tiles = sealed.map_or(0, |tiles| tiles.len());
+            self.tiles_accepted = self.tiles_accepted.saturating_sub(tiles as u64);
+            self.open
+                .insert(frame, Frame::new(self.config.grid.tile_count()));
+            self.pending_frames.insert(frame);
+            self.refresh_frame(frame);
+        }
+    }
+}

@@ -5,8 +5,8 @@ use farm::{
     event::{Effect, Event, Trust},
 };
 use protocol::{
-    Blake3Hash, EngineKind, Glm, JobId, JobSpec, NodeId, Pass, RenderSettings, Size, TaskId,
-    TaskSpec, TileGrid,
+    Address, Blake3Hash, EngineKind, Glm, JobId, JobSpec, NodeId, Pass, RenderSettings, Size,
+    TaskId, TaskSpec, TileGrid,
 };
 use std::{
     collections::{HashMap, VecDeque},
@@ -171,6 +171,7 @@ impl FakeWorkers {
             queue.push_back(Message::Event(Event::Quoted {
                 worker,
                 trust: Trust::Unknown,
+                payee: Address([9; 20]),
                 price_megasample: Glm::from_wei(1),
             }));
             queue.push_back(Message::Event(Event::Ready {

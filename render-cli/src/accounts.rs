@@ -16,7 +16,7 @@ enum Command {
         payee: Address,
         receipts: Blake3Hash,
         total: Glm,
-        answer: Answer<SignedVoucher>,
+        answer: Answer<Option<SignedVoucher>>,
     },
     Settle {
         answer: Answer<()>,
@@ -101,29 +101,33 @@ impl Purse {
         payee: Address,
         receipts: Blake3Hash,
         total: Glm,
-    ) -> Result<SignedVoucher, String> {
+    ) -> Result<Option<SignedVoucher>, String> {
         let promised = self.book.promised(payee, self.job);
         let promised = promised.map_err(|e| e.to_string())?;
         let amount = total.checked_sub(promised).unwrap_or_default();
+        if amount == Glm::ZERO {
+            // A job that was resumed: what the old process promised may not have reached anybody.
+            return self.book.last(payee).map_err(|e| e.to_string());
+        }
         fund_escrow(&self.ledger, &self.book, payee, amount).map_err(|e| e.to_string())?;
         let signed = self
             .book
             .raise_to(payee, self.job, total, receipts)
             .map_err(|e| e.to_string())?;
         self.ledger.redeem(&signed).map_err(|e| e.to_string())?;
-        Ok(signed)
+        Ok(Some(signed))
     }
 }
 
 impl Accounts {
     /// Pays what is missing to `total` for this job. `receipts` is a hash of the tasks accepted since the last payment.
-    /// The voucher is on disk before it comes back.
+    /// The voucher is on disk before it comes back; there is none when all that was promised is settled.
     pub async fn pay(
         &self,
         payee: Address,
         receipts: Blake3Hash,
         total: Glm,
-    ) -> Result<SignedVoucher, String> {
+    ) -> Result<Option<SignedVoucher>, String> {
         ask(&self.0, "the accounts thread", |answer| Command::Pay {
             payee,
             receipts,

@@ -2,6 +2,9 @@
 
 use crate::{
     accounts::Accounts,
+    failure::{Code, Failure},
+    jobs::{self, JobFolder, State},
+    journal::Journal,
     output::{Format, Pattern, assemble, display_pixels},
     own_engine::OwnEngineHandle,
     payments::Payments,
@@ -10,7 +13,8 @@ use crate::{
 use engine::frame_file::{Packing, part_path, write_exr, write_png};
 use farm::{
     Farm,
-    event::{Effect, Event, Outcome, Piece},
+    event::{Effect, Event, Millis, Outcome, Piece},
+    journal::entry,
 };
 use network::{BlobStore, Node, NodeEvent, Replier};
 use protocol::{
@@ -32,6 +36,8 @@ use verifier::Trust;
 
 /// Events that may wait for the coordinator.
 const EVENTS_MAX: usize = 4096;
+/// Events that are written to the journal at once.
+const BATCH_MAX: usize = 256;
 /// Messages that may wait for one worker.
 const OUTBOX_MAX: usize = 1024;
 /// How often the coordinator learns that time passes.
@@ -67,11 +73,12 @@ pub struct JobContext {
     pub work_dir: PathBuf,
     /// Workers that the user started: they are trusted as the user's own.
     pub own_workers: BTreeSet<NodeId>,
+    /// Where the job's state lies.
+    pub folder: JobFolder,
 }
 
 /// What is known of a connected worker besides what the coordinator knows.
 struct Peer {
-    payee: Address,
     outbox: mpsc::Sender<Request>,
 }
 
@@ -80,8 +87,6 @@ struct Shared {
     context: JobContext,
     events: mpsc::Sender<Event>,
     peers: Mutex<BTreeMap<NodeId, Peer>>,
-    /// Payment addresses outlive connections: what was accepted is owed.
-    payees: Mutex<BTreeMap<NodeId, Address>>,
     tasks: Mutex<BTreeMap<TaskId, TaskSpec>>,
     payments: Payments,
     deliveries: Semaphore,
@@ -94,49 +99,121 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
         .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// Runs the job to its end; the first Ctrl-C stops it cleanly, a second at once.
+/// The coordinator with its journal: nothing that it decides leaves the process before the event is on disk.
+pub struct Books {
+    /// The state of the job.
+    pub farm: Farm,
+    /// Its journal.
+    pub journal: Journal,
+    /// When the job's clock stood at zero.
+    begun: Instant,
+    /// Time on the job's clock when this process took over.
+    offset: Millis,
+    /// Blobs that no tile needs and that the journal's tail still names.
+    unneeded: Vec<Blake3Hash>,
+}
+
+impl Books {
+    /// The books of a job that begins or goes on now.
+    pub fn new(farm: Farm, journal: Journal, unneeded: Vec<Blake3Hash>) -> Self {
+        Self {
+            offset: farm.now(),
+            farm,
+            journal,
+            begun: Instant::now(),
+            unneeded,
+        }
+    }
+
+    /// Takes note of events and gives what is to be done, once they are on disk. `to_forget` gets blobs that may go.
+    async fn enter(
+        &mut self,
+        events: Vec<Event>,
+        to_forget: &mut Vec<Blake3Hash>,
+    ) -> Result<Vec<Effect>, String> {
+        let mut entries = Vec::with_capacity(events.len());
+        let mut effects = Vec::new();
+        let mut is_over = false;
+        for event in events {
+            let now = self.offset + self.begun.elapsed().as_millis() as u64;
+            entries.push(entry(now, &event).map_err(|e| e.to_string())?);
+            for effect in self.farm.handle(now, event) {
+                match effect {
+                    Effect::Forget { root } => self.unneeded.push(root),
+                    other => {
+                        is_over |= matches!(other, Effect::Finished { .. });
+                        effects.push(other);
+                    }
+                }
+            }
+        }
+        let checkpoint = match is_over || self.journal.wants_checkpoint() {
+            true => Some(self.farm.checkpoint().map_err(|e| e.to_string())?),
+            false => None,
+        };
+        let is_checkpoint = checkpoint.is_some();
+        self.journal.append(entries, checkpoint).await?;
+        if is_checkpoint {
+            to_forget.append(&mut self.unneeded);
+        }
+        Ok(effects)
+    }
+}
+
+/// Runs the job to its end; the first Ctrl-C stops it cleanly, a second at once. `first` comes before everything.
 pub async fn run(
     context: JobContext,
-    mut farm: Farm,
+    books: &mut Books,
+    first: Option<Event>,
     mut network_events: mpsc::Receiver<NodeEvent>,
     report: &mut Report,
-) -> (Outcome, Farm) {
+) -> Result<Outcome, Failure> {
     let (events, mut inbox) = mpsc::channel(EVENTS_MAX);
     let shared = Arc::new(Shared {
         context,
         events,
         peers: Mutex::default(),
-        payees: Mutex::default(),
         tasks: Mutex::default(),
-        payments: Payments::default(),
+        payments: Payments::resumed(&books.farm.progress().workers),
         deliveries: Semaphore::new(DELIVERIES_MAX),
         writing: Semaphore::new(FRAMES_WRITING_MAX),
     });
     let paying = tokio::spawn(pay(Arc::clone(&shared)));
-    let started = Instant::now();
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut stopping = false;
+    let mut batch: Vec<Event> = first.into_iter().collect();
     loop {
-        let event = tokio::select! {
-            event = network_events.recv() => match event {
-                Some(event) => translate(&shared, event),
-                None => Some(Event::Stop),
-            },
-            event = inbox.recv() => event,
-            _ = ticks.tick() => Some(Event::Tick),
-            _ = interrupted() => {
-                if stopping {
-                    std::process::exit(crate::failure::Code::Interrupted as i32);
+        if batch.is_empty() {
+            let event = tokio::select! {
+                event = network_events.recv() => match event {
+                    Some(event) => translate(&shared, event),
+                    None => Some(Event::Stop),
+                },
+                event = inbox.recv() => event,
+                _ = ticks.tick() => Some(tick(&shared, &books.farm)),
+                _ = interrupted() => {
+                    if stopping {
+                        std::process::exit(Code::Interrupted as i32);
+                    }
+                    stopping = true;
+                    report.say("stopping: what is accepted is kept and paid; Ctrl-C again stops at once");
+                    Some(Event::Stop)
                 }
-                stopping = true;
-                report.say("stopping: what is accepted is kept and paid; Ctrl-C again stops at once");
-                Some(Event::Stop)
-            }
-        };
-        let Some(event) = event else { continue };
-        report.observe(&event);
-        let effects = farm.handle(started.elapsed().as_millis() as u64, event);
+            };
+            batch.extend(event);
+        }
+        // All that is there goes to disk in one write.
+        while batch.len() < BATCH_MAX
+            && let Ok(event) = inbox.try_recv()
+        {
+            batch.push(event);
+        }
+        batch.iter().for_each(|event| report.observe(event));
+        let mut to_forget = Vec::new();
+        let entered = books.enter(std::mem::take(&mut batch), &mut to_forget);
+        let effects = entered.await.map_err(unwritable)?;
+        forget(&shared, to_forget);
         let mut outcome = None;
         for effect in effects {
             report.observe_effect(&effect);
@@ -145,12 +222,47 @@ pub async fn run(
                 other => perform(&shared, other),
             }
         }
-        report.update(&farm.progress());
+        report.update(&books.farm.progress());
         if let Some(outcome) = outcome {
             farewell(&shared, paying).await;
-            return (outcome, farm);
+            return Ok(outcome);
         }
     }
+}
+
+fn unwritable(why: String) -> Failure {
+    Failure::new(
+        Code::FramesFailed,
+        format!("the journal of the job cannot be written: {why}"),
+    )
+    .hint("make room on the disk, then resume the job: `render jobs` lists it")
+}
+
+/// Time passes: other processes learn how far the job is, and may have asked it to stop.
+fn tick(shared: &Arc<Shared>, farm: &Farm) -> Event {
+    let folder = &shared.context.folder;
+    if let Err(error) = folder.set_status(&jobs::status(State::Running, "", &farm.progress())) {
+        tracing::debug!(%error, "the status was not written");
+    }
+    match folder.orders() {
+        Some(_) => Event::Stop,
+        None => Event::Tick,
+    }
+}
+
+/// Deletes blobs that nothing needs any more.
+fn forget(shared: &Arc<Shared>, roots: Vec<Blake3Hash>) {
+    if roots.is_empty() {
+        return;
+    }
+    let blobs = shared.context.blobs.clone();
+    tokio::task::spawn_blocking(move || {
+        for root in roots {
+            if let Err(error) = blobs.remove(root) {
+                tracing::warn!(%error, "a tile was not deleted");
+            }
+        }
+    });
 }
 
 /// Ctrl-C, or the terminate signal that a job scheduler sends.
@@ -211,9 +323,7 @@ async fn offer(shared: &Arc<Shared>, worker: NodeId) {
         }) => {
             tracing::info!(worker = %worker.short(), %price_megasample, about, "quote");
             let (outbox, queue) = mpsc::channel(OUTBOX_MAX);
-            lock(&shared.peers).insert(worker, Peer { payee, outbox });
-            // One account a worker and job: the totals that vouchers name are those of accounts.
-            lock(&shared.payees).entry(worker).or_insert(payee);
+            lock(&shared.peers).insert(worker, Peer { outbox });
             tokio::spawn(deliver_messages(Arc::clone(shared), worker, queue));
             let trust = match context.own_workers.contains(&worker) {
                 true => Trust::Own,
@@ -222,6 +332,7 @@ async fn offer(shared: &Arc<Shared>, worker: NodeId) {
             let quoted = Event::Quoted {
                 worker,
                 trust,
+                payee,
                 price_megasample,
             };
             let _ = shared.events.send(quoted).await;
@@ -397,6 +508,7 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
         }),
         Effect::Accept {
             worker,
+            payee,
             task,
             amount,
         } => {
@@ -411,9 +523,7 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
                     rejected,
                 },
             );
-            if let Some(payee) = lock(&shared.payees).get(&worker) {
-                shared.payments.owe(worker, *payee, task, amount);
-            }
+            shared.payments.owe(worker, payee, task, amount);
         }
         Effect::RenderOwn {
             request,
@@ -436,12 +546,8 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
                 .send(Event::FrameWritten { frame, outcome })
                 .await;
         }),
-        Effect::Forget { root } => {
-            if let Err(error) = shared.context.blobs.remove(root) {
-                tracing::warn!(%error, "a tile was not deleted");
-            }
-        }
-        Effect::Finished { .. } => {}
+        // Books keep blobs until the journal names them no more; the end is the loop's.
+        Effect::Forget { .. } | Effect::Finished { .. } => {}
     }
 }
 
@@ -587,7 +693,6 @@ async fn farewell(shared: &Arc<Shared>, paying: JoinHandle<Result<(), String>>) 
     let mut queues = Vec::new();
     for (_, peer) in peers {
         let _ = peer.outbox.try_send(Request::Close { job });
-        tracing::debug!(payee = %peer.payee, "farewell");
         queues.push(peer.outbox);
     }
     // A queue is empty once all its places are free again.

@@ -2,6 +2,7 @@
 //! sides write each to disk: short tasks would otherwise wait for their money.
 
 use crate::accounts::Accounts;
+use farm::WorkerRow;
 use protocol::{Address, Blake3Hash, Glm, NodeId, TaskId, message::SignedVoucher};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -58,6 +59,22 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Payments {
+    /// What a job owes that goes on: all that its workers have earned, whatever was promised before.
+    pub fn resumed(workers: &[WorkerRow]) -> Self {
+        let payments = Self::default();
+        for row in workers.iter().filter(|row| row.earned > Glm::ZERO) {
+            let mut accounts = lock(&payments.accounts);
+            let account = accounts.entry(row.payee).or_default();
+            account.total = account
+                .total
+                .checked_add(row.earned)
+                .unwrap_or(account.total);
+            account.workers.insert(row.worker);
+            lock(&payments.due).insert(row.payee);
+        }
+        payments
+    }
+
     /// A task of this worker was accepted.
     pub fn owe(&self, worker: NodeId, payee: Address, task: TaskId, amount: Glm) {
         {
@@ -135,11 +152,12 @@ impl Payments {
                 continue;
             };
             match money.pay(payee, account.receipts, account.total).await {
-                Ok(signed) => {
+                Ok(Some(signed)) => {
                     for worker in account.workers {
                         deliver(worker, signed);
                     }
                 }
+                Ok(None) => {}
                 Err(error) => {
                     outcome = Err(error);
                     lock(&self.due).insert(payee);

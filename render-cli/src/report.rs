@@ -5,7 +5,7 @@ use farm::{
     event::{Effect, Event},
 };
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use protocol::NodeId;
+use protocol::{JobId, NodeId};
 use serde_json::json;
 use std::{
     collections::BTreeMap,
@@ -175,7 +175,14 @@ impl Report {
     }
 
     /// The closing table, or its JSON.
-    pub fn close(&self, outcome: &str, progress: &Progress, where_to: &str, scene_bytes_sent: u64) {
+    pub fn close(
+        &self,
+        outcome: &str,
+        job: JobId,
+        progress: &Progress,
+        where_to: &str,
+        scene_bytes_sent: u64,
+    ) {
         self.job.finish_and_clear();
         self.workers
             .values()
@@ -184,7 +191,7 @@ impl Report {
         let failed = checks.overlap_mismatches + checks.probe_mismatches;
         let made = checks.overlaps + checks.probes + checks.own_probes;
         self.data(&json!({
-            "event": "finished", "outcome": outcome, "seconds": self.started.elapsed().as_secs_f64(),
+            "event": "finished", "job": job.to_string(), "outcome": outcome, "seconds": self.started.elapsed().as_secs_f64(),
             "frames_done": progress.frames_done, "frames_total": progress.frames_total,
             "frames_failed": progress.frames_failed,
             "tiles_accepted": progress.tiles_accepted, "tiles_total": progress.tiles_total,

@@ -10,7 +10,7 @@ use crate::{
     progress::Checks,
     worker::{Standing, Worker, WorkerNumber},
 };
-use protocol::{Blake3Hash, Glm, JobSpec, NodeId, Rect, TaskId, TaskSpec, TileGrid};
+use protocol::{Address, Blake3Hash, Glm, JobSpec, NodeId, Rect, TaskId, TaskSpec, TileGrid};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -232,8 +232,9 @@ impl Farm {
             Event::Quoted {
                 worker,
                 trust,
+                payee,
                 price_megasample,
-            } => self.on_quoted(worker, trust, price_megasample),
+            } => self.on_quoted(worker, trust, payee, price_megasample),
             Event::OwnRendered { request, cells } => self.on_own_rendered(request, cells),
             Event::FrameWritten { frame, outcome } => self.on_frame_written(frame, outcome),
             Event::Tick => self.on_tick(),
@@ -288,13 +289,13 @@ impl Farm {
         }
     }
 
-    fn on_quoted(&mut self, id: NodeId, trust: Trust, price_megasample: Glm) {
+    fn on_quoted(&mut self, id: NodeId, trust: Trust, payee: Address, price_megasample: Glm) {
         let number = match self.numbers.get(&id) {
             Some(&number) => number,
             None if self.workers.len() >= WORKERS_MAX && trust != Trust::Own => return,
             None => {
                 let number = self.workers.len() as WorkerNumber;
-                let mut worker = Worker::new(id, trust, price_megasample, self.now);
+                let mut worker = Worker::new(id, trust, payee, price_megasample, self.now);
                 worker.standing = Standing::Gone;
                 self.workers.push(worker);
                 self.numbers.insert(id, number);
@@ -456,9 +457,10 @@ impl Farm {
         let worker = self.worker_mut(number);
         worker.earned = worker.earned.checked_add(amount).unwrap_or(worker.earned);
         worker.succeed();
-        let worker = worker.id;
+        let (worker, payee) = (worker.id, worker.payee);
         self.effects.push(Effect::Accept {
             worker,
+            payee,
             task,
             amount,
         });

@@ -1,6 +1,6 @@
 //! What the coordinator is told and what it asks for in return.
 
-use protocol::{Blake3Hash, Glm, NodeId, Rect, TaskId, TaskSpec};
+use protocol::{Address, Blake3Hash, Glm, NodeId, Rect, TaskId, TaskSpec};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -18,6 +18,8 @@ pub enum Event {
         worker: NodeId,
         /// Its trust level.
         trust: Trust,
+        /// Where its money goes; the first account that it names counts for the whole job.
+        payee: Address,
         /// Price of one million samples.
         price_megasample: Glm,
     },
@@ -131,6 +133,8 @@ pub enum Effect {
     Accept {
         /// Whom.
         worker: NodeId,
+        /// Where its money goes.
+        payee: Address,
         /// Which.
         task: TaskId,
         /// Price of this task.

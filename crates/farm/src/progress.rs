@@ -1,10 +1,11 @@
 //! What a person sees of a job: counters for a progress bar, a row a worker for the closing table.
 
 use crate::{
-    coordinator::Farm,
+    coordinator::{Farm, FarmConfig},
+    event::Millis,
     worker::{Standing, Worker},
 };
-use protocol::{Glm, NodeId};
+use protocol::{Address, Blake3Hash, Glm, NodeId};
 use serde::{Deserialize, Serialize};
 
 /// Checks made so far, and what they found.
@@ -54,6 +55,8 @@ pub enum WorkerState {
 pub struct WorkerRow {
     /// Who.
     pub worker: NodeId,
+    /// Where its money goes.
+    pub payee: Address,
     /// What it does.
     pub state: WorkerState,
     /// Tiles of it that were accepted.
@@ -96,6 +99,32 @@ pub struct Progress {
 }
 
 impl Farm {
+    /// What the job is.
+    pub fn config(&self) -> &FarmConfig {
+        &self.config
+    }
+
+    /// Frames that are written, in the user's order.
+    pub fn frames_done(&self) -> impl Iterator<Item = i32> {
+        self.sealed.keys().map(|frame| self.frame_number(*frame))
+    }
+
+    /// Frames that were given up, in the user's order.
+    pub fn frames_failed(&self) -> impl Iterator<Item = i32> {
+        self.failed.keys().map(|frame| self.frame_number(*frame))
+    }
+
+    /// Blobs that tiles and frames still need.
+    pub fn blobs(&self) -> Vec<Blake3Hash> {
+        let blobs = self.blobs.sorted();
+        blobs.into_iter().map(|(root, _)| root).collect()
+    }
+
+    /// The time of the last event.
+    pub fn now(&self) -> Millis {
+        self.now
+    }
+
     /// The job at this moment.
     pub fn progress(&self) -> Progress {
         let frames_total = self.config.frames.len() as u64;
@@ -126,6 +155,7 @@ impl Farm {
         let state = self.worker_state(worker);
         WorkerRow {
             worker: worker.id,
+            payee: worker.payee,
             state,
             tiles_accepted: worker.tiles_accepted,
             tasks_rejected: worker.tasks_rejected,

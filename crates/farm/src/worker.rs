@@ -5,7 +5,7 @@ use crate::{
     frame::TileRef,
     limits::{FORGIVE_MS, REST_MS_MAX, REST_MS_MIN},
 };
-use protocol::{Blake3Hash, Glm, NodeId, TaskId};
+use protocol::{Address, Blake3Hash, Glm, NodeId, TaskId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -33,6 +33,7 @@ pub(crate) enum Filed {
 pub(crate) struct Worker {
     pub id: NodeId,
     pub trust: Trust,
+    pub payee: Address,
     pub price_megasample: Glm,
     pub standing: Standing,
     pub filed: Filed,
@@ -60,10 +61,17 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(id: NodeId, trust: Trust, price_megasample: Glm, now: Millis) -> Self {
+    pub(crate) fn new(
+        id: NodeId,
+        trust: Trust,
+        payee: Address,
+        price_megasample: Glm,
+        now: Millis,
+    ) -> Self {
         Self {
             id,
             trust,
+            payee,
             price_megasample,
             standing: Standing::Preparing,
             filed: Filed::Nowhere,
@@ -134,7 +142,13 @@ mod tests {
     use super::*;
 
     fn worker() -> Worker {
-        Worker::new(NodeId([1; 32]), Trust::Unknown, Glm::from_glm(1), 0)
+        Worker::new(
+            NodeId([1; 32]),
+            Trust::Unknown,
+            Address([1; 20]),
+            Glm::from_glm(1),
+            0,
+        )
     }
 
     #[test]

@@ -7,7 +7,7 @@ use farm::{
     event::{Effect, Event, Outcome, Trust},
     limits::{HEARTBEAT_TIMEOUT_MS, OPINION_WAIT_MS, PROGRESS_MS_MIN, REVEAL_MS_MIN},
 };
-use protocol::{Blake3Hash, Glm, Size, TaskId, TaskSpec, TileGrid};
+use protocol::{Address, Blake3Hash, Glm, Size, TaskId, TaskSpec, TileGrid};
 use script::{SALT, Script, config, node, true_cells};
 
 /// Two unknown workers, one of which has delivered the only tile of the first frame.
@@ -500,6 +500,7 @@ fn events_that_make_no_sense_change_nothing() {
         Event::Quoted {
             worker: node(1),
             trust: Trust::Unknown,
+            payee: Address([9; 20]),
             price_megasample: Glm::from_glm(9),
         },
     ];

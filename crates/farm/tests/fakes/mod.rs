@@ -2,8 +2,8 @@
 
 use farm::event::{Effect, Event, Millis, Outcome, Piece, Trust};
 use protocol::{
-    Blake3Hash, EngineKind, Glm, JobId, JobSpec, NodeId, Pass, Rect, RenderSettings, Size, TaskId,
-    TaskSpec, TileGrid, geometry::Cell,
+    Address, Blake3Hash, EngineKind, Glm, JobId, JobSpec, NodeId, Pass, Rect, RenderSettings, Size,
+    TaskId, TaskSpec, TileGrid, geometry::Cell,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -294,6 +294,7 @@ impl World {
             Event::Quoted {
                 worker: id,
                 trust,
+                payee: Address([9; 20]),
                 price_megasample,
             },
         );
@@ -407,6 +408,7 @@ impl World {
                     worker,
                     task,
                     amount,
+                    ..
                 } => {
                     let index = self.index(worker);
                     let record = self.records.get_mut(&task).unwrap();

@@ -5,8 +5,8 @@ use farm::{
     event::{Effect, Event, Millis, Outcome, Trust},
 };
 use protocol::{
-    Blake3Hash, EngineKind, Glm, JobId, JobSpec, NodeId, Pass, Rect, RenderSettings, Size, TaskId,
-    TaskSpec, TileGrid,
+    Address, Blake3Hash, EngineKind, Glm, JobId, JobSpec, NodeId, Pass, Rect, RenderSettings, Size,
+    TaskId, TaskSpec, TileGrid,
 };
 use std::collections::BTreeMap;
 
@@ -111,6 +111,7 @@ impl Script {
         self.send(Event::Quoted {
             worker: node(number),
             trust,
+            payee: Address([9; 20]),
             price_megasample: Glm::from_wei(wei),
         });
     }

@@ -1,0 +1,521 @@
+//! One run of `render`: from the command line over preflight, workers and the job to the closing table.
+
+use crate::{
+    accounts::Purse,
+    arguments::{Arguments, EngineChoice},
+    bundle,
+    failure::{Code, Failure},
+    job,
+    jobs::{self, JobFolder, Lock, Record},
+    local_workers::{self, LocalWorker},
+    output::{Format, Pattern},
+    own_engine::{self, OwnEngine},
+    report::{Report, Voice},
+    resume,
+};
+use engine::{CancelFlag, SceneDescription};
+use farm::{
+    Farm, FarmConfig, PlanRequest,
+    event::{Event, Outcome},
+    plan,
+};
+use network::{BlobStore, Identity, Node, NodeConfig};
+use protocol::{
+    Blake3Hash, EngineKind, FrameRange, Glm, JobId, JobSpec, NodeId, Pass, RenderSettings, Size,
+    frames::summarize, limits::SAMPLES_MAX,
+};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tokio::task::JoinSet;
+use verifier::ProbeShape;
+
+/// Size of frames when neither user nor scene has an opinion.
+const SIZE_DEFAULT: Size = Size {
+    width: 1280,
+    height: 720,
+};
+/// Samples a pixel when neither user nor scene has an opinion.
+const SAMPLES_DEFAULT: u32 = 64;
+/// Local workers when the user names neither workers nor their number.
+const LOCAL_WORKERS_DEFAULT: u32 = 2;
+/// Most local workers.
+const LOCAL_WORKERS_MAX: u32 = 64;
+/// How long to wait for somebody to work, in milliseconds: peers may be on their way, local workers that are gone
+/// do not come back.
+const PROVIDERS_WAIT_MS: u64 = 30_000;
+const LOCAL_PROVIDERS_WAIT_MS: u64 = 5_000;
+/// How often a named peer that is away is dialled again.
+const REDIAL: Duration = Duration::from_secs(5);
+
+fn engine_kind(arguments: &Arguments) -> Result<EngineKind, Failure> {
+    let scene = &arguments.scene;
+    if !scene.is_file() {
+        return Err(Failure::preflight(format!(
+            "no scene at {}",
+            scene.display()
+        )));
+    }
+    let ending = scene
+        .extension()
+        .and_then(|ending| ending.to_str())
+        .unwrap_or_default();
+    match (arguments.engine, ending.to_ascii_lowercase().as_str()) {
+        (EngineChoice::Tracer, _) | (EngineChoice::Auto, "glb" | "gltf") => Ok(EngineKind::Tracer),
+        (EngineChoice::Blender, _) | (EngineChoice::Auto, "blend") => Ok(EngineKind::Blender),
+        (EngineChoice::Auto, _) => Err(Failure::preflight(format!(
+            "{} is not a scene: its name does not end in .glb, .gltf or .blend",
+            scene.display()
+        ))
+        .hint("name the engine with --engine")),
+    }
+}
+
+fn frames(arguments: &Arguments, description: &SceneDescription, report: &Report) -> Vec<i32> {
+    let range = arguments.frames.clone();
+    let range =
+        range.unwrap_or_else(|| FrameRange::span(description.frames.0, description.frames.1));
+    let expansion = range.expand();
+    if expansion.duplicates > 0 {
+        report.say(&format!(
+            "warning: {} frames are named twice and rendered once",
+            expansion.duplicates
+        ));
+    }
+    report.say(&format!(
+        "frames   {} ({})",
+        summarize(&expansion.frames),
+        expansion.frames.len()
+    ));
+    expansion.frames
+}
+
+/// What decides the pixels, from arguments first and the scene second.
+fn settings(
+    arguments: &Arguments,
+    description: &SceneDescription,
+    format: Format,
+) -> Result<RenderSettings, Failure> {
+    let samples = arguments
+        .samples
+        .or(description.samples)
+        .unwrap_or(SAMPLES_DEFAULT);
+    if samples == 0 || samples > SAMPLES_MAX {
+        let message = format!("{samples} samples: from 1 to {SAMPLES_MAX} are allowed");
+        return Err(Failure::new(Code::Usage, message));
+    }
+    let mut passes = match format {
+        Format::Exr => description.passes.clone(),
+        Format::Png => description.finish_passes.clone(),
+    };
+    passes.push(Pass::Combined);
+    passes.sort();
+    passes.dedup();
+    // Adaptive sampling spreads with the samples that are taken, not with those that the scene asks for.
+    let guard_px = match (description.guard_px, description.samples) {
+        (0, _) => 0,
+        (guard, Some(own)) => guard.max(guard * samples.div_ceil(own.max(1))),
+        (guard, None) => guard,
+    };
+    Ok(RenderSettings {
+        size: arguments.size.or(description.size).unwrap_or(SIZE_DEFAULT),
+        samples,
+        seed: 0,
+        passes,
+        guard_px,
+    })
+}
+
+/// The folder of keys, ledger and jobs, made if it is not there.
+pub fn data_dir(chosen: Option<&Path>) -> Result<PathBuf, Failure> {
+    let home = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    let chosen = chosen
+        .map(Path::to_owned)
+        .or_else(|| home("XDG_DATA_HOME").map(|dir| dir.join("render")))
+        .or_else(|| home("HOME").map(|dir| dir.join(".local/share/render")));
+    let chosen = chosen.ok_or_else(|| {
+        Failure::new(Code::Usage, "there is no home folder").hint("name a place with --data-dir")
+    })?;
+    std::fs::create_dir_all(&chosen)
+        .map_err(|e| Failure::preflight(format!("cannot make {}: {e}", chosen.display())))?;
+    Ok(chosen)
+}
+
+fn random<const N: usize>() -> Result<[u8; N], Failure> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)
+        .map_err(|e| Failure::preflight(format!("no random numbers: {e}")))?;
+    Ok(bytes)
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let joined = tokio::task::spawn_blocking(work).await;
+    joined.unwrap_or_else(|e| Err(Failure::preflight(e.to_string())))
+}
+
+async fn start_node(
+    data_dir: &Path,
+    arguments: &Arguments,
+) -> Result<
+    (
+        Node,
+        tokio::sync::mpsc::Receiver<network::NodeEvent>,
+        BlobStore,
+    ),
+    Failure,
+> {
+    let fail = |e: &dyn std::fmt::Display| Failure::preflight(e.to_string());
+    let identity = Identity::load_or_create(data_dir.join("identity.key")).map_err(|e| fail(&e))?;
+    let blobs = BlobStore::open(data_dir.join("blobs")).map_err(|e| fail(&e))?;
+    let mut config = NodeConfig::new(identity, blobs.clone());
+    config.mdns = arguments.mdns;
+    if arguments.is_local() {
+        config.listen = vec!["/ip4/127.0.0.1/udp/0/quic-v1".into()];
+    }
+    let (node, events) = Node::start(config).await.map_err(|e| fail(&e))?;
+    Ok((node, events, blobs))
+}
+
+/// Keeps dialling a named peer while it is away.
+async fn keep_dialling(node: Node, address: String) {
+    let mut silent = false;
+    loop {
+        // Dialling a peer that is connected is answered at once.
+        if let Err(error) = node.dial(&address).await
+            && !std::mem::replace(&mut silent, true)
+        {
+            eprintln!("warning: {address} cannot be reached: {error}");
+        }
+        tokio::time::sleep(REDIAL).await;
+    }
+}
+
+/// Loads the scene here while the local workers start. What is wrong with the scene comes before what is wrong with them.
+async fn load_and_start(
+    local: u32,
+    kind: EngineKind,
+    requestor: NodeId,
+    arguments: &Arguments,
+    data_dir: &Path,
+) -> Result<(OwnEngine, Vec<LocalWorker>), Failure> {
+    let own = own_engine::locate(kind, arguments.blender.as_deref())?;
+    let blender = own.program().map(Path::to_owned);
+    let mut starting: JoinSet<_> = (0..local)
+        .map(|index| {
+            local_workers::start(
+                index,
+                local,
+                kind,
+                requestor,
+                blender.clone(),
+                data_dir.to_owned(),
+            )
+        })
+        .collect();
+    let scene = arguments.scene.clone();
+    let own = blocking(move || OwnEngine::load(own, &scene)).await?;
+    let mut workers = Vec::new();
+    while let Some(started) = starting.join_next().await {
+        workers.push(started.map_err(|e| Failure::preflight(e.to_string()))??);
+    }
+    Ok((own, workers))
+}
+
+/// What is asked for besides the arguments.
+#[derive(Default)]
+pub struct Asked {
+    /// The command line that the arguments come from.
+    pub words: Vec<String>,
+    /// The job that goes on; by itself one goes on that equals what the arguments ask for.
+    pub resume: Option<(JobFolder, Record)>,
+    /// Finished frames to be rendered again.
+    pub again: Vec<i32>,
+}
+
+/// Renders: from the command line to the closing table.
+pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
+    let voice = match (arguments.json, arguments.quiet) {
+        (true, _) => Voice::Json,
+        (_, true) => Voice::Quiet,
+        _ => Voice::Bars,
+    };
+    let mut report = Report::new(voice);
+    let pattern = Pattern::parse(&arguments.output)?;
+    let kind = engine_kind(&arguments)?;
+    pattern.check_writable()?;
+    let data_dir = data_dir(arguments.data_dir.as_deref())?;
+    let _only = only_user(&data_dir)?;
+    let local = match (arguments.local, arguments.is_local()) {
+        (Some(count), _) => count.min(LOCAL_WORKERS_MAX),
+        (None, true) => LOCAL_WORKERS_DEFAULT,
+        (None, false) => 0,
+    };
+    let (node, network_events, blobs) = start_node(&data_dir, &arguments).await?;
+    let (own, workers) = load_and_start(local, kind, node.id(), &arguments, &data_dir).await?;
+    let description = own.description.clone();
+    for note in &description.notes {
+        report.say(&format!("note: {note}"));
+    }
+    for warning in &description.warnings {
+        report.say(&format!("warning: {warning}"));
+    }
+    let frames = frames(&arguments, &description, &report);
+    let settings = settings(&arguments, &description, pattern.format)?;
+    let bundle = {
+        let (scene, files, blobs) = (
+            arguments.scene.clone(),
+            own.dependencies.clone(),
+            blobs.clone(),
+        );
+        blocking(move || bundle::make(&scene, &files, &blobs)).await?
+    };
+    report.say(&format!("scene    {} bytes with its files", bundle.bytes));
+    let fingerprint = fingerprint(&arguments, &bundle, &settings, &frames)?;
+    let resume = match asked.resume {
+        Some((_, record)) if record.fingerprint != fingerprint => {
+            let message = format!(
+                "job {} was begun with another content of {}",
+                record.id.short(),
+                arguments.scene.display()
+            );
+            return Err(Failure::preflight(message).hint(
+                "put the old scene back, or render anew with the command that began the job",
+            ));
+        }
+        Some(resume) => Some(resume),
+        None => jobs::unfinished(&data_dir, fingerprint)?,
+    };
+    let job_id = match &resume {
+        Some((_, record)) => record.id,
+        None => JobId(random()?),
+    };
+    let purse = {
+        let data_dir = data_dir.clone();
+        blocking(move || Purse::open(&data_dir, job_id)).await?
+    };
+    let balance = purse.balance()?;
+    let folder = JobFolder::of(&data_dir, job_id);
+    let (mut books, first, _lock) = match resume {
+        None => {
+            let spec = JobSpec {
+                id: job_id,
+                manifest: bundle.manifest,
+                manifest_bytes: bundle.manifest_bytes,
+                engine: kind,
+                settings: settings.clone(),
+            };
+            let farm = new_farm(spec, frames, &arguments, balance, local, &report)?;
+            let record = Record {
+                id: job_id,
+                words: asked.words,
+                folder: std::env::current_dir().unwrap_or_default(),
+                scene: arguments.scene.clone(),
+                fingerprint,
+                begun: jobs::now(),
+            };
+            let (books, lock) = resume::begin(&folder, &record, farm)?;
+            (books, None, lock)
+        }
+        Some(_) => {
+            let (books, lock) = resume::go_on(&folder, &blobs)?;
+            let budget = resume::budget(arguments.budget, balance, &books.farm);
+            let mut again = resume::frames_again(&books.farm, &pattern);
+            again.extend(asked.again);
+            let progress = books.farm.progress();
+            report.say(&format!(
+                "resume   job {}: {} of {} frames are done, {} are rendered again",
+                job_id.short(),
+                progress.frames_done,
+                progress.frames_total,
+                again.len()
+            ));
+            report.data(&serde_json::json!({
+                "event": "resumed", "job": job_id.to_string(), "frames_done": progress.frames_done,
+                "frames_again": again.len(),
+            }));
+            (books, Some(Event::Resumed { budget, again }), lock)
+        }
+    };
+    let cancel = CancelFlag::default();
+    let spec = books.farm.config().job.clone();
+    let context = job::JobContext {
+        node: node.clone(),
+        blobs,
+        payer: purse.payer(),
+        accounts: purse.start(),
+        own_engine: own.start(settings, cancel.clone()),
+        layer: description.layer.clone(),
+        blender_finishes: kind == EngineKind::Blender,
+        pattern,
+        work_dir: folder.work_dir(),
+        own_workers: workers.iter().map(|worker| worker.node).collect(),
+        spec,
+        folder: folder.clone(),
+    };
+    let addresses = workers.iter().map(|worker| worker.address.clone());
+    let dialling: Vec<_> = addresses
+        .chain(arguments.peer.iter().cloned())
+        .map(|address| tokio::spawn(keep_dialling(node.clone(), address)))
+        .collect();
+    let ended = job::run(context, &mut books, first, network_events, &mut report).await;
+    dialling.iter().for_each(|task| task.abort());
+    cancel.cancel();
+    let progress = books.farm.progress();
+    let ended = ended.map(|outcome| {
+        let output = arguments.output.display().to_string();
+        let sent = node.bytes_served();
+        report.close(outcome_name(&outcome), job_id, &progress, &output, sent);
+        conclude(outcome, job_id, balance, arguments.budget)
+    });
+    let ended = ended.unwrap_or_else(Err);
+    resume::close(&folder, &ended, &progress);
+    node.shutdown().await;
+    drop(workers);
+    ended
+}
+
+/// Keys, ledger and local workers serve one process at a time.
+fn only_user(data_dir: &Path) -> Result<Lock, Failure> {
+    let fail = |why: &str| Failure::preflight(format!("the folder {}: {why}", data_dir.display()));
+    match jobs::lock(data_dir) {
+        Ok(Some(lock)) => Ok(lock),
+        Ok(None) => Err(fail("another `render` uses it")
+            .hint("wait for it, stop it with `render pause JOB`, or give another --data-dir")),
+        Err(error) => Err(fail(&error.to_string())),
+    }
+}
+
+/// Hash of everything that decides the frames and where they go.
+fn fingerprint(
+    arguments: &Arguments,
+    bundle: &bundle::Bundle,
+    settings: &RenderSettings,
+    frames: &[i32],
+) -> Result<Blake3Hash, Failure> {
+    let fail = |e: &dyn std::fmt::Display| Failure::preflight(e.to_string());
+    let output = std::path::absolute(&arguments.output).map_err(|e| fail(&e))?;
+    let all = (bundle.manifest, settings, frames, output, arguments.tile);
+    let bytes = postcard::to_stdvec(&all).map_err(|e| fail(&e))?;
+    Ok(Blake3Hash::of(&bytes))
+}
+
+/// The coordinator of a job that begins.
+fn new_farm(
+    job: JobSpec,
+    frames: Vec<i32>,
+    arguments: &Arguments,
+    balance: Glm,
+    local: u32,
+    report: &Report,
+) -> Result<Farm, Failure> {
+    let settings = &job.settings;
+    let planned = plan(&PlanRequest {
+        size: settings.size,
+        frames: frames.len() as u64,
+        samples: settings.samples,
+        passes: settings.passes.len(),
+        workers: u64::from(local) + arguments.peer.len() as u64,
+        tile_px: arguments.tile,
+        hints: cost_hints(job.engine),
+    });
+    report.say(&format!(
+        "job      {} at {}, {} samples, {}",
+        job.id.short(),
+        settings.size,
+        settings.samples,
+        planned.why,
+    ));
+    let budget = arguments
+        .budget
+        .map_or(balance, |budget| budget.min(balance));
+    Farm::new(FarmConfig {
+        frames,
+        grid: planned.grid,
+        secret: random()?,
+        budget: Some(budget),
+        price_megasample_max: None,
+        probes: match job.engine {
+            EngineKind::Tracer => ProbeShape::Cells,
+            EngineKind::Blender => ProbeShape::BLENDER,
+        },
+        providers_wait_ms: match arguments.is_local() {
+            true => LOCAL_PROVIDERS_WAIT_MS,
+            false => PROVIDERS_WAIT_MS,
+        },
+        job,
+    })
+    .map_err(|e| Failure::preflight(e.to_string()))
+}
+
+fn cost_hints(kind: EngineKind) -> farm::CostHints {
+    farm::CostHints {
+        samples_per_second: farm::plan::SAMPLES_PER_SECOND_DEFAULT,
+        rect_overhead_ms: match kind {
+            EngineKind::Tracer => 0,
+            // What a small rectangle of a production scene costs in a warm Blender: 0.06 to 0.34 s.
+            EngineKind::Blender => 200,
+        },
+    }
+}
+
+fn outcome_name(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Done => "done",
+        Outcome::FramesFailed { .. } => "frames_failed",
+        Outcome::BudgetSpent { .. } => "budget_spent",
+        Outcome::Unverified { .. } => "unverified",
+        Outcome::NoProviders => "no_providers",
+        Outcome::Stopped => "stopped",
+    }
+}
+
+fn conclude(
+    outcome: Outcome,
+    job: JobId,
+    balance: Glm,
+    budget: Option<Glm>,
+) -> Result<(), Failure> {
+    let resume = format!("`render resume {}` goes on with it", job.short());
+    match outcome {
+        Outcome::Done => Ok(()),
+        Outcome::FramesFailed { frames } => {
+            let list: Vec<i32> = frames.iter().map(|(frame, _)| *frame).collect();
+            let first = frames
+                .first()
+                .map(|(_, reason)| reason.as_str())
+                .unwrap_or_default();
+            let message = format!("frames {} failed: {first}", summarize(&list));
+            Err(Failure::new(Code::FramesFailed, message)
+                .hint(format!("`render resume {}` tries them again", job.short())))
+        }
+        Outcome::BudgetSpent { missing } => {
+            let what = match budget {
+                Some(budget) if budget <= balance => format!("the budget of {budget} GLM"),
+                _ => format!("the account's {balance} GLM"),
+            };
+            let message = format!(
+                "{what} does not cover the rest, about {missing} GLM; what is done is kept and paid"
+            );
+            Err(Failure::new(Code::Budget, message).hint(format!(
+                "raise --budget and resume: `render resume {} --budget GLM`",
+                job.short()
+            )))
+        }
+        Outcome::Unverified { reason } => Err(Failure::new(Code::Unverified, reason)),
+        Outcome::NoProviders => Err(Failure::new(
+            Code::NoProviders,
+            "no provider works on this job",
+        )
+        .hint("start one with `render-worker`, or use --local N")),
+        Outcome::Stopped => {
+            Err(Failure::new(Code::Interrupted, "stopped; what is done is kept").hint(resume))
+        }
+    }
+}

@@ -324,6 +324,7 @@ async fn offer(shared: &Arc<Shared>, worker: NodeId) {
             tracing::info!(worker = %worker.short(), %price_megasample, about, "quote");
             let (outbox, queue) = mpsc::channel(OUTBOX_MAX);
             lock(&shared.peers).insert(worker, Peer { outbox });
+            shared.payments.remind(worker, payee);
             tokio::spawn(deliver_messages(Arc::clone(shared), worker, queue));
             let trust = match context.own_workers.contains(&worker) {
                 true => Trust::Own,

@@ -75,6 +75,15 @@ impl Payments {
         payments
     }
 
+    /// A worker is there that may not have got its last voucher: it comes again.
+    pub fn remind(&self, worker: NodeId, payee: Address) {
+        if let Some(account) = lock(&self.accounts).get_mut(&payee) {
+            account.workers.insert(worker);
+            lock(&self.due).insert(payee);
+            self.changed.notify_one();
+        }
+    }
+
     /// A task of this worker was accepted.
     pub fn owe(&self, worker: NodeId, payee: Address, task: TaskId, amount: Glm) {
         {

@@ -4,7 +4,10 @@ use benches::coordinator::Load;
 use criterion::{
     BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group, criterion_main,
 };
-use farm::plan::{CostHints, PlanRequest, SAMPLES_PER_SECOND_DEFAULT, plan};
+use farm::{
+    Farm,
+    plan::{CostHints, PlanRequest, SAMPLES_PER_SECOND_DEFAULT, plan},
+};
 use protocol::{Pass, Size};
 use std::{hint::black_box, time::Duration};
 
@@ -12,6 +15,8 @@ use std::{hint::black_box, time::Duration};
 const TILE_MAX: Duration = Duration::from_micros(50);
 /// The same for a whole frame in one tile: it has 30 times the cells and eight times the probes.
 const WHOLE_FRAME_MAX: Duration = Duration::from_micros(400);
+/// A checkpoint of such a night: the file of the journal may hold three of them.
+const CHECKPOINT_BYTES_MAX: usize = 60_000_000;
 /// Most memory that all of this may ever have taken; what the fake workers hold is small beside it.
 const MEMORY_KB_MAX: u64 = 1_000_000;
 
@@ -67,6 +72,26 @@ fn scheduling(criterion: &mut Criterion) {
     }
 }
 
+/// Checkpoints of a night's work: 2,000 frames of 64 tiles and more.
+fn journal(criterion: &mut Criterion) {
+    let load = Load {
+        workers: 100,
+        tiles: 2_000 * 66,
+        tile_px: 184,
+    };
+    let (farm, _) = load.finish();
+    let checkpoint = farm.checkpoint().expect("a checkpoint");
+    let bytes = checkpoint.len();
+    println!("checkpoint of {} tiles: {bytes} bytes", load.tile_count());
+    assert!(bytes < CHECKPOINT_BYTES_MAX, "{bytes} bytes");
+    let mut group = criterion.benchmark_group("journal");
+    group.bench_function("checkpoint", |bencher| bencher.iter(|| farm.checkpoint()));
+    group.bench_function("restore", |bencher| {
+        bencher.iter(|| Farm::restore(&checkpoint).expect("a coordinator"));
+    });
+    group.finish();
+}
+
 /// Time that the coordinator takes for the whole job.
 fn spent(load: &Load, most: Duration) -> Duration {
     let cost = load.run();
@@ -91,6 +116,6 @@ criterion_group! {
         .sample_size(10)
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(4));
-    targets = division, scheduling
+    targets = division, journal, scheduling
 }
 criterion_main!(group);

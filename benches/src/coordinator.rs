@@ -62,6 +62,14 @@ impl Load {
     /// # Panics
     /// When the job does not end with every tile accepted.
     pub fn run(&self) -> Cost {
+        self.finish().1
+    }
+
+    /// The same; gives the coordinator at the end too.
+    ///
+    /// # Panics
+    /// As [`Load::run`].
+    pub fn finish(&self) -> (Farm, Cost) {
         let mut farm = Farm::new(self.config()).expect("a valid job");
         let mut workers = FakeWorkers::arriving(self.workers);
         let mut spent = Duration::ZERO;
@@ -88,11 +96,12 @@ impl Load {
         }
         let progress = farm.progress();
         assert_eq!(progress.tiles_accepted, progress.tiles_total);
-        Cost {
+        let cost = Cost {
             tiles: progress.tiles_total,
             events,
             spent,
-        }
+        };
+        (farm, cost)
     }
 
     fn config(&self) -> FarmConfig {

@@ -11,8 +11,10 @@ const CHECKPOINT: TableDefinition<(), &[u8]> = TableDefinition::new("checkpoint"
 const TAIL: TableDefinition<u64, &[u8]> = TableDefinition::new("tail");
 /// Appends that may wait: the job waits for each.
 const QUEUE_MAX: usize = 2;
-/// Events since a checkpoint may take as many bytes as the checkpoint, but at least so many.
-const TAIL_BYTES_MIN: u64 = 1 << 20;
+/// Events since a checkpoint, at least: going on reads each delivery's pixels again.
+const TAIL_MIN: u64 = 4096;
+/// Bytes of a checkpoint for which it is worth another event in the tail: large ones are written more rarely.
+const CHECKPOINT_BYTES_PER_EVENT: u64 = 1024;
 
 /// Why a journal was not opened.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +49,7 @@ pub struct Contents {
 pub struct Journal {
     thread: mpsc::SyncSender<Append>,
     checkpoint_bytes: u64,
-    tail_bytes: u64,
+    tail: u64,
 }
 
 impl Journal {
@@ -61,23 +63,22 @@ impl Journal {
             transaction.open_table(TAIL).map_err(storage)?;
         }
         transaction.commit().map_err(storage)?;
-        Ok(Self::start(database, checkpoint.len() as u64, 0, 0))
+        Ok(Self::start(database, checkpoint.len() as u64, 0))
     }
 
     /// Opens a journal and reads it. A write that a crash cut short is not in it.
     pub fn open(path: &Path) -> Result<(Self, Contents), JournalError> {
         let database = open(path)?;
         let contents = read(&database)?;
-        let tail_bytes = contents.tail.iter().map(|entry| entry.len() as u64).sum();
-        let (next, bytes) = (contents.tail.len() as u64, contents.checkpoint.len() as u64);
-        let journal = Self::start(database, bytes, next, tail_bytes);
+        let (tail, bytes) = (contents.tail.len() as u64, contents.checkpoint.len() as u64);
+        let journal = Self::start(database, bytes, tail);
         Ok((journal, contents))
     }
 
-    fn start(database: Database, checkpoint_bytes: u64, next: u64, tail_bytes: u64) -> Self {
+    fn start(database: Database, checkpoint_bytes: u64, tail: u64) -> Self {
         let (thread, appends) = mpsc::sync_channel::<Append>(QUEUE_MAX);
         std::thread::spawn(move || {
-            let mut next = next;
+            let mut next = tail;
             while let Ok(append) = appends.recv() {
                 let written = write(&database, &mut next, &append);
                 let _ = append.answer.send(written.map_err(|e| e.to_string()));
@@ -86,13 +87,13 @@ impl Journal {
         Self {
             thread,
             checkpoint_bytes,
-            tail_bytes,
+            tail,
         }
     }
 
     /// Is the tail long enough for the next append to bring a checkpoint?
     pub fn wants_checkpoint(&self) -> bool {
-        self.tail_bytes > self.checkpoint_bytes.max(TAIL_BYTES_MIN)
+        self.tail > TAIL_MIN.max(self.checkpoint_bytes / CHECKPOINT_BYTES_PER_EVENT)
     }
 
     /// Writes events, and then perhaps the checkpoint that has them all; on disk when it returns.
@@ -101,9 +102,9 @@ impl Journal {
         entries: Vec<Vec<u8>>,
         checkpoint: Option<Vec<u8>>,
     ) -> Result<(), String> {
-        self.tail_bytes += entries.iter().map(|entry| entry.len() as u64).sum::<u64>();
+        self.tail += entries.len() as u64;
         if let Some(checkpoint) = &checkpoint {
-            (self.checkpoint_bytes, self.tail_bytes) = (checkpoint.len() as u64, 0);
+            (self.checkpoint_bytes, self.tail) = (checkpoint.len() as u64, 0);
         }
         ask(&self.thread, "the journal's thread", |answer| Append {
             entries,
@@ -174,8 +175,8 @@ mod tests {
         let (mut journal, contents) = reopen(&path);
         assert_eq!(contents.checkpoint, b"begin");
         assert_eq!(contents.tail, [[0], [1], [2]]);
-        let large = vec![7; TAIL_BYTES_MIN as usize];
-        journal.append(vec![large], None).await.unwrap();
+        let many = vec![vec![7]; TAIL_MIN as usize];
+        journal.append(many, None).await.unwrap();
         assert!(journal.wants_checkpoint());
         let last = Some(b"later".to_vec());
         journal.append(vec![vec![8]], last).await.unwrap();

@@ -34,6 +34,8 @@ pub struct Report {
     job: ProgressBar,
     workers: BTreeMap<NodeId, ProgressBar>,
     started: Instant,
+    /// Tiles accepted before this run of the job.
+    tiles_before: Option<u64>,
     updated: Option<Instant>,
 }
 
@@ -67,6 +69,7 @@ impl Report {
             job,
             workers: BTreeMap::new(),
             started: Instant::now(),
+            tiles_before: None,
             updated: None,
         }
     }
@@ -132,6 +135,7 @@ impl Report {
             return;
         }
         self.updated = Some(Instant::now());
+        self.tiles_before.get_or_insert(progress.tiles_accepted);
         self.job.set_length(progress.tiles_total.max(1));
         self.job.set_position(progress.tiles_accepted);
         self.job.set_message(format!(
@@ -165,11 +169,12 @@ impl Report {
     }
 
     fn time_left(&self, progress: &Progress) -> String {
-        let done = progress.tiles_accepted;
+        let before = self.tiles_before.unwrap_or_default();
+        let done = progress.tiles_accepted.saturating_sub(before);
         if done == 0 {
             return "?".into();
         }
-        let left = progress.tiles_total.saturating_sub(done);
+        let left = progress.tiles_total.saturating_sub(progress.tiles_accepted);
         let seconds = self.started.elapsed().as_secs_f64() * left as f64 / done as f64;
         duration(Duration::from_secs_f64(seconds))
     }

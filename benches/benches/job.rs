@@ -10,7 +10,7 @@ use std::{
 
 const FRAMES: u64 = 4;
 const SIZE: (u64, u64) = (320, 180);
-const SAMPLES: u64 = 16;
+const SAMPLES: u64 = 4;
 
 /// The `render` program in the profile of this bench, built if it is not yet.
 fn render_program() -> PathBuf {

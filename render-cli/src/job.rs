@@ -2,9 +2,10 @@
 
 use crate::{
     accounts::Accounts,
+    books::Books,
+    delivery::{self, Arriving},
     failure::{Code, Failure},
     jobs::{self, JobFolder, State},
-    journal::Journal,
     output::{Format, Pattern, assemble, display_pixels},
     own_engine::OwnEngineHandle,
     payments::Payments,
@@ -13,20 +14,18 @@ use crate::{
 use engine::frame_file::{Packing, part_path, write_exr, write_png};
 use farm::{
     Farm,
-    event::{Effect, Event, Millis, Outcome, Piece},
-    journal::entry,
+    event::{Effect, Event, Outcome, Piece},
 };
 use network::{BlobStore, Node, NodeEvent, Replier};
 use protocol::{
-    Address, Blake3Hash, JobSpec, NodeId, Pass, RenderedRect, TaskId, TaskSpec,
+    Address, Blake3Hash, JobSpec, NodeId, TaskId, TaskSpec,
     message::{Reply, Request, bounded_text, printable},
-    pixels,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -83,81 +82,21 @@ struct Peer {
 }
 
 /// State shared with the tasks that wait for answers.
-struct Shared {
-    context: JobContext,
+pub struct Shared {
+    pub context: JobContext,
     events: mpsc::Sender<Event>,
     peers: Mutex<BTreeMap<NodeId, Peer>>,
-    tasks: Mutex<BTreeMap<TaskId, TaskSpec>>,
+    pub tasks: Mutex<BTreeMap<TaskId, TaskSpec>>,
     payments: Payments,
-    deliveries: Semaphore,
+    pub arriving: Arriving,
+    pub deliveries: Semaphore,
     writing: Semaphore,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-/// The coordinator with its journal: nothing that it decides leaves the process before the event is on disk.
-pub struct Books {
-    /// The state of the job.
-    pub farm: Farm,
-    /// Its journal.
-    pub journal: Journal,
-    /// When the job's clock stood at zero.
-    begun: Instant,
-    /// Time on the job's clock when this process took over.
-    offset: Millis,
-    /// Blobs that no tile needs and that the journal's tail still names.
-    unneeded: Vec<Blake3Hash>,
-}
-
-impl Books {
-    /// The books of a job that begins or goes on now.
-    pub fn new(farm: Farm, journal: Journal, unneeded: Vec<Blake3Hash>) -> Self {
-        Self {
-            offset: farm.now(),
-            farm,
-            journal,
-            begun: Instant::now(),
-            unneeded,
-        }
-    }
-
-    /// Takes note of events and gives what is to be done, once they are on disk. `to_forget` gets blobs that may go.
-    async fn enter(
-        &mut self,
-        events: Vec<Event>,
-        to_forget: &mut Vec<Blake3Hash>,
-    ) -> Result<Vec<Effect>, String> {
-        let mut entries = Vec::with_capacity(events.len());
-        let mut effects = Vec::new();
-        let mut is_over = false;
-        for event in events {
-            let now = self.offset + self.begun.elapsed().as_millis() as u64;
-            entries.push(entry(now, &event).map_err(|e| e.to_string())?);
-            for effect in self.farm.handle(now, event) {
-                match effect {
-                    Effect::Forget { root } => self.unneeded.push(root),
-                    other => {
-                        is_over |= matches!(other, Effect::Finished { .. });
-                        effects.push(other);
-                    }
-                }
-            }
-        }
-        let checkpoint = match is_over || self.journal.wants_checkpoint() {
-            true => Some(self.farm.checkpoint().map_err(|e| e.to_string())?),
-            false => None,
-        };
-        let is_checkpoint = checkpoint.is_some();
-        self.journal.append(entries, checkpoint).await?;
-        if is_checkpoint {
-            to_forget.append(&mut self.unneeded);
-        }
-        Ok(effects)
-    }
 }
 
 /// Runs the job to its end; the first Ctrl-C stops it cleanly, a second at once. `first` comes before everything.
@@ -175,6 +114,7 @@ pub async fn run(
         peers: Mutex::default(),
         tasks: Mutex::default(),
         payments: Payments::resumed(&books.farm.progress().workers),
+        arriving: Arriving::default(),
         deliveries: Semaphore::new(DELIVERIES_MAX),
         writing: Semaphore::new(FRAMES_WRITING_MAX),
     });
@@ -210,10 +150,13 @@ pub async fn run(
             batch.push(event);
         }
         batch.iter().for_each(|event| report.observe(event));
-        let mut to_forget = Vec::new();
-        let entered = books.enter(std::mem::take(&mut batch), &mut to_forget);
-        let effects = entered.await.map_err(unwritable)?;
-        forget(&shared, to_forget);
+        let arrived: Vec<Blake3Hash> = batch.iter().filter_map(delivered_root).collect();
+        let entered = books.enter(std::mem::take(&mut batch)).await;
+        let effects = entered.map_err(unwritable)?;
+        arrived
+            .into_iter()
+            .for_each(|root| shared.arriving.leave(root));
+        forget(&shared, books.take_unneeded(&shared.arriving));
         let mut outcome = None;
         for effect in effects {
             report.observe_effect(&effect);
@@ -247,6 +190,13 @@ fn tick(shared: &Arc<Shared>, farm: &Farm) -> Event {
     match folder.orders() {
         Some(_) => Event::Stop,
         None => Event::Tick,
+    }
+}
+
+fn delivered_root(event: &Event) -> Option<Blake3Hash> {
+    match event {
+        Event::Delivered { root, .. } => Some(*root),
+        _ => None,
     }
 }
 
@@ -504,7 +454,7 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
             send(shared, worker, Request::Close { job });
         }
         Effect::Reveal { worker, task } => spawn(shared, move |shared| async move {
-            let event = fetch_delivery(&shared, worker, task).await;
+            let event = delivery::fetch(&shared, worker, task).await;
             let _ = shared.events.send(event).await;
         }),
         Effect::Accept {
@@ -557,73 +507,6 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     tokio::spawn(work(Arc::clone(shared)));
-}
-
-/// Opens a commitment and brings its pixels here.
-async fn fetch_delivery(shared: &Arc<Shared>, worker: NodeId, task: TaskId) -> Event {
-    let failed = |reason: String| Event::Failed {
-        worker,
-        task: Some(task),
-        reason,
-    };
-    let Ok(_permit) = shared.deliveries.acquire().await else {
-        return failed("stopping".into());
-    };
-    let context = &shared.context;
-    let Some(spec) = lock(&shared.tasks).get(&task).cloned() else {
-        return failed("the task is no longer wanted".into());
-    };
-    let due = spec.delivery_bytes(&context.spec);
-    let request = Request::Reveal {
-        job: context.spec.id,
-        task,
-    };
-    let (salt, root) = match context.node.request(worker, request).await {
-        Ok(Reply::Revealed { salt, root }) => (salt, root),
-        Ok(Reply::Refused { reason }) => {
-            return failed(printable(&format!("refused to reveal: {reason}")));
-        }
-        Ok(_) => return failed("answered a reveal with something else".into()),
-        Err(error) => return failed(error.to_string()),
-    };
-    if let Err(error) = context.node.fetch(worker, root, due, |_| {}).await {
-        return failed(error.to_string());
-    }
-    let (blobs, passes) = (context.blobs.clone(), context.spec.settings.passes.clone());
-    let hashed = tokio::task::spawn_blocking(move || hash_cells(&blobs, root, due, &spec, &passes));
-    let cells = hashed.await.unwrap_or_else(|e| Err(e.to_string()));
-    Event::Delivered {
-        worker,
-        task,
-        salt,
-        root,
-        cells,
-    }
-}
-
-/// Checks that a delivery is finite pixels of the right shape and hashes its cells.
-fn hash_cells(
-    blobs: &BlobStore,
-    root: Blake3Hash,
-    due: u64,
-    spec: &TaskSpec,
-    passes: &[Pass],
-) -> Result<Arc<[Blake3Hash]>, String> {
-    let bytes = blobs.read(root, due).map_err(|e| e.to_string())?;
-    if bytes.len() as u64 != due {
-        return Err(format!(
-            "{} bytes of pixels where {due} were due",
-            bytes.len()
-        ));
-    }
-    let mut rest = bytes.as_slice();
-    for rect in &spec.rects {
-        let length = pixels::canonical_length(&[*rect], passes.len()) as usize;
-        let (part, after) = rest.split_at(length.min(rest.len()));
-        RenderedRect::from_canonical(*rect, passes, part).map_err(|e| e.to_string())?;
-        rest = after;
-    }
-    Ok(pixels::cell_hashes(&bytes, passes.len()).into())
 }
 
 /// Assembles a frame and writes its file.

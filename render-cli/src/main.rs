@@ -2,8 +2,10 @@
 
 mod accounts;
 mod arguments;
+mod books;
 mod bundle;
 mod commands;
+mod delivery;
 mod failure;
 mod job;
 mod jobs;

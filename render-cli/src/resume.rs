@@ -1,8 +1,8 @@
 //! The beginning and end of a job on disk, and how one goes on.
 
 use crate::{
+    books::Books,
     failure::{Code, Failure},
-    job::Books,
     jobs::{self, JobFolder, Lock, Order, Record, State},
     journal::{Journal, JournalError},
     output::Pattern,

@@ -114,6 +114,11 @@ impl Farm {
         self.failed.keys().map(|frame| self.frame_number(*frame))
     }
 
+    /// Does a tile or a frame need this blob?
+    pub fn needs_blob(&self, root: &Blake3Hash) -> bool {
+        self.blobs.contains_key(root)
+    }
+
     /// Blobs that tiles and frames still need.
     pub fn blobs(&self) -> Vec<Blake3Hash> {
         let blobs = self.blobs.sorted();

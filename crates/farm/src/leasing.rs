@@ -7,7 +7,7 @@
 
 use crate::{
     coordinator::Farm,
-    event::Effect,
+    event::{Effect, Trust},
     frame::{Check, Frame, Purpose, Task, Tile, TileRef},
     limits::{
         LEASES_PER_WORKER, REVEALING_MAX, TILE_FAILURES_MAX, TILE_LOSSES_MAX, UNVERIFIED_TILES_MAX,
@@ -397,7 +397,8 @@ impl Farm {
                 };
                 let troubles = frame.troubles.entry(at.tile).or_default();
                 troubles.failed.push(number);
-                if troubles.failed.len() >= TILE_FAILURES_MAX {
+                let failed = troubles.failed.clone();
+                if self.is_hopeless(&failed) {
                     self.fail_frame(at.frame, reason);
                 }
             }
@@ -412,6 +413,17 @@ impl Farm {
                 }
             }
         }
+    }
+
+    /// Does a tile fail for good that failed on these? The user's own workers are believed; strangers must not be able to
+    /// fail a frame that others can render.
+    fn is_hopeless(&self, failed: &[WorkerNumber]) -> bool {
+        let own = failed
+            .iter()
+            .filter(|number| self.worker(**number).trust == Trust::Own);
+        own.count() >= TILE_FAILURES_MAX
+            || failed.len() >= TILE_LOSSES_MAX
+            || (failed.len() >= TILE_FAILURES_MAX && !self.someone_else_ready(failed))
     }
 
     /// The worker is gone, silent or too late: nobody knows whose fault that is.

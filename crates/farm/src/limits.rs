@@ -14,9 +14,10 @@ pub const REVEALING_MAX: usize = 16;
 pub const WRITING_FRAMES_MAX: usize = 64;
 /// Renders asked of the requestor's own engine at a time.
 pub const OWN_REQUESTS_MAX: usize = 4;
-/// A tile that fails on so many workers fails its frame.
+/// A tile that fails on so many own workers, or on so many and nobody else is there, fails its frame.
 pub const TILE_FAILURES_MAX: usize = 3;
-/// A tile whose lease is lost by so many workers (gone, silent, too late) fails its frame: it may be what kills them.
+/// A tile that so many workers fail, or whose lease so many lose (gone, silent, too late), fails its frame: it may be what
+/// kills them.
 pub const TILE_LOSSES_MAX: usize = 10;
 /// A worker that fails so often without a success is dropped until it quotes again.
 pub const WORKER_FAILURES_MAX: u32 = 8;

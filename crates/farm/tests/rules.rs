@@ -369,6 +369,35 @@ fn a_frame_that_fails_on_three_workers_is_given_up_and_the_rest_goes_on() {
 }
 
 #[test]
+fn strangers_cannot_fail_a_frame_that_others_can_render() {
+    let mut script = Script::new(config(1, 0));
+    for number in 1..=5 {
+        script.join(number, Trust::Unknown);
+    }
+    script.wait(5_000);
+    for _ in 0..4 {
+        let (worker, spec) = script.leases.values().next().cloned().expect("a lease");
+        script.leases.remove(&spec.id);
+        let (task, reason) = (Some(spec.id), "no memory".into());
+        script.send(Event::Failed {
+            worker,
+            task,
+            reason,
+        });
+        assert_eq!(script.farm.progress().frames_failed, 0);
+    }
+    // The fifth is the last that could.
+    let (worker, spec) = script.leases.values().next().cloned().expect("a lease");
+    let (task, reason) = (Some(spec.id), "no memory".into());
+    script.send(Event::Failed {
+        worker,
+        task,
+        reason,
+    });
+    assert_eq!(script.farm.progress().frames_failed, 1);
+}
+
+#[test]
 fn a_budget_is_reserved_before_leasing_and_its_end_is_told() {
     let mut poor = config(3, 0);
     // A tile and its probes cost 819,200 and 51,200 wei at most.

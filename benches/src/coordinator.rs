@@ -113,6 +113,7 @@ impl Load {
             grid,
             secret: [1; 32],
             budget: None,
+            deadline: None,
             price_megasample_max: None,
             probes: verifier::ProbeShape::Cells,
             providers_wait_ms: 60_000,
@@ -182,6 +183,8 @@ impl FakeWorkers {
                 trust: Trust::Unknown,
                 payee: Address([9; 20]),
                 price_megasample: Glm::from_wei(1),
+                held: Vec::new(),
+                hold_ms: 0,
             }));
             queue.push_back(Message::Event(Event::Ready {
                 worker,

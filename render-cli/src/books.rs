@@ -109,6 +109,7 @@ mod tests {
             grid: TileGrid::new(size, 0),
             secret: [3; 32],
             budget: None,
+            deadline: None,
             price_megasample_max: None,
             probes: ProbeShape::Cells,
             providers_wait_ms: 1,

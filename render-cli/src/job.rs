@@ -270,6 +270,8 @@ async fn offer(shared: &Arc<Shared>, worker: NodeId) {
             price_megasample,
             payee,
             about,
+            held,
+            hold_s,
         }) => {
             tracing::info!(worker = %worker.short(), %price_megasample, about, "quote");
             let (outbox, queue) = mpsc::channel(OUTBOX_MAX);
@@ -285,6 +287,8 @@ async fn offer(shared: &Arc<Shared>, worker: NodeId) {
                 trust,
                 payee,
                 price_megasample,
+                held,
+                hold_ms: u64::from(hold_s) * 1000,
             };
             let _ = shared.events.send(quoted).await;
             send(

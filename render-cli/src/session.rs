@@ -340,7 +340,15 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
                 "event": "resumed", "job": job_id.to_string(), "frames_done": progress.frames_done,
                 "frames_again": again.len(),
             }));
-            (books, Some(Event::Resumed { budget, again }), lock)
+            (
+                books,
+                Some(Event::Resumed {
+                    budget,
+                    deadline: None,
+                    again,
+                }),
+                lock,
+            )
         }
     };
     let cancel = CancelFlag::default();
@@ -440,6 +448,7 @@ fn new_farm(
         grid: planned.grid,
         secret: random()?,
         budget: Some(budget),
+        deadline: None,
         price_megasample_max: None,
         probes: match job.engine {
             EngineKind::Tracer => ProbeShape::Cells,
@@ -470,6 +479,7 @@ fn outcome_name(outcome: &Outcome) -> &'static str {
         Outcome::Done => "done",
         Outcome::FramesFailed { .. } => "frames_failed",
         Outcome::BudgetSpent { .. } => "budget_spent",
+        Outcome::DeadlinePassed { .. } => "deadline_passed",
         Outcome::Unverified { .. } => "unverified",
         Outcome::NoProviders => "no_providers",
         Outcome::Stopped => "stopped",
@@ -505,6 +515,19 @@ fn conclude(
             );
             Err(Failure::new(Code::Budget, message).hint(format!(
                 "raise --budget and resume: `render resume {} --budget GLM`",
+                job.short()
+            )))
+        }
+        Outcome::DeadlinePassed {
+            missing,
+            missing_ms,
+        } => {
+            let hours = missing_ms as f64 / 3_600_000.0;
+            let message = format!(
+                "the deadline does not leave time for the rest, about {hours:.1} h and {missing} GLM; what is done is kept and paid"
+            );
+            Err(Failure::new(Code::Budget, message).hint(format!(
+                "resume with a later one: `render resume {} --deadline TIME`",
                 job.short()
             )))
         }

@@ -269,6 +269,8 @@ impl Worker {
             price_megasample: self.config.price_megasample,
             payee: self.config.payee,
             about,
+            held: Vec::new(),
+            hold_s: 0,
         }
     }
 

@@ -244,6 +244,8 @@ impl Babbler {
                     },
                     payee: Address([255; 20]),
                     about: "\u{1b}[31mred\r\n\0".repeat(100),
+                    held: vec![TaskId(u64::MAX); 3],
+                    hold_s: u32::MAX,
                 }
             }
             Request::Reveal { task, .. } => match self.commitments.get(task) {
@@ -255,6 +257,8 @@ impl Babbler {
                     price_megasample: Glm::ZERO,
                     payee: Address([0; 20]),
                     about: String::new(),
+                    held: Vec::new(),
+                    hold_s: 0,
                 },
             },
             _ => Reply::Done,

@@ -31,6 +31,8 @@ pub struct FarmConfig {
     pub secret: [u8; 32],
     /// Most that may be spent.
     pub budget: Option<Glm>,
+    /// When the job has to end, by its own clock.
+    pub deadline: Option<Millis>,
     /// Dearest price of a million samples; workers above it get no work.
     pub price_megasample_max: Option<Glm>,
     /// What probes look like for this engine.
@@ -234,11 +236,17 @@ impl Farm {
                 trust,
                 payee,
                 price_megasample,
+                held: _,
+                hold_ms: _,
             } => self.on_quoted(worker, trust, payee, price_megasample),
             Event::OwnRendered { request, cells } => self.on_own_rendered(request, cells),
             Event::FrameWritten { frame, outcome } => self.on_frame_written(frame, outcome),
             Event::Tick => self.on_tick(),
-            Event::Resumed { budget, again } => {
+            Event::Resumed {
+                budget,
+                deadline: _,
+                again,
+            } => {
                 self.on_resumed(budget);
                 self.open_again(&again);
             }

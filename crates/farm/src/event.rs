@@ -22,6 +22,10 @@ pub enum Event {
         payee: Address,
         /// Price of one million samples.
         price_megasample: Glm,
+        /// Leases that it still holds from before the connection broke.
+        held: Vec<TaskId>,
+        /// How long it keeps its leases and their results when the connection breaks.
+        hold_ms: Millis,
     },
     /// It has loaded the scene.
     Ready {
@@ -32,7 +36,7 @@ pub enum Event {
         /// Its time for a million samples.
         megasample_ms: u32,
     },
-    /// The connection is gone; its leases are lost.
+    /// The connection is gone. Its leases wait for it as long as it holds them.
     Left {
         /// Who.
         worker: NodeId,
@@ -98,6 +102,8 @@ pub enum Event {
     Resumed {
         /// Most that may be spent from now on, with what is spent.
         budget: Option<Glm>,
+        /// When the job has to end, by its own clock.
+        deadline: Option<Millis>,
         /// Finished and failed frames to be rendered as if they had never been begun; others change nothing.
         again: Vec<i32>,
     },
@@ -212,6 +218,13 @@ pub enum Outcome {
     BudgetSpent {
         /// What the remaining work would cost at the present prices.
         missing: Glm,
+    },
+    /// The deadline is here, or too near for another tile.
+    DeadlinePassed {
+        /// What the remaining work would cost at the present prices.
+        missing: Glm,
+        /// How long it would take the workers at hand.
+        missing_ms: Millis,
     },
     /// Work could not be verified: no honest majority and no engine of our own to decide.
     Unverified {

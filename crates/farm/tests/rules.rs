@@ -531,6 +531,8 @@ fn events_that_make_no_sense_change_nothing() {
             trust: Trust::Unknown,
             payee: Address([9; 20]),
             price_megasample: Glm::from_glm(9),
+            held: Vec::new(),
+            hold_ms: 0,
         },
     ];
     for event in events {

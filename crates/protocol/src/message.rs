@@ -20,7 +20,9 @@
 use crate::{
     ids::{Address, Blake3Hash, JobId, Signature, TaskId},
     job::{JobSpec, TaskSpec},
-    limits::{LEASE_TASKS_MAX, MESSAGE_BYTES_MAX, PROTOCOL_VERSION, TEXT_BYTES_MAX},
+    limits::{
+        LEASE_TASKS_MAX, MESSAGE_BYTES_MAX, PROTOCOL_VERSION, TASKS_HELD_MAX, TEXT_BYTES_MAX,
+    },
     money::Glm,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -135,6 +137,10 @@ pub enum Reply {
         payee: Address,
         /// For people: program, version, engine, threads.
         about: String,
+        /// Tasks of this job that it still holds from before the connection broke: leased, rendering or committed to.
+        held: Vec<TaskId>,
+        /// How long it keeps such tasks and their results for a requestor that is away, in seconds.
+        hold_s: u32,
     },
     /// To `Offer`: no.
     Declined {
@@ -319,6 +325,9 @@ impl Bounded for Request {
 impl Bounded for Reply {
     fn check(&self) -> Result<(), MessageError> {
         match self {
+            Reply::Quote { held, .. } if held.len() > TASKS_HELD_MAX => {
+                Err(MessageError::Limit("list of tasks"))
+            }
             Reply::Quote { about: text, .. }
             | Reply::Declined { reason: text }
             | Reply::Refused { reason: text } => check_text(text),

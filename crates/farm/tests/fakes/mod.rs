@@ -296,6 +296,8 @@ impl World {
                 trust,
                 payee: Address([9; 20]),
                 price_megasample,
+                held: Vec::new(),
+                hold_ms: 0,
             },
         );
         let loaded = after + 3_001 + self.random.below(2_000);

@@ -75,6 +75,7 @@ fn begin(seed: u64, strategies: &[Strategy]) -> (Farm, World) {
         grid,
         secret: random.bytes(),
         budget: None,
+        deadline: None,
         price_megasample_max: None,
         probes: verifier::ProbeShape::Cells,
         providers_wait_ms: 60_000,
@@ -95,6 +96,7 @@ fn workers(seed: u64) -> Vec<Strategy> {
 fn resumed(again: &[i32]) -> Event {
     Event::Resumed {
         budget: None,
+        deadline: None,
         again: again.to_vec(),
     }
 }

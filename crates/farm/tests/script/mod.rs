@@ -47,6 +47,7 @@ pub fn config(frames: i32, tile_px: u32) -> FarmConfig {
         grid: TileGrid::new(SIZE, tile_px),
         secret: [9; 32],
         budget: None,
+        deadline: None,
         price_megasample_max: None,
         probes: verifier::ProbeShape::Cells,
         providers_wait_ms: 60_000,
@@ -113,6 +114,8 @@ impl Script {
             trust,
             payee: Address([9; 20]),
             price_megasample: Glm::from_wei(wei),
+            held: Vec::new(),
+            hold_ms: 0,
         });
     }
 

@@ -208,7 +208,7 @@ impl FakeWorkers {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Lease { worker, tasks } => {
+            Effect::Lease { worker, tasks, .. } => {
                 for spec in tasks {
                     self.render(worker, &spec);
                 }

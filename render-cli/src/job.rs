@@ -420,7 +420,7 @@ fn answer(shared: &Arc<Shared>, peer: NodeId, request: Request, reply: Replier) 
 fn perform(shared: &Arc<Shared>, effect: Effect) {
     let job = shared.context.spec.id;
     match effect {
-        Effect::Lease { worker, tasks } => {
+        Effect::Lease { worker, tasks, .. } => {
             lock(&shared.tasks).extend(tasks.iter().map(|task| (task.id, task.clone())));
             send(shared, worker, Request::Lease { job, tasks });
         }

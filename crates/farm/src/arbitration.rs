@@ -4,7 +4,7 @@
 //! such worker the requestor's own engine decides alone. Nobody is blamed before.
 
 use crate::{
-    checking::{Contradiction, rect_list},
+    checking::{Contradiction, Servers, rect_list},
     coordinator::{Farm, OwnPurpose},
     event::Millis,
     frame::{Check, Task, TileRef},
@@ -40,6 +40,8 @@ pub(crate) struct Dispute {
     pub asked: BTreeSet<WorkerNumber>,
     pub asked_task: Option<TaskId>,
     pub asked_own: Option<u64>,
+    /// How often its question was taken from a worker that was late.
+    pub moves: u32,
     pub since: Millis,
 }
 
@@ -104,6 +106,7 @@ impl Farm {
             asked: BTreeSet::new(),
             asked_task: None,
             asked_own: None,
+            moves: 0,
             since: self.now,
         };
         self.disputes.insert(id, dispute);
@@ -122,20 +125,16 @@ impl Farm {
         })
     }
 
-    /// Where no worker can judge, the own engine is asked, and where it cannot, the job waits, but not for ever.
+    /// Where no worker can judge soon, the own engine is asked, and where it cannot, the job waits, but not for ever.
     pub(crate) fn find_judge(&mut self, id: u64) {
         let Some(dispute) = self.disputes.get(&id) else {
             return;
         };
         let pixels = dispute.rects.iter().map(Rect::area).sum();
-        let mut too_dear = false;
-        let somebody = self.ready_in(&dispute.class).any(|number| {
-            let able = self.may_judge(number, id);
-            let affordable = able && self.affords_cells(number, pixels, Glm::ZERO);
-            too_dear |= able && !affordable;
-            affordable
-        });
-        if somebody {
+        let able = |number| self.may_judge(number, id);
+        let affords = |number| self.affords_cells(number, pixels, Glm::ZERO);
+        let servers = self.servers(&dispute.class, dispute.since, able, affords);
+        if servers == Servers::Soon {
             return;
         }
         let (frame, class, since) = (dispute.frame, dispute.class, dispute.since);
@@ -151,7 +150,7 @@ impl Farm {
                 dispute.asked_own = request;
                 self.opinions_wanted.remove(&id);
             }
-            _ => self.give_up_waiting(since, &what, too_dear),
+            _ => self.give_up_waiting(since, &what, servers),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     coordinator::{ArrivedCells, Farm, OwnPurpose, OwnRequest},
-    event::{Effect, Outcome},
+    event::{Effect, Millis, Outcome},
     frame::{Check, Delivery, Pixels, Purpose, Task, Tile, TileRef, shared_strips},
     limits::{OPINION_WAIT_MS, OWN_REQUESTS_MAX},
     worker::{Standing, WorkerNumber},
@@ -15,6 +15,17 @@ pub(crate) struct Contradiction {
     pub rects: Vec<Rect>,
     pub left: Blake3Hash,
     pub right: Blake3Hash,
+}
+
+/// Who could render cells for a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Servers {
+    None,
+    /// Only workers that the budget does not cover.
+    TooDear,
+    /// Slow workers that are busy for long.
+    Later,
+    Soon,
 }
 
 impl Farm {
@@ -88,6 +99,17 @@ impl Farm {
         root: Blake3Hash,
         cells: Arc<[Blake3Hash]>,
     ) {
+        let Some(frame) = self.open.get_mut(at.frame) else {
+            return;
+        };
+        match frame.tiles[at.tile as usize] {
+            Tile::Delivered(_) => return self.come_second(at, id, &task),
+            Tile::Leased(first) if first != id => {
+                frame.copies.insert(at.tile, first);
+                self.copies.won += 1;
+            }
+            Tile::Leased(_) | Tile::Pending => {}
+        }
         let probes = self.probes(at.tile, task.worker, &commitment);
         let rendered = self.config.grid.rendered(at.tile);
         let pick = |wanted: &[Rect]| {
@@ -111,6 +133,7 @@ impl Farm {
             pixels,
             check: Check::Passed { prober: None },
             probers: Vec::new(),
+            moves: 0,
             disputes: BTreeSet::new(),
             price: task.price,
             probe_allowance: task.probe_allowance,
@@ -283,6 +306,7 @@ impl Farm {
         }
         self.ledger.release(allowance);
         self.worker_mut(number).unverified.remove(&at);
+        self.cancel_copy(at);
         if let Some(task) = unpaid {
             self.worker_mut(number).tiles_accepted += 1;
             self.accept_task(number, task, price);
@@ -317,7 +341,7 @@ impl Farm {
         }
     }
 
-    /// If no worker can probe this tile: own workers are believed, for others the own engine does it, and where it
+    /// If no worker can probe this tile soon: own workers are believed, for others the own engine does it, and where it
     /// cannot, the job waits for somebody, but not for ever.
     fn find_prober(&mut self, at: TileRef) {
         let Some(delivery) = self.delivery(at) else {
@@ -330,14 +354,10 @@ impl Farm {
         let owner = self.worker(delivery.worker);
         let (core, shape) = (self.config.grid.core(at.tile), self.config.probes);
         let pixels = verifier::probe_pixels_max(&core, shape, owner.trust);
-        let mut too_dear = false;
-        let somebody = self.ready_in(&class).any(|number| {
-            let able = self.may_probe(number, at);
-            let affordable = able && self.affords_cells(number, pixels, allowance);
-            too_dear |= able && !affordable;
-            affordable
-        });
-        if somebody {
+        let able = |number| self.may_probe(number, at);
+        let affords = |number| self.affords_cells(number, pixels, allowance);
+        let servers = self.servers(&class, since, able, affords);
+        if servers == Servers::Soon {
             return;
         }
         if owner.trust.policy().accepted_unprobed {
@@ -352,8 +372,29 @@ impl Farm {
             }
         } else {
             let what = format!("tile {} of frame {}", at.tile, self.frame_number(at.frame));
-            self.give_up_waiting(since, &what, too_dear);
+            self.give_up_waiting(since, &what, servers);
         }
+    }
+
+    /// Who could render cells of that class that are wanted `since` then?
+    pub(crate) fn servers(
+        &self,
+        class: &Blake3Hash,
+        since: Millis,
+        able: impl Fn(WorkerNumber) -> bool,
+        affords: impl Fn(WorkerNumber) -> bool,
+    ) -> Servers {
+        let age = self.now.saturating_sub(since);
+        let mut servers = Servers::None;
+        for number in self.ready_in(class).filter(|number| able(*number)) {
+            let found = match (affords(number), age >= self.probes_from_age(number)) {
+                (true, true) => return Servers::Soon,
+                (true, false) => Servers::Later,
+                (false, _) => Servers::TooDear,
+            };
+            servers = servers.max(found);
+        }
+        servers
     }
 
     /// Does the budget cover cells by this worker, besides what is set aside for them?
@@ -371,15 +412,16 @@ impl Farm {
         })
     }
 
-    pub(crate) fn give_up_waiting(&mut self, since: u64, what: &str, too_dear: bool) {
+    pub(crate) fn give_up_waiting(&mut self, since: Millis, what: &str, servers: Servers) {
         if self.own_engine_works || self.now.saturating_sub(since) <= OPINION_WAIT_MS {
             return;
         }
-        let outcome = match too_dear {
-            true => Outcome::BudgetSpent {
+        let outcome = match servers {
+            Servers::Soon | Servers::Later => return,
+            Servers::TooDear => Outcome::BudgetSpent {
                 missing: self.remaining_cost(),
             },
-            false => Outcome::Unverified {
+            Servers::None => Outcome::Unverified {
                 reason: format!(
                     "nobody could check {what}: it needs another worker of the same engine build, or the engine on this machine"
                 ),

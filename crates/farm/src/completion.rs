@@ -31,6 +31,8 @@ impl Farm {
         } else if self.is_out_of_money() {
             let missing = self.remaining_cost();
             self.finish(Outcome::BudgetSpent { missing });
+        } else if self.is_out_of_time() {
+            self.pass_deadline();
         } else if self.is_out_of_providers() {
             self.finish(Outcome::NoProviders);
         }
@@ -153,6 +155,7 @@ impl Farm {
                 Tile::Leased(task) => Some(*task),
                 Tile::Pending | Tile::Delivered(_) => None,
             })
+            .chain(std::mem::take(&mut open.copies).into_values())
             .collect();
         for task in leased {
             self.cancel_task(task);
@@ -178,15 +181,45 @@ impl Farm {
         self.drop_frame(frame);
     }
 
-    /// Is there work that no worker at hand is paid for any more, and nothing under way?
+    /// Does no worker at hand get any more work for want of money, and is nothing under way?
     fn is_out_of_money(&self) -> bool {
+        self.budget_refused && self.is_at_rest()
+    }
+
+    /// Does no worker at hand get any more work for want of time, and is nothing under way?
+    fn is_out_of_time(&self) -> bool {
+        self.deadline_refused && self.is_at_rest()
+    }
+
+    fn pass_deadline(&mut self) {
+        let samples = u64::from(self.config.job.settings.samples);
+        let left = self.remaining_pixels().saturating_mul(samples);
+        let typical = u128::from(self.typical_megasample_ms);
+        let ready = |worker: &&Worker| worker.standing == Standing::Ready;
+        let workers = self.workers.iter().filter(ready).count().max(1) as u128;
+        let missing_ms = u128::from(left) * typical / 1_000_000 / workers;
+        self.finish(Outcome::DeadlinePassed {
+            missing: self.remaining_cost(),
+            missing_ms: u64::try_from(missing_ms).unwrap_or(u64::MAX),
+        });
+    }
+
+    /// Ends the job at its deadline.
+    pub(crate) fn check_deadline(&mut self) {
+        let deadline = self.config.deadline;
+        if deadline.is_some_and(|deadline| self.now >= deadline) {
+            self.pass_deadline();
+        }
+    }
+
+    /// Is nothing under way, and will nobody at hand take up work again by himself?
+    fn is_at_rest(&self) -> bool {
         let may_come_back = |worker: &Worker| {
             worker.standing == Standing::Ready
                 && worker.class == self.class
                 && worker.resting_until > self.now
         };
-        self.budget_refused
-            && self.tasks.is_empty()
+        self.tasks.is_empty()
             && self.disputes.is_empty()
             && self.probes_wanted.is_empty()
             && self.own_requests.is_empty()

@@ -3,11 +3,11 @@
 use crate::{
     arbitration::Dispute,
     event::{Effect, Event, Millis, Outcome, Trust},
-    frame::{Delivery, OpenFrames, SealedTile, Task, TileRef},
+    frame::{Delivery, OpenFrames, Purpose, SealedTile, Task, TileRef},
     ledger::Ledger,
     limits::WORKERS_MAX,
     lookup::Lookup,
-    progress::Checks,
+    progress::{Checks, Copies},
     worker::{Standing, Worker, WorkerNumber},
 };
 use protocol::{Address, Blake3Hash, Glm, JobSpec, NodeId, Rect, TaskId, TaskSpec, TileGrid};
@@ -61,6 +61,13 @@ pub enum FarmError {
         /// Bytes of the largest tile.
         bytes: u64,
     },
+}
+
+/// What a quote says besides names.
+struct Terms {
+    trust: Trust,
+    price_megasample: Glm,
+    hold_ms: Millis,
 }
 
 /// What the requestor's own engine was asked for.
@@ -130,6 +137,17 @@ pub struct Farm {
     pub(crate) leased_last: bool,
     /// Was somebody idle refused a task only because the budget does not cover it?
     pub(crate) budget_refused: bool,
+    /// Was somebody idle refused a tile only because it would end after the deadline?
+    pub(crate) deadline_refused: bool,
+    /// Tiles to be leased in all open frames.
+    pub(crate) pending_tiles: u64,
+    /// Time of a typical worker for a million samples, by the average speed of those at work.
+    pub(crate) typical_megasample_ms: u32,
+    /// Workers that are ready or will be soon.
+    pub(crate) workers_coming: u64,
+    /// When idle workers looked for late tasks.
+    pub(crate) late_sought_at: Millis,
+    pub(crate) copies: Copies,
     pub(crate) tiles_accepted: u64,
     pub(crate) checks: Checks,
     pub(crate) outcome: Option<Outcome>,
@@ -198,6 +216,12 @@ impl Farm {
             nobody_since: None,
             leased_last: false,
             budget_refused: false,
+            deadline_refused: false,
+            pending_tiles: 0,
+            typical_megasample_ms: 0,
+            workers_coming: 0,
+            late_sought_at: 0,
+            copies: Copies::default(),
             tiles_accepted: 0,
             checks: Checks::default(),
             outcome: None,
@@ -236,18 +260,25 @@ impl Farm {
                 trust,
                 payee,
                 price_megasample,
-                held: _,
-                hold_ms: _,
-            } => self.on_quoted(worker, trust, payee, price_megasample),
+                held,
+                hold_ms,
+            } => {
+                let terms = Terms {
+                    trust,
+                    price_megasample,
+                    hold_ms,
+                };
+                self.on_quoted(worker, payee, terms, &held);
+            }
             Event::OwnRendered { request, cells } => self.on_own_rendered(request, cells),
             Event::FrameWritten { frame, outcome } => self.on_frame_written(frame, outcome),
             Event::Tick => self.on_tick(),
             Event::Resumed {
                 budget,
-                deadline: _,
+                deadline,
                 again,
             } => {
-                self.on_resumed(budget);
+                self.on_resumed(budget, deadline);
                 self.open_again(&again);
             }
             Event::Stop => self.finish(Outcome::Stopped),
@@ -297,34 +328,40 @@ impl Farm {
         }
     }
 
-    fn on_quoted(&mut self, id: NodeId, trust: Trust, payee: Address, price_megasample: Glm) {
+    fn on_quoted(&mut self, id: NodeId, payee: Address, terms: Terms, held: &[TaskId]) {
         let number = match self.numbers.get(&id) {
             Some(&number) => number,
-            None if self.workers.len() >= WORKERS_MAX && trust != Trust::Own => return,
+            None if self.workers.len() >= WORKERS_MAX && terms.trust != Trust::Own => return,
             None => {
                 let number = self.workers.len() as WorkerNumber;
-                let mut worker = Worker::new(id, trust, payee, price_megasample, self.now);
+                let price = terms.price_megasample;
+                let mut worker = Worker::new(id, terms.trust, payee, price, self.now);
                 worker.standing = Standing::Gone;
                 self.workers.push(worker);
                 self.numbers.insert(id, number);
                 number
             }
         };
+        if !matches!(
+            self.worker(number).standing,
+            Standing::Gone | Standing::Away | Standing::TooExpensive
+        ) {
+            return;
+        }
+        self.keep_held(number, held);
         let (now, most) = (self.now, self.config.price_megasample_max);
         let settings = &self.config.job.settings;
         let (area, samples) = (settings.size.area(), settings.samples);
         let worker = self.worker_mut(number);
-        if !matches!(worker.standing, Standing::Gone | Standing::TooExpensive) {
-            return;
-        }
-        (worker.trust, worker.price_megasample) = (trust, price_megasample);
+        (worker.trust, worker.price_megasample) = (terms.trust, terms.price_megasample);
+        worker.hold_ms = terms.hold_ms;
         (worker.class, worker.last_heard) = (None, now);
-        let dear = most.is_some_and(|most| price_megasample > most);
-        worker.standing = match dear || worker.price(area, samples).is_none() {
-            true => Standing::TooExpensive,
-            false => Standing::Preparing,
-        };
-        if worker.standing == Standing::Preparing {
+        let dear = most.is_some_and(|most| terms.price_megasample > most);
+        if dear || worker.price(area, samples).is_none() {
+            self.leave(number);
+            self.worker_mut(number).standing = Standing::TooExpensive;
+        } else {
+            worker.standing = Standing::Preparing;
             self.nobody_since = None;
         }
     }
@@ -343,6 +380,7 @@ impl Farm {
         if trust == Trust::Own {
             self.elect_class();
         }
+        self.come_back(number);
         self.refresh(number);
     }
 
@@ -355,18 +393,46 @@ impl Farm {
             return;
         }
         task.committed = Some((commitment, now));
+        let is_tile = matches!(task.purpose, Purpose::Tile(_));
         let pixels = task.rects.iter().map(Rect::area).sum();
         let worker = self.worker_mut(number);
         let was_first = worker.queue.first() == Some(&id);
         worker.queue.retain(|queued| *queued != id);
         worker.revealing.push(id);
         if was_first {
-            worker.learn_speed(pixels, samples, now.saturating_sub(worker.head_since));
+            let took = now.saturating_sub(worker.head_since);
+            match is_tile {
+                true => worker.learn_speed(pixels, samples, took),
+                false => worker.learn_overhead(pixels, samples, took),
+            }
             worker.head_since = now;
         }
-        let worker = worker.id;
-        self.effects.push(Effect::Reveal { worker, task: id });
+        self.reveal(id);
         self.refresh(number);
+    }
+
+    /// Asks for the pixels of a commitment. Those of a tile that another worker delivered wait for its checks.
+    pub(crate) fn reveal(&mut self, id: TaskId) {
+        let now = self.now;
+        let Some(task) = self.tasks.get_mut(&id) else {
+            return;
+        };
+        if let Some((_, since)) = &mut task.committed {
+            *since = now;
+        }
+        let number = task.worker;
+        let purpose = task.purpose;
+        let is_parked = matches!(purpose, Purpose::Tile(at) if self.delivery(at).is_some());
+        if let Some(task) = self.tasks.get_mut(&id) {
+            task.is_parked = is_parked;
+        }
+        let worker = self.worker_mut(number);
+        worker.revealing.retain(|revealing| *revealing != id);
+        worker.revealing.push(id);
+        let worker = worker.id;
+        if !is_parked {
+            self.effects.push(Effect::Reveal { worker, task: id });
+        }
     }
 
     fn on_failed(&mut self, number: WorkerNumber, task: Option<TaskId>, reason: &str) {
@@ -377,7 +443,7 @@ impl Farm {
             Some(_) => {}
             None => {
                 self.rest(number);
-                self.on_left(number);
+                self.leave(number);
             }
         }
     }

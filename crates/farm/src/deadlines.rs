@@ -18,13 +18,17 @@ impl Farm {
             match self.worker(number).standing {
                 Standing::Preparing => self.check_preparing(number),
                 Standing::Ready => self.check_leases(number),
-                Standing::Gone | Standing::TooExpensive | Standing::Quarantined => {}
+                Standing::Away => {}
+                Standing::Gone | Standing::TooExpensive | Standing::Quarantined => continue,
             }
+            self.check_away(number);
         }
+        self.learn_typical_speed();
         self.check_own_requests();
         self.elect_class();
         self.check_waiting();
         self.check_providers();
+        self.check_deadline();
     }
 
     fn check_providers(&mut self) {
@@ -41,7 +45,7 @@ impl Farm {
     fn check_preparing(&mut self, number: WorkerNumber) {
         let silent = self.now.saturating_sub(self.worker(number).last_heard);
         if silent > PREPARE_TIMEOUT_MS {
-            self.on_left(number);
+            self.leave(number);
         }
     }
 
@@ -73,7 +77,7 @@ impl Farm {
             self.now.saturating_sub(since)
         };
         let revealing = &self.worker(number).revealing;
-        // They stand in the order committed to: nobody waited longer than the first.
+        // They stand in the order asked for: nobody waited longer than the first.
         let first = revealing.first().and_then(|id| self.tasks.get(id));
         if first.is_none_or(|task| waited(task) <= REVEAL_MS_MIN) {
             return;
@@ -82,7 +86,7 @@ impl Farm {
         let is_late = |id: &TaskId| {
             self.tasks.get(id).is_some_and(|task| {
                 let transfer = canonical_length(&task.rects, passes) / REVEAL_BYTES_PER_MS_MIN;
-                waited(task) > REVEAL_MS_MIN + transfer
+                waited(task) > REVEAL_MS_MIN + transfer && !task.is_parked
             })
         };
         let late: Vec<TaskId> = revealing.iter().copied().filter(is_late).collect();
@@ -129,6 +133,9 @@ impl Farm {
             self.effects.push(Effect::Cancel { worker, tasks });
         }
         let worker = self.worker(number);
+        if worker.standing != Standing::Ready {
+            return;
+        }
         let missing = |id: &TaskId| {
             !named.contains(id)
                 && self.tasks.get(id).is_some_and(|task| {

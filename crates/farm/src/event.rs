@@ -2,7 +2,7 @@
 
 use protocol::{Address, Blake3Hash, Glm, NodeId, Rect, TaskId, TaskSpec};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 /// Milliseconds since the job began, by the requestor's monotonic clock.
 pub type Millis = u64;
@@ -120,6 +120,10 @@ pub enum Effect {
         worker: NodeId,
         /// What.
         tasks: Vec<TaskSpec>,
+        /// Are they to come before what waits in its queue?
+        next: bool,
+        /// Why so many.
+        reason: LeaseReason,
     },
     /// Ask for salt and root, fetch the pixels, check that they are finite, answer with [`Event::Delivered`].
     Reveal {
@@ -191,6 +195,79 @@ pub enum Effect {
         /// How it ended.
         outcome: Outcome,
     },
+}
+
+/// Why a worker gets the tasks that it gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeaseReason {
+    /// Its queue is filled up.
+    Run {
+        /// To so many tasks.
+        tasks: u32,
+        /// Time it is expected to take for a whole tile.
+        task_ms: Millis,
+        /// Why not to more.
+        limit: RunLimit,
+    },
+    /// Cells that decide about tiles of others.
+    Check,
+    /// It has nothing to do, and another worker is late with this tile.
+    Copy {
+        /// The other worker.
+        holder: NodeId,
+        /// How long that will still take; [`Millis::MAX`] when it is away.
+        remaining_ms: Millis,
+    },
+}
+
+/// What limits the queue of a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunLimit {
+    /// It has one task to render and one to go on with: each takes long, or little is left.
+    Least,
+    /// It is enough for a while.
+    Time,
+    /// It is its share of what is left.
+    Share,
+    /// It is twice what it had before: runs grow with what is known of a worker.
+    Record,
+    /// It is the most that is given.
+    Most,
+}
+
+impl fmt::Display for LeaseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = |ms: Millis| ms as f64 / 1000.0;
+        match *self {
+            Self::Run {
+                tasks,
+                task_ms,
+                limit,
+            } => {
+                let each = seconds(task_ms);
+                let why = match limit {
+                    RunLimit::Least => "one to render and one to go on with",
+                    RunLimit::Time => "enough work for ten seconds",
+                    RunLimit::Share => "half its share of the tiles left",
+                    RunLimit::Record => "twice what it had before",
+                    RunLimit::Most => "the most that is given",
+                };
+                write!(f, "queue of {tasks}: {why}, about {each:.2} s each")
+            }
+            Self::Check => write!(f, "cells that check tiles of others"),
+            Self::Copy {
+                holder,
+                remaining_ms: Millis::MAX,
+            } => write!(f, "copy of a late tile: {} is away", holder.short()),
+            Self::Copy {
+                holder,
+                remaining_ms,
+            } => {
+                let (holder, more) = (holder.short(), seconds(remaining_ms));
+                write!(f, "copy of a late tile: {holder} needs another {more:.1} s")
+            }
+        }
+    }
 }
 
 /// A tile's pixels in a finished frame.

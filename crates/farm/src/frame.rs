@@ -107,6 +107,8 @@ pub(crate) struct Delivery {
     pub check: Check,
     /// Who answered its probes so far: nobody is asked twice.
     pub probers: Vec<WorkerNumber>,
+    /// How often its probes were taken from a worker that was late.
+    pub moves: u32,
     /// Open disputes about its cells.
     pub disputes: BTreeSet<u64>,
     /// What its worker earns; set aside until it is paid.
@@ -142,6 +144,7 @@ impl SealedTile {
                 prober: self.prober,
             },
             probers: self.prober.into_iter().collect(),
+            moves: 0,
             disputes: BTreeSet::new(),
             price: Glm::ZERO,
             probe_allowance: Glm::ZERO,
@@ -210,6 +213,10 @@ pub(crate) struct Frame {
     /// Tiles not accepted yet; in a failed frame only those whose checks still run.
     pub unsettled: BTreeSet<u32>,
     pub troubles: BTreeMap<u32, Troubles>,
+    /// Second leases of tiles: whose first is late, or whose first delivery is being checked.
+    pub copies: BTreeMap<u32, TaskId>,
+    /// Tiles to be leased as the coordinator's sum of all frames has them.
+    pub counted: usize,
     /// Workers that render this frame now.
     pub workers: usize,
     /// Is it handed out to be written, unchanged since?
@@ -228,6 +235,8 @@ impl Frame {
             pending: (0..tile_count).collect(),
             unsettled: (0..tile_count).collect(),
             troubles: BTreeMap::new(),
+            copies: BTreeMap::new(),
+            counted: 0,
             workers: 0,
             writing: false,
             writes_under_way: 0,
@@ -274,8 +283,10 @@ pub(crate) struct Task {
     pub price: Glm,
     /// Set aside for its probes, if it is a tile.
     pub probe_allowance: Glm,
-    /// The commitment and when it came.
+    /// The commitment and since when its pixels are awaited.
     pub committed: Option<(Blake3Hash, Millis)>,
+    /// Does its commitment wait for the checks of another worker's delivery of the same tile?
+    pub is_parked: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

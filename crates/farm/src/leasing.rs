@@ -7,12 +7,9 @@
 
 use crate::{
     coordinator::Farm,
-    event::{Effect, Trust},
+    event::{Effect, LeaseReason, Trust},
     frame::{Check, Frame, Purpose, Task, Tile, TileRef},
-    limits::{
-        LEASES_PER_WORKER, REVEALING_MAX, TILE_FAILURES_MAX, TILE_LOSSES_MAX, UNVERIFIED_TILES_MAX,
-        WORKER_FAILURES_MAX, WRITING_FRAMES_MAX,
-    },
+    limits::{TILE_FAILURES_MAX, TILE_LOSSES_MAX, WORKER_FAILURES_MAX, WRITING_FRAMES_MAX},
     worker::{Filed, Standing, WorkerNumber},
 };
 use protocol::{Blake3Hash, Glm, Rect, TaskId, TaskSpec};
@@ -22,35 +19,74 @@ use std::{
     sync::Arc,
 };
 
-type Outbox = BTreeMap<WorkerNumber, Vec<TaskSpec>>;
+/// What workers are to be told together once all is given out.
+pub(crate) type Outbox = BTreeMap<WorkerNumber, Outgoing>;
+
+#[derive(Debug, Default)]
+pub(crate) struct Outgoing {
+    /// Probes and opinions.
+    checks: Vec<TaskSpec>,
+    tiles: Vec<TaskSpec>,
+    why: Option<LeaseReason>,
+}
 
 impl Farm {
-    /// Gives out work: first to those who have none, then a second task to each, so that at the end of a job nobody
-    /// queues what another could render.
+    /// Gives out work: first to those who have none, then more to each, so that at the end of a job nobody queues what
+    /// another could render; last, copies of late tiles.
     pub(crate) fn lease_work(&mut self) {
-        self.budget_refused = false;
+        (self.budget_refused, self.deadline_refused) = (false, false);
         let mut outbox = Outbox::new();
-        for second_round in [false, true] {
-            let mut last = None;
-            while self.has_work() {
-                let waiting = if second_round {
-                    &self.half_idle
-                } else {
-                    &self.idle
-                };
-                let from = last.map_or(Bound::Unbounded, Bound::Excluded);
-                let Some(&number) = waiting.range((from, Bound::Unbounded)).next() else {
-                    break;
-                };
-                last = Some(number);
-                self.lease_one(number, &mut outbox);
-            }
-        }
+        self.lease_round(&mut outbox, |farm| &farm.idle, Self::lease_one);
+        self.lease_round(&mut outbox, |farm| &farm.half_idle, Self::fill_queue);
+        self.lease_late(&mut outbox);
         self.leased_last = !outbox.is_empty();
-        for (number, tasks) in outbox {
+        for (number, outgoing) in outbox {
             let worker = self.worker(number).id;
-            self.effects.push(Effect::Lease { worker, tasks });
+            let mut send = |tasks: Vec<TaskSpec>, next, reason| {
+                if !tasks.is_empty() {
+                    self.effects.push(Effect::Lease {
+                        worker,
+                        tasks,
+                        next,
+                        reason,
+                    });
+                }
+            };
+            send(outgoing.checks, true, LeaseReason::Check);
+            let why = outgoing.why.unwrap_or(LeaseReason::Check);
+            send(outgoing.tiles, false, why);
         }
+    }
+
+    /// Offers work to each of those waiting, by number, while there is any.
+    fn lease_round(
+        &mut self,
+        outbox: &mut Outbox,
+        waiting: impl Fn(&Self) -> &BTreeSet<WorkerNumber>,
+        mut lease: impl FnMut(&mut Self, WorkerNumber, &mut Outbox) -> bool,
+    ) {
+        let mut last = None;
+        while self.has_work() {
+            let from = last.map_or(Bound::Unbounded, Bound::Excluded);
+            let next = waiting(self).range((from, Bound::Unbounded)).next();
+            let Some(&number) = next else { break };
+            last = Some(number);
+            lease(self, number, outbox);
+        }
+    }
+
+    fn fill_queue(&mut self, number: WorkerNumber, outbox: &mut Outbox) -> bool {
+        let (run, why) = self.run(number);
+        self.worker_mut(number).run = run;
+        let mut leased = false;
+        while self.worker(number).queue.len() < run && self.lease_one(number, outbox) {
+            leased = true;
+        }
+        if let Some(outgoing) = outbox.get_mut(&number) {
+            outgoing.why = Some(why);
+        }
+        self.refresh(number);
+        leased
     }
 
     fn has_work(&self) -> bool {
@@ -62,7 +98,7 @@ impl Farm {
     }
 
     fn lease_one(&mut self, number: WorkerNumber, outbox: &mut Outbox) -> bool {
-        if self.worker(number).revealing.len() >= REVEALING_MAX {
+        if self.worker(number).revealing.len() >= self.revealing_max(number) {
             return false;
         }
         self.lease_opinion(number, outbox)
@@ -71,34 +107,67 @@ impl Farm {
     }
 
     fn lease_opinion(&mut self, number: WorkerNumber, outbox: &mut Outbox) -> bool {
-        let wanted = self
-            .opinions_wanted
-            .iter()
-            .copied()
-            .find(|id| self.may_judge(number, *id));
-        let Some((id, dispute)) = wanted.and_then(|id| Some((id, self.disputes.get(&id)?))) else {
+        if self.opinions_wanted.is_empty() {
+            return false;
+        }
+        let from_age = self.probes_from_age(number);
+        let is_old = |id: &u64| {
+            let since = self.disputes.get(id).map_or(0, |dispute| dispute.since);
+            self.now.saturating_sub(since) >= from_age
+        };
+        let mut wanted = self.opinions_wanted.iter().copied();
+        let wanted = wanted.find(|id| self.may_judge(number, *id) && is_old(id));
+        wanted.is_some_and(|id| self.lease_opinion_of(number, id, outbox))
+    }
+
+    pub(crate) fn lease_opinion_of(
+        &mut self,
+        number: WorkerNumber,
+        id: u64,
+        outbox: &mut Outbox,
+    ) -> bool {
+        let Some(dispute) = self.disputes.get(&id) else {
             return false;
         };
         let (frame, class, rects) = (dispute.frame, dispute.class, dispute.rects.clone());
-        let leased = self.lease(number, Purpose::Opinion(id), frame, class, rects, outbox);
-        if let (Some(task), Some(dispute)) = (leased, self.disputes.get_mut(&id)) {
+        let leased = self.lease(number, Purpose::Opinion(id), frame, class, rects);
+        let Some((task, spec)) = leased else {
+            return false;
+        };
+        if let Some(dispute) = self.disputes.get_mut(&id) {
             dispute.asked_task = Some(task);
             self.opinions_wanted.remove(&id);
         }
-        leased.is_some()
+        outbox.entry(number).or_default().checks.push(spec);
+        true
     }
 
     fn lease_probe(&mut self, number: WorkerNumber, outbox: &mut Outbox) -> bool {
+        if self.probes_wanted.is_empty() {
+            return false;
+        }
         let first = |frame| TileRef { frame, tile: 0 };
-        let may_probe = |at: &&TileRef| self.may_probe(number, **at);
+        let from_age = self.probes_from_age(number);
+        let is_old = |at: TileRef| match self.delivery(at).map(|delivery| delivery.check) {
+            Some(Check::ProbeWanted { since }) => self.now.saturating_sub(since) >= from_age,
+            _ => true,
+        };
+        let may_probe = |at: &&TileRef| self.may_probe(number, **at) && is_old(**at);
         let here = self.worker(number).frame.and_then(|frame| {
             let tiles = first(frame)..first(frame.saturating_add(1));
             self.probes_wanted.range(tiles).find(may_probe)
         });
-        let Some(at) = here.or_else(|| self.probes_wanted.iter().find(may_probe)) else {
-            return false;
-        };
-        let at = *at;
+        let at = here.or_else(|| self.probes_wanted.iter().find(may_probe));
+        let at = at.copied();
+        at.is_some_and(|at| self.lease_probe_of(number, at, outbox))
+    }
+
+    pub(crate) fn lease_probe_of(
+        &mut self,
+        number: WorkerNumber,
+        at: TileRef,
+        outbox: &mut Outbox,
+    ) -> bool {
         let Some(delivery) = self.delivery(at) else {
             return false;
         };
@@ -106,17 +175,17 @@ impl Farm {
         // What was set aside with the tile pays for its probes.
         let allowance = self.take_allowance(at);
         self.ledger.release(allowance);
-        let leased = self.lease(number, Purpose::Probe(at), at.frame, class, rects, outbox);
-        match leased {
-            Some(task) => {
-                self.probes_wanted.remove(&at);
-                if let Some(delivery) = self.delivery_mut(at) {
-                    delivery.check = Check::ProbeLeased(task);
-                }
-            }
-            None => self.restore_allowance(at, allowance),
+        let leased = self.lease(number, Purpose::Probe(at), at.frame, class, rects);
+        let Some((task, spec)) = leased else {
+            self.restore_allowance(at, allowance);
+            return false;
+        };
+        self.probes_wanted.remove(&at);
+        if let Some(delivery) = self.delivery_mut(at) {
+            delivery.check = Check::ProbeLeased(task);
         }
-        leased.is_some()
+        outbox.entry(number).or_default().checks.push(spec);
+        true
     }
 
     fn take_allowance(&mut self, at: TileRef) -> Glm {
@@ -135,21 +204,39 @@ impl Farm {
 
     fn lease_tile(&mut self, number: WorkerNumber, outbox: &mut Outbox) -> bool {
         let worker = self.worker(number);
-        if worker.unverified.len() + worker.revealing.len() >= UNVERIFIED_TILES_MAX {
+        if worker.unverified.len() + worker.revealing.len() >= self.unverified_max(number) {
             return false;
         }
-        let Some((at, class)) = self.next_tile(number).zip(self.class) else {
+        let at = self.next_tile(number);
+        at.is_some_and(|at| self.lease_tile_of(number, at, outbox))
+    }
+
+    pub(crate) fn lease_tile_of(
+        &mut self,
+        number: WorkerNumber,
+        at: TileRef,
+        outbox: &mut Outbox,
+    ) -> bool {
+        let Some(class) = self.class else {
             return false;
         };
         let rects = Arc::new([self.config.grid.rendered(at.tile)]);
-        let leased = self.lease(number, Purpose::Tile(at), at.frame, class, rects, outbox);
-        if let (Some(task), Some(frame)) = (leased, self.open.get_mut(at.frame)) {
+        let leased = self.lease(number, Purpose::Tile(at), at.frame, class, rects);
+        let Some((task, spec)) = leased else {
+            return false;
+        };
+        if let Some(frame) = self.open.get_mut(at.frame) {
             frame.tiles[at.tile as usize] = Tile::Leased(task);
             frame.pending.remove(&at.tile);
             self.refresh_frame(at.frame);
             self.move_to_frame(number, Some(at.frame));
         }
-        leased.is_some()
+        let outgoing = outbox.entry(number).or_default();
+        outgoing.tiles.push(spec);
+        if outgoing.why.is_none() {
+            outgoing.why = Some(self.run(number).1);
+        }
+        true
     }
 
     fn next_tile(&mut self, number: WorkerNumber) -> Option<TileRef> {
@@ -221,8 +308,15 @@ impl Farm {
 
     /// Files a frame under those with tiles to be leased and those that have room for another worker, or not.
     pub(crate) fn refresh_frame(&mut self, frame: u32) {
-        let open = self.open.get(frame);
-        let (pending, workers) = open.map_or((0, 0), |open| (open.pending.len(), open.workers));
+        let (pending, workers) = match self.open.get_mut(frame) {
+            Some(open) => {
+                let pending = open.pending.len();
+                let counted = std::mem::replace(&mut open.counted, pending);
+                self.pending_tiles = self.pending_tiles + pending as u64 - counted as u64;
+                (pending, open.workers)
+            }
+            None => (0, 0),
+        };
         file(&mut self.pending_frames, frame, pending > 0);
         file(&mut self.roomy_frames, frame, pending > workers);
     }
@@ -252,15 +346,20 @@ impl Farm {
             .unwrap_or_default()
     }
 
-    fn lease(
+    /// Puts a task in a worker's queue if the budget covers it and the deadline leaves time; the worker is still to be
+    /// told.
+    pub(crate) fn lease(
         &mut self,
         number: WorkerNumber,
         purpose: Purpose,
         frame: u32,
         class: Blake3Hash,
         rects: Arc<[Rect]>,
-        outbox: &mut Outbox,
-    ) -> Option<TaskId> {
+    ) -> Option<(TaskId, TaskSpec)> {
+        if self.is_too_late(number, purpose, &rects) {
+            self.deadline_refused = true;
+            return None;
+        }
         let price = self.price_of(number, purpose, &rects)?;
         let probe_allowance = self.probe_allowance(number, purpose);
         if !self.ledger.reserve(price.checked_add(probe_allowance)?) {
@@ -274,7 +373,6 @@ impl Farm {
             frame: self.frame_number(frame),
             rects: rects.to_vec(),
         };
-        outbox.entry(number).or_default().push(spec);
         let leased_at = self.now;
         let task = Task {
             worker: number,
@@ -286,6 +384,7 @@ impl Farm {
             price,
             probe_allowance,
             committed: None,
+            is_parked: false,
         };
         self.tasks.insert(id, task);
         let worker = self.worker_mut(number);
@@ -293,9 +392,14 @@ impl Farm {
             worker.head_since = leased_at;
             worker.last_heard = worker.last_heard.max(leased_at);
         }
-        worker.queue.push(id);
+        // Checks come before what waits, but after what is being rendered.
+        let place = match purpose {
+            Purpose::Tile(_) => worker.queue.len(),
+            Purpose::Probe(_) | Purpose::Opinion(_) => worker.queue.len().min(1),
+        };
+        worker.queue.insert(place, id);
         self.refresh(number);
-        Some(id)
+        Some((id, spec))
     }
 
     /// Files a worker under those who want work, or not.
@@ -308,7 +412,7 @@ impl Farm {
         let held = worker.queue.len();
         let filed = match held {
             0 if works => Filed::Idle,
-            1 if works && held < LEASES_PER_WORKER => Filed::HalfIdle,
+            _ if works && held <= (worker.run / 2).max(1) => Filed::HalfIdle,
             _ => Filed::Nowhere,
         };
         let before = std::mem::replace(&mut self.workers[number as usize].filed, filed);
@@ -345,7 +449,7 @@ impl Farm {
         let reserved = task.price.checked_add(task.probe_allowance);
         self.ledger.release(reserved.unwrap_or_default());
         match task.purpose {
-            Purpose::Tile(at) => self.return_tile(at),
+            Purpose::Tile(at) => self.release_tile(at, id),
             Purpose::Probe(at) => {
                 if self
                     .delivery(at)
@@ -453,28 +557,8 @@ impl Farm {
         let worker = self.worker_mut(number);
         worker.fail(now);
         if worker.failures >= WORKER_FAILURES_MAX {
-            self.on_left(number);
+            self.leave(number);
         }
-        self.refresh(number);
-    }
-
-    /// The worker is gone; it may come back with another quote.
-    pub(crate) fn on_left(&mut self, number: WorkerNumber) {
-        let worker = self.worker_mut(number);
-        if !matches!(worker.standing, Standing::Preparing | Standing::Ready) {
-            return;
-        }
-        let leases: BTreeSet<TaskId> = worker
-            .queue
-            .iter()
-            .chain(&worker.revealing)
-            .copied()
-            .collect();
-        self.stand(number, Standing::Gone);
-        for id in leases {
-            self.task_lost(number, id, "the connection is gone");
-        }
-        self.move_to_frame(number, None);
         self.refresh(number);
     }
 }

@@ -24,6 +24,7 @@
 //! Known limits: only one determinism class works at a time; workers of others wait. Late tiles are not given out a
 //! second time before their lease is lost.
 
+mod absence;
 mod arbitration;
 mod checking;
 mod class;
@@ -41,8 +42,10 @@ pub mod plan;
 pub mod progress;
 mod quarantine;
 mod resume;
+mod runs;
+mod stragglers;
 mod worker;
 
 pub use coordinator::{Farm, FarmConfig, FarmError};
 pub use plan::{CostHints, Plan, PlanRequest, plan};
-pub use progress::{Checks, Progress, WorkerRow, WorkerState};
+pub use progress::{Checks, Copies, Progress, WorkerRow, WorkerState};

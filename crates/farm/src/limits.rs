@@ -4,12 +4,26 @@ use crate::event::Millis;
 
 /// Most workers one job remembers; further strangers are not taken, workers of the user always are.
 pub const WORKERS_MAX: usize = 20_000;
-/// Leases a worker holds: one that it renders and one in its queue, so that it never waits for us.
+/// Leases a worker holds at least: one that it renders and one in its queue, so that it never waits for us.
 pub const LEASES_PER_WORKER: usize = 2;
-/// Tiles of one worker that may wait for their checks; then it gets no more tiles until some are decided.
+/// Most leases in a worker's queue, however short they are.
+pub const RUN_TASKS_MAX: usize = 32;
+/// Work that a worker's queue is filled to: what a slow connection hides, and little to lose.
+pub const RUN_MS: Millis = 10_000;
+/// Tiles of one worker that may wait for their checks (or two runs, if that is more); then it gets no more tiles until
+/// some are decided.
 pub const UNVERIFIED_TILES_MAX: usize = 8;
-/// Tasks of one worker whose pixels may be on the way; then it gets no more until some have come.
+/// Tasks of one worker whose pixels may be on the way (or two runs, if that is more); then it gets no more until some
+/// have come.
 pub const REVEALING_MAX: usize = 16;
+/// How often idle workers look for late tasks.
+pub const COPIES_EVERY_MS: Millis = 200;
+/// A late task is given to an idle worker that would end so much earlier with it, and half as much of its own time.
+pub const COPY_GAIN_MS: Millis = 500;
+/// A probe or opinion is taken from its worker when it is so late, and twice as much after each time that it was.
+pub const MOVE_GAIN_MS: Millis = 2_000;
+/// A worker busy for longer gets no probes while they are younger than its work is long.
+pub const PROBE_WAIT_MS: Millis = 2_000;
 /// Frames that may wait to be written before another is begun.
 pub const WRITING_FRAMES_MAX: usize = 64;
 /// Renders asked of the requestor's own engine at a time.
@@ -24,6 +38,8 @@ pub const WORKER_FAILURES_MAX: u32 = 8;
 
 /// A worker with leases that is not heard for so long has lost them.
 pub const HEARTBEAT_TIMEOUT_MS: Millis = 15_000;
+/// Leases of a worker whose connection broke wait for it so long at most.
+pub const AWAY_MS_MAX: Millis = 300_000;
 /// A worker may take so long to fetch and load the scene, counted from the last word of it.
 pub const PREPARE_TIMEOUT_MS: Millis = 900_000;
 /// Least time for a task, however small.

@@ -29,6 +29,15 @@ pub struct Checks {
     pub frames_reopened: u64,
 }
 
+/// Late tiles that were given to a second worker.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Copies {
+    /// How many.
+    pub leased: u64,
+    /// Of these, accepted from the second.
+    pub won: u64,
+}
+
 /// What a worker does at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WorkerState {
@@ -44,6 +53,8 @@ pub enum WorkerState {
     OtherClass,
     /// Its price is over the limit.
     TooExpensive,
+    /// Its connection broke; it holds leases that it may come back with.
+    Away,
     /// It is gone.
     Left,
     /// It was caught.
@@ -94,6 +105,8 @@ pub struct Progress {
     pub probes_waiting: u64,
     /// The checks.
     pub checks: Checks,
+    /// Late tiles.
+    pub copies: Copies,
     /// All workers ever seen, in the order they came.
     pub workers: Vec<WorkerRow>,
 }
@@ -152,6 +165,7 @@ impl Farm {
             samples_per_second: self.workers.iter().filter(at_work).map(speed).sum(),
             probes_waiting: self.probes_wanted.len() as u64,
             checks: self.checks,
+            copies: self.copies,
             workers: self.workers.iter().map(|worker| self.row(worker)).collect(),
         }
     }
@@ -176,6 +190,7 @@ impl Farm {
     fn worker_state(&self, worker: &Worker) -> WorkerState {
         match worker.standing {
             Standing::Preparing => WorkerState::Preparing,
+            Standing::Away => WorkerState::Away,
             Standing::Gone => WorkerState::Left,
             Standing::TooExpensive => WorkerState::TooExpensive,
             Standing::Quarantined => WorkerState::Quarantined,

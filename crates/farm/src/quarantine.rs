@@ -159,7 +159,9 @@ impl Farm {
         if frame.failed.is_some() {
             frame.unsettled.remove(&at.tile);
             self.touched_frames.insert(at.frame);
-        } else {
+        } else if !self.promote_copy(at)
+            && let Some(frame) = self.open.get_mut(at.frame)
+        {
             frame.pending.insert(at.tile);
             self.refresh_frame(at.frame);
         }

@@ -2,38 +2,19 @@
 
 use crate::{
     coordinator::{Farm, OwnPurpose},
-    event::Effect,
+    event::{Effect, Millis},
     frame::Frame,
-    worker::{Standing, WorkerNumber},
 };
-use protocol::{Glm, TaskId};
+use protocol::Glm;
 
 impl Farm {
-    /// Leases are nobody's fault lost, what waited for this process is asked for again.
-    pub(crate) fn on_resumed(&mut self, budget: Option<Glm>) {
+    /// Leases wait for workers that come back, what waited for this process is asked for again.
+    pub(crate) fn on_resumed(&mut self, budget: Option<Glm>, deadline: Option<Millis>) {
         self.ledger.set_budget(budget);
+        self.config.deadline = deadline;
         self.nobody_since = None;
         self.first_ready_at = None;
-        for number in 0..self.workers.len() as WorkerNumber {
-            if matches!(
-                self.worker(number).standing,
-                Standing::Preparing | Standing::Ready
-            ) {
-                self.stand(number, Standing::Gone);
-                self.move_to_frame(number, None);
-            }
-            let worker = self.worker(number);
-            let leases: Vec<TaskId> = worker
-                .queue
-                .iter()
-                .chain(&worker.revealing)
-                .copied()
-                .collect();
-            for id in leases {
-                self.release_task(id);
-            }
-            self.refresh(number);
-        }
+        self.everybody_is_away();
         self.ask_own_again();
         // Also frames that are no longer to be written as they were: the answers of the old process never come.
         let open: Vec<u32> = self.open.iter().map(|(frame, _)| frame).collect();

@@ -3,7 +3,7 @@
 use crate::{
     event::{Millis, Trust},
     frame::TileRef,
-    limits::{FORGIVE_MS, REST_MS_MAX, REST_MS_MIN},
+    limits::{AWAY_MS_MAX, FORGIVE_MS, REST_MS_MAX, REST_MS_MIN},
 };
 use protocol::{Address, Blake3Hash, Glm, NodeId, TaskId};
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,8 @@ pub(crate) type WorkerNumber = u32;
 pub(crate) enum Standing {
     Preparing,
     Ready,
+    /// The connection is gone; it holds leases that it may come back with.
+    Away,
     Gone,
     TooExpensive,
     Quarantined,
@@ -39,6 +41,14 @@ pub(crate) struct Worker {
     pub filed: Filed,
     pub class: Option<Blake3Hash>,
     pub megasample_ms: u32,
+    /// What a task costs it besides its samples, once that is known.
+    pub overhead_ms: Option<u32>,
+    /// Tasks that its queue was last filled to.
+    pub run: usize,
+    /// How long it keeps leases and results while the connection is broken.
+    pub hold_ms: Millis,
+    /// Since when its leases wait for it to come back.
+    pub away_since: Option<Millis>,
     /// Leases not yet committed to, in the order sent: it renders the first.
     pub queue: Vec<TaskId>,
     /// Leases committed to whose pixels are on the way.
@@ -77,6 +87,10 @@ impl Worker {
             filed: Filed::Nowhere,
             class: None,
             megasample_ms: 0,
+            overhead_ms: None,
+            run: 1,
+            hold_ms: 0,
+            away_since: None,
             queue: Vec::new(),
             revealing: Vec::new(),
             unverified: BTreeSet::new(),
@@ -105,18 +119,44 @@ impl Worker {
         self.price_megasample.checked_mul_ratio(samples, 1_000_000)
     }
 
+    /// Leases in its queue and those whose pixels are on the way.
+    pub(crate) fn leases(&self) -> impl Iterator<Item = TaskId> + '_ {
+        self.queue.iter().chain(&self.revealing).copied()
+    }
+
+    /// How long its leases wait for it to come back.
+    pub(crate) fn patience_ms(&self) -> Millis {
+        self.hold_ms.min(AWAY_MS_MAX)
+    }
+
     /// Time its own speed predicts for `pixels` at `samples` a pixel.
     pub(crate) fn expected_ms(&self, pixels: u64, samples: u32) -> Millis {
+        self.samples_ms(pixels, samples)
+            .saturating_add(u64::from(self.overhead_ms.unwrap_or(0)))
+    }
+
+    fn samples_ms(&self, pixels: u64, samples: u32) -> Millis {
         let samples = u128::from(pixels) * u128::from(samples);
         u64::try_from(samples * u128::from(self.megasample_ms) / 1_000_000).unwrap_or(u64::MAX)
     }
 
-    /// Learns its speed from a finished task: three parts old, one part new. For the schedule, never for pay.
+    /// Learns its speed from a finished tile: three parts old, one part new. For the schedule, never for pay.
     pub(crate) fn learn_speed(&mut self, pixels: u64, samples: u32, took_ms: Millis) {
         let samples = (u128::from(pixels) * u128::from(samples)).max(1);
-        let measured = u128::from(took_ms) * 1_000_000 / samples;
+        let rendering = took_ms.saturating_sub(u64::from(self.overhead_ms.unwrap_or(0)));
+        let measured = u128::from(rendering) * 1_000_000 / samples;
         let mixed = (u128::from(self.megasample_ms) * 3 + measured) / 4;
         self.megasample_ms = u32::try_from(mixed).unwrap_or(u32::MAX);
+    }
+
+    /// Learns from a finished probe, which has next to no samples, what any task costs it.
+    pub(crate) fn learn_overhead(&mut self, pixels: u64, samples: u32, took_ms: Millis) {
+        let measured = took_ms.saturating_sub(self.samples_ms(pixels, samples));
+        let mixed = match self.overhead_ms {
+            Some(known) => (u64::from(known) * 3).saturating_add(measured) / 4,
+            None => measured,
+        };
+        self.overhead_ms = Some(u32::try_from(mixed).unwrap_or(u32::MAX));
     }
 
     /// Counts a failure and rests: a second, doubling with each failure that follows, up to five minutes.
@@ -176,6 +216,10 @@ mod tests {
         assert_eq!(worker.expected_ms(250_000, 8), 1_000);
         worker.learn_speed(250_000, 8, 5_000);
         assert_eq!(worker.megasample_ms, 1_000);
+        worker.learn_overhead(64, 8, 400);
+        assert_eq!(worker.expected_ms(250_000, 8), 2_400);
+        worker.learn_speed(250_000, 8, 2_400);
+        assert_eq!(worker.expected_ms(250_000, 8), 2_400);
         worker.megasample_ms = u32::MAX;
         assert_eq!(worker.expected_ms(u64::MAX, u32::MAX), u64::MAX);
         worker.price_megasample = Glm::from_wei(u128::MAX);

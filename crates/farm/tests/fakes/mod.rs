@@ -397,7 +397,7 @@ impl World {
         let seed = self.seed;
         for effect in effects {
             match effect {
-                Effect::Lease { worker, tasks } => self.lease(worker, tasks),
+                Effect::Lease { worker, tasks, .. } => self.lease(worker, tasks),
                 Effect::Reveal { worker, task } => self.reveal(worker, task),
                 Effect::Cancel { worker, tasks } => {
                     let index = self.index(worker);

@@ -2,7 +2,7 @@
 
 use farm::{
     Farm, FarmConfig, WorkerState,
-    event::{Effect, Event, Millis, Outcome, Trust},
+    event::{Effect, Event, LeaseReason, Millis, Outcome, Trust},
 };
 use protocol::{
     Address, Blake3Hash, EngineKind, Glm, JobId, JobSpec, NodeId, Pass, Rect, RenderSettings, Size,
@@ -22,6 +22,8 @@ pub struct Script {
     pub now: Millis,
     pub leases: BTreeMap<TaskId, (NodeId, TaskSpec)>,
     pub effects: Vec<Effect>,
+    /// Why leases were given, in their order.
+    pub reasons: Vec<(NodeId, LeaseReason)>,
 }
 
 pub fn node(number: u8) -> NodeId {
@@ -74,6 +76,7 @@ impl Script {
             now: 0,
             leases: BTreeMap::new(),
             effects: Vec::new(),
+            reasons: Vec::new(),
         }
     }
 
@@ -81,7 +84,13 @@ impl Script {
         self.effects = self.farm.handle(self.now, event);
         for effect in &self.effects {
             match effect {
-                Effect::Lease { worker, tasks } => {
+                Effect::Lease {
+                    worker,
+                    tasks,
+                    reason,
+                    ..
+                } => {
+                    self.reasons.push((*worker, *reason));
                     let lease = |task: &TaskSpec| (task.id, (*worker, task.clone()));
                     self.leases.extend(tasks.iter().map(lease));
                 }
@@ -99,13 +108,17 @@ impl Script {
 
     pub fn join(&mut self, number: u8, trust: Trust) {
         self.quote(number, trust, 1_000_000);
+        self.ready(number, 1_000);
+    }
+
+    pub fn ready(&mut self, number: u8, megasample_ms: u32) -> &[Effect] {
         let worker = node(number);
         let class = Blake3Hash([1; 32]);
         self.send(Event::Ready {
             worker,
             class,
-            megasample_ms: 1_000,
-        });
+            megasample_ms,
+        })
     }
 
     pub fn quote(&mut self, number: u8, trust: Trust, wei: u128) {

@@ -1,0 +1,156 @@
+//! How much a worker is given at once, and how long it will take.
+//!
+//! A queue is filled to a stated time of work, so that a slow connection is never waited for; less when the work that
+//! is left, divided among all, is less (guided self-scheduling: each takes a half of its share of the rest).
+
+use crate::{
+    coordinator::Farm,
+    event::{LeaseReason, Millis, RunLimit},
+    frame::{Purpose, Task},
+    limits::{
+        LEASES_PER_WORKER, PROBE_WAIT_MS, REVEALING_MAX, RUN_MS, RUN_TASKS_MAX,
+        UNVERIFIED_TILES_MAX,
+    },
+    worker::{Standing, Worker, WorkerNumber},
+};
+use protocol::{Rect, TaskId};
+
+/// A worker that needs so many times a typical worker's time for a tile is no prober while it renders one.
+const SLOW: u64 = 3;
+
+impl Farm {
+    /// How many tasks this worker's queue is to be filled to, and why.
+    pub(crate) fn run(&self, number: WorkerNumber) -> (usize, LeaseReason) {
+        let task_ms = self.tile_ms(self.worker(number));
+        let by_time = usize::try_from(RUN_MS / task_ms.max(1)).unwrap_or(RUN_TASKS_MAX);
+        let (run, limit) = match by_time {
+            0..=LEASES_PER_WORKER => (LEASES_PER_WORKER, RunLimit::Least),
+            _ => self.shared_run(by_time, 2 * self.worker(number).run),
+        };
+        let tasks = run as u32;
+        let reason = LeaseReason::Run {
+            tasks,
+            task_ms,
+            limit,
+        };
+        (run, reason)
+    }
+
+    fn shared_run(&self, by_time: usize, by_record: usize) -> (usize, RunLimit) {
+        let unbegun = self.config.frames.len() as u64 - u64::from(self.next_frame);
+        let unbegun = unbegun.saturating_mul(u64::from(self.config.grid.tile_count()));
+        let waiting = self.pending_tiles.saturating_add(unbegun);
+        let workers = self.class.and_then(|class| self.ready.get(&class));
+        let workers = workers.map_or(1, |ready| ready.len()) as u64;
+        let workers = workers.max(self.workers_coming).max(1);
+        let share = usize::try_from(waiting / (2 * workers)).unwrap_or(RUN_TASKS_MAX);
+        let limits = [
+            (by_time, RunLimit::Time),
+            (share, RunLimit::Share),
+            (by_record, RunLimit::Record),
+            (RUN_TASKS_MAX, RunLimit::Most),
+        ];
+        let shortest = limits.into_iter().min_by_key(|(run, _)| *run);
+        match shortest {
+            Some((run, limit)) if run > LEASES_PER_WORKER => (run, limit),
+            _ => (LEASES_PER_WORKER, RunLimit::Least),
+        }
+    }
+
+    /// Most of a worker's tasks whose pixels may be on the way.
+    pub(crate) fn revealing_max(&self, number: WorkerNumber) -> usize {
+        REVEALING_MAX.max(2 * self.worker(number).run)
+    }
+
+    /// Most of a worker's tiles that may wait for their checks.
+    pub(crate) fn unverified_max(&self, number: WorkerNumber) -> usize {
+        UNVERIFIED_TILES_MAX.max(2 * self.worker(number).run)
+    }
+
+    fn tile_ms(&self, worker: &Worker) -> Millis {
+        let pixels = self.config.grid.rendered(0).area();
+        worker.expected_ms(pixels, self.config.job.settings.samples)
+    }
+
+    /// Time that a worker is expected to take for a task.
+    pub(crate) fn task_ms(&self, number: WorkerNumber, rects: &[Rect]) -> Millis {
+        let pixels = rects.iter().map(Rect::area).sum();
+        let samples = self.config.job.settings.samples;
+        self.worker(number).expected_ms(pixels, samples)
+    }
+
+    /// How much longer the head of a worker's queue will take. A task that is over its time will take as much again as
+    /// it is late by.
+    pub(crate) fn head_ms(&self, number: WorkerNumber) -> Millis {
+        let worker = self.worker(number);
+        let head = worker.queue.first().and_then(|id| self.tasks.get(id));
+        let Some(task) = head else { return 0 };
+        let at_it = self.now.saturating_sub(worker.head_since);
+        self.task_ms(number, &task.rects).abs_diff(at_it)
+    }
+
+    /// The tasks in a worker's queue with the time until each will be done.
+    pub(crate) fn queue_ms(
+        &self,
+        number: WorkerNumber,
+    ) -> impl Iterator<Item = (TaskId, &Task, Millis)> {
+        let queue = self.worker(number).queue.iter();
+        let tasks = queue.filter_map(|id| Some((*id, self.tasks.get(id)?)));
+        tasks
+            .enumerate()
+            .scan(0, move |until: &mut Millis, (index, (id, task))| {
+                let takes = match index {
+                    0 => self.head_ms(number),
+                    _ => self.task_ms(number, &task.rects),
+                };
+                *until = until.saturating_add(takes);
+                Some((id, task, *until))
+            })
+    }
+
+    /// Would a tile that is given to this worker now be done after the deadline?
+    pub(crate) fn is_too_late(
+        &self,
+        number: WorkerNumber,
+        purpose: Purpose,
+        rects: &[Rect],
+    ) -> bool {
+        let (Some(deadline), Purpose::Tile(_)) = (self.config.deadline, purpose) else {
+            return false;
+        };
+        let queued = self.queue_ms(number).last();
+        let queued = queued.map_or(0, |(_, _, until)| until);
+        let done = self.now.saturating_add(queued);
+        done.saturating_add(self.task_ms(number, rects)) > deadline
+    }
+
+    /// Probes and opinions younger than this are not for this worker, because it would not come to them soon.
+    pub(crate) fn probes_from_age(&self, number: WorkerNumber) -> Millis {
+        let wait = self.head_ms(number);
+        let worker = self.worker(number);
+        let typical = u64::from(self.typical_megasample_ms).max(1);
+        let is_slow = u64::from(worker.megasample_ms) > SLOW * typical;
+        match wait > PROBE_WAIT_MS && is_slow {
+            true => wait,
+            false => 0,
+        }
+    }
+
+    /// The speed of a typical worker: the average of those that are ready. And how many those will be soon.
+    pub(crate) fn learn_typical_speed(&mut self) {
+        let preparing = |worker: &&Worker| worker.standing == Standing::Preparing;
+        let preparing = self.workers.iter().filter(preparing).count() as u64;
+        let ready = |worker: &&Worker| worker.standing == Standing::Ready;
+        let speed = |worker: &Worker| 1_000_000_000 / u64::from(worker.megasample_ms.max(1));
+        let (count, sum) = self
+            .workers
+            .iter()
+            .filter(ready)
+            .fold((0, 0), |(count, sum), worker| {
+                (count + 1, sum + speed(worker))
+            });
+        let typical = 1_000_000_000 * count / sum.max(1);
+        self.typical_megasample_ms = u32::try_from(typical).unwrap_or(u32::MAX);
+        self.workers_coming = count + preparing;
+    }
+}

@@ -47,6 +47,7 @@ fn state_name(state: WorkerState) -> &'static str {
         WorkerState::Resting => "resting after a failure",
         WorkerState::OtherClass => "other determinism class",
         WorkerState::TooExpensive => "too expensive",
+        WorkerState::Away => "away, keeps its work",
         WorkerState::Left => "gone",
         WorkerState::Quarantined => "quarantined",
     }

@@ -394,7 +394,7 @@ impl Farm {
         }
         task.committed = Some((commitment, now));
         let is_tile = matches!(task.purpose, Purpose::Tile(_));
-        let pixels = task.rects.iter().map(Rect::area).sum();
+        let pixels = task.pixels;
         let worker = self.worker_mut(number);
         let was_first = worker.queue.first() == Some(&id);
         worker.queue.retain(|queued| *queued != id);

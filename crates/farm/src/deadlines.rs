@@ -10,7 +10,7 @@ use crate::{
     },
     worker::{Standing, Worker, WorkerNumber},
 };
-use protocol::{Rect, TaskId, pixels::canonical_length};
+use protocol::{TaskId, pixels::canonical_length};
 
 impl Farm {
     pub(crate) fn on_tick(&mut self) {
@@ -97,10 +97,7 @@ impl Farm {
 
     /// Time for a task once its worker has begun with it.
     fn time_for(&self, number: WorkerNumber, id: TaskId) -> Millis {
-        let pixels = self
-            .tasks
-            .get(&id)
-            .map_or(0, |task| task.rects.iter().map(Rect::area).sum());
+        let pixels = self.tasks.get(&id).map_or(0, |task| task.pixels);
         let samples = self.config.job.settings.samples;
         self.worker(number)
             .expected_ms(pixels, samples)

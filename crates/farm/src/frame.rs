@@ -277,6 +277,7 @@ pub(crate) struct Task {
     /// Position of the frame in the user's order.
     pub frame: u32,
     pub rects: Arc<[Rect]>,
+    pub pixels: u64,
     pub class: Blake3Hash,
     pub leased_at: Millis,
     /// Set aside for it.

@@ -203,8 +203,7 @@ impl Farm {
     }
 
     fn lease_tile(&mut self, number: WorkerNumber, outbox: &mut Outbox) -> bool {
-        let worker = self.worker(number);
-        if worker.unverified.len() + worker.revealing.len() >= self.unverified_max(number) {
+        if self.has_too_much_undecided(number) {
             return false;
         }
         let at = self.next_tile(number);
@@ -321,11 +320,11 @@ impl Farm {
         file(&mut self.roomy_frames, frame, pending > workers);
     }
 
-    /// What a worker earns for a task: a tile's core without the overlap, all pixels of probes and opinions.
-    fn price_of(&self, number: WorkerNumber, purpose: Purpose, rects: &[Rect]) -> Option<Glm> {
+    /// What a worker earns for a task of so many pixels: a tile's core without the overlap, all of probes and opinions.
+    fn price_of(&self, number: WorkerNumber, purpose: Purpose, pixels: u64) -> Option<Glm> {
         let pixels = match purpose {
             Purpose::Tile(at) => self.config.grid.core(at.tile).area(),
-            Purpose::Probe(_) | Purpose::Opinion(_) => rects.iter().map(Rect::area).sum(),
+            Purpose::Probe(_) | Purpose::Opinion(_) => pixels,
         };
         self.worker(number)
             .price(pixels, self.config.job.settings.samples)
@@ -356,11 +355,12 @@ impl Farm {
         class: Blake3Hash,
         rects: Arc<[Rect]>,
     ) -> Option<(TaskId, TaskSpec)> {
-        if self.is_too_late(number, purpose, &rects) {
+        let pixels = rects.iter().map(Rect::area).sum();
+        if self.is_too_late(number, purpose, pixels) {
             self.deadline_refused = true;
             return None;
         }
-        let price = self.price_of(number, purpose, &rects)?;
+        let price = self.price_of(number, purpose, pixels)?;
         let probe_allowance = self.probe_allowance(number, purpose);
         if !self.ledger.reserve(price.checked_add(probe_allowance)?) {
             self.budget_refused = true;
@@ -379,6 +379,7 @@ impl Farm {
             purpose,
             frame,
             rects,
+            pixels,
             class,
             leased_at,
             price,
@@ -412,6 +413,8 @@ impl Farm {
         let held = worker.queue.len();
         let filed = match held {
             0 if works => Filed::Idle,
+            // Such a worker hears of no probes either until it is idle: it would be asked at every event.
+            _ if self.has_too_much_undecided(number) => Filed::Nowhere,
             _ if works && held <= (worker.run / 2).max(1) => Filed::HalfIdle,
             _ => Filed::Nowhere,
         };

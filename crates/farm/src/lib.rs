@@ -14,6 +14,9 @@
 //! | [`mod@plan`] | how frames are divided |
 //! | `coordinator` | the state and the reaction to each event |
 //! | `leasing` | who gets what next |
+//! | `runs` | how much at once, and how long it will take |
+//! | `stragglers` | copies of late tiles |
+//! | `absence` | workers whose connection breaks, and those that come back |
 //! | `deadlines` | silence, lateness, rest |
 //! | `class` | which determinism class the job uses |
 //! | `checking`, `arbitration`, `quarantine` | the checks and what follows from them |
@@ -21,8 +24,7 @@
 //! | `lookup` | maps whose order is never seen |
 //! | [`progress`] | what a person sees |
 //!
-//! Known limits: only one determinism class works at a time; workers of others wait. Late tiles are not given out a
-//! second time before their lease is lost.
+//! Known limits: only one determinism class works at a time; workers of others wait.
 
 mod absence;
 mod arbitration;

@@ -18,6 +18,8 @@ pub const UNVERIFIED_TILES_MAX: usize = 8;
 pub const REVEALING_MAX: usize = 16;
 /// How often idle workers look for late tasks.
 pub const COPIES_EVERY_MS: Millis = 200;
+/// Late tasks that an idle worker is compared with: the latest that may be its own.
+pub const LATE_TRIES_MAX: usize = 16;
 /// A late task is given to an idle worker that would end so much earlier with it, and half as much of its own time.
 pub const COPY_GAIN_MS: Millis = 500;
 /// A probe or opinion is taken from its worker when it is so late, and twice as much after each time that it was.

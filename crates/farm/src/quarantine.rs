@@ -192,6 +192,7 @@ impl Farm {
         }
         self.ledger.release(delivery.probe_allowance);
         self.worker_mut(delivery.worker).unverified.remove(&at);
+        self.refresh(delivery.worker);
         if let Pixels::Fresh { root, .. } = delivery.pixels {
             self.release_blob(root);
         }

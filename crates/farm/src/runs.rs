@@ -13,7 +13,7 @@ use crate::{
     },
     worker::{Standing, Worker, WorkerNumber},
 };
-use protocol::{Rect, TaskId};
+use protocol::TaskId;
 
 /// A worker that needs so many times a typical worker's time for a tile is no prober while it renders one.
 const SLOW: u64 = 3;
@@ -62,9 +62,11 @@ impl Farm {
         REVEALING_MAX.max(2 * self.worker(number).run)
     }
 
-    /// Most of a worker's tiles that may wait for their checks.
-    pub(crate) fn unverified_max(&self, number: WorkerNumber) -> usize {
-        UNVERIFIED_TILES_MAX.max(2 * self.worker(number).run)
+    /// Do so many tiles of a worker wait for their pixels or their checks that it gets no more?
+    pub(crate) fn has_too_much_undecided(&self, number: WorkerNumber) -> bool {
+        let worker = self.worker(number);
+        let most = UNVERIFIED_TILES_MAX.max(2 * worker.run);
+        worker.unverified.len() + worker.revealing.len() >= most
     }
 
     fn tile_ms(&self, worker: &Worker) -> Millis {
@@ -73,8 +75,7 @@ impl Farm {
     }
 
     /// Time that a worker is expected to take for a task.
-    pub(crate) fn task_ms(&self, number: WorkerNumber, rects: &[Rect]) -> Millis {
-        let pixels = rects.iter().map(Rect::area).sum();
+    pub(crate) fn task_ms(&self, number: WorkerNumber, pixels: u64) -> Millis {
         let samples = self.config.job.settings.samples;
         self.worker(number).expected_ms(pixels, samples)
     }
@@ -86,7 +87,7 @@ impl Farm {
         let head = worker.queue.first().and_then(|id| self.tasks.get(id));
         let Some(task) = head else { return 0 };
         let at_it = self.now.saturating_sub(worker.head_since);
-        self.task_ms(number, &task.rects).abs_diff(at_it)
+        self.task_ms(number, task.pixels).abs_diff(at_it)
     }
 
     /// The tasks in a worker's queue with the time until each will be done.
@@ -101,7 +102,7 @@ impl Farm {
             .scan(0, move |until: &mut Millis, (index, (id, task))| {
                 let takes = match index {
                     0 => self.head_ms(number),
-                    _ => self.task_ms(number, &task.rects),
+                    _ => self.task_ms(number, task.pixels),
                 };
                 *until = until.saturating_add(takes);
                 Some((id, task, *until))
@@ -109,19 +110,14 @@ impl Farm {
     }
 
     /// Would a tile that is given to this worker now be done after the deadline?
-    pub(crate) fn is_too_late(
-        &self,
-        number: WorkerNumber,
-        purpose: Purpose,
-        rects: &[Rect],
-    ) -> bool {
+    pub(crate) fn is_too_late(&self, number: WorkerNumber, purpose: Purpose, pixels: u64) -> bool {
         let (Some(deadline), Purpose::Tile(_)) = (self.config.deadline, purpose) else {
             return false;
         };
         let queued = self.queue_ms(number).last();
         let queued = queued.map_or(0, |(_, _, until)| until);
         let done = self.now.saturating_add(queued);
-        done.saturating_add(self.task_ms(number, rects)) > deadline
+        done.saturating_add(self.task_ms(number, pixels)) > deadline
     }
 
     /// Probes and opinions younger than this are not for this worker, because it would not come to them soon.

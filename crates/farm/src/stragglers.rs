@@ -10,7 +10,7 @@ use crate::{
     event::{Effect, LeaseReason, Millis},
     frame::{Purpose, Task, Tile, TileRef},
     leasing::Outbox,
-    limits::{COPIES_EVERY_MS, COPY_GAIN_MS, MOVE_GAIN_MS},
+    limits::{COPIES_EVERY_MS, COPY_GAIN_MS, LATE_TRIES_MAX, MOVE_GAIN_MS},
     worker::{Standing, WorkerNumber},
 };
 use protocol::TaskId;
@@ -34,16 +34,19 @@ impl Farm {
             return;
         }
         self.late_sought_at = self.now;
-        let mut late = self.late_tasks();
+        let mut late: Vec<Option<Late>> = self.late_tasks().into_iter().map(Some).collect();
+        let mut first = 0;
         let mut idle: Vec<WorkerNumber> = self.idle.iter().copied().collect();
         idle.sort_by_key(|number| self.worker(*number).megasample_ms);
         for number in idle {
-            let found = late
-                .iter()
-                .take_while(|late| late.remaining > COPY_GAIN_MS)
-                .position(|late| self.may_take_over(number, late));
-            if let Some(index) = found {
-                let late = late.remove(index);
+            while late.get(first).is_some_and(|late| late.is_none()) {
+                first += 1;
+            }
+            let mut latest = late[first..].iter_mut().take(LATE_TRIES_MAX);
+            let may_take = |late: &&mut Option<Late>| {
+                late.is_some_and(|late| self.may_take_over(number, &late))
+            };
+            if let Some(late) = latest.find(may_take).and_then(Option::take) {
                 self.take_over(number, late, outbox);
             }
         }
@@ -55,6 +58,9 @@ impl Farm {
         for holder in 0..self.workers.len() as WorkerNumber {
             let worker = self.worker(holder);
             let mut add = |id, task: &Task, remaining, is_queued| {
+                if remaining <= COPY_GAIN_MS || !self.may_be_taken_over(task.purpose) {
+                    return;
+                }
                 late.push(Late {
                     remaining,
                     id,
@@ -89,6 +95,17 @@ impl Farm {
         late
     }
 
+    /// A tile has two leases at most.
+    fn may_be_taken_over(&self, purpose: Purpose) -> bool {
+        let Purpose::Tile(at) = purpose else {
+            return true;
+        };
+        self.open.get(at.frame).is_some_and(|frame| {
+            matches!(frame.tiles[at.tile as usize], Tile::Leased(_))
+                && !frame.copies.contains_key(&at.tile)
+        })
+    }
+
     fn may_take_over(&self, number: WorkerNumber, late: &Late) -> bool {
         if number == late.holder {
             return false;
@@ -96,7 +113,7 @@ impl Farm {
         let Some(task) = self.tasks.get(&late.id) else {
             return false;
         };
-        let own = self.task_ms(number, &task.rects);
+        let own = self.task_ms(number, task.pixels);
         let worth_while =
             |gain: Millis| late.remaining.saturating_sub(gain) > own.saturating_add(own / 2);
         match late.purpose {
@@ -113,15 +130,12 @@ impl Farm {
     }
 
     fn may_copy(&self, number: WorkerNumber, at: TileRef) -> bool {
-        let worker = self.worker(number);
-        if worker.unverified.len() + worker.revealing.len() >= self.unverified_max(number) {
+        if self.has_too_much_undecided(number) {
             return false;
         }
         self.open.get(at.frame).is_some_and(|frame| {
             let troubles = frame.troubles.get(&at.tile);
-            matches!(frame.tiles[at.tile as usize], Tile::Leased(_))
-                && !frame.copies.contains_key(&at.tile)
-                && troubles.is_none_or(|troubles| !troubles.failed.contains(&number))
+            troubles.is_none_or(|troubles| !troubles.failed.contains(&number))
         })
     }
 

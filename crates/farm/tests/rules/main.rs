@@ -1,5 +1,6 @@
 //! The coordinator's rules one by one: short scripts of events and what must come of them.
 
+mod makespan;
 mod schedule;
 mod script;
 

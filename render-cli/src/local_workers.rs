@@ -60,6 +60,8 @@ pub async fn start(
         .args(["--engine", &engine.to_string()])
         .args(["--threads", &processors.div_ceil(count).max(1).to_string()])
         .args(["--serve-only", &requestor.to_string()])
+        // It ends with us: nobody comes back for its results.
+        .args(["--hold", "0"])
         .arg("--data-dir")
         .arg(data_dir.join("workers").join((index + 1).to_string()))
         .stdin(Stdio::piped())

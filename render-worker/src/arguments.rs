@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use protocol::{EngineKind, Glm, NodeId};
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 /// Renders for others and is paid for it.
 #[derive(Debug, Parser)]
@@ -55,6 +55,9 @@ pub struct ServeArguments {
     /// Accept offers from this requestor only; may be given several times.
     #[arg(long, value_name = "NODEID")]
     pub serve_only: Vec<NodeId>,
+    /// How long tasks and results are kept for a requestor that is away, such as 90s, 30m or 8h; 0 drops them at once.
+    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = humantime::parse_duration)]
+    pub hold: Duration,
     /// Print who and where this worker is as one line of JSON.
     #[arg(long)]
     pub json: bool,

@@ -4,7 +4,7 @@ use engine::EngineError;
 use network::{Identity, IdentityError, NetworkError, StoreError};
 use payment::WalletError;
 use protocol::{Address, EngineKind, Glm, NodeId};
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, time::Duration};
 use tokio::sync::oneshot;
 
 /// How a worker shall run.
@@ -28,6 +28,10 @@ pub struct WorkerConfig {
     pub price_megasample: Glm,
     /// The only requestors that it works for; none means all.
     pub serve_only: Vec<NodeId>,
+    /// How long leases and results of a requestor that is away are kept; zero drops them at once.
+    pub hold: Duration,
+    /// How long an engine that has nothing to render stays loaded while its requestor is away.
+    pub engine_idle: Duration,
     /// For people, in every quote: program, version, threads.
     pub about: String,
     /// Hears once that the worker listens.

@@ -1,79 +1,94 @@
 //! One job of one requestor, as the worker's loop sees it.
 
-use crate::{
-    limits::{JOB_IDLE_MAX, OUTBOX_MAX, RETRY},
-    renderer::Work,
-};
+use crate::{limits::JOB_IDLE_MAX, postman::Postman, renderer::Work};
 use engine::CancelFlag;
-use network::Node;
-use protocol::{Address, Blake3Hash, JobSpec, NodeId, TaskId, TaskSpec, message::Request};
+use protocol::{
+    Address, Blake3Hash, JobSpec, NodeId, TaskId, TaskSpec,
+    ids::Signature,
+    message::{Request, bounded_text},
+};
 use std::{
     collections::{HashMap, VecDeque},
     path::PathBuf,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 use tokio::{sync::mpsc, task::AbortHandle};
 
+/// How far the engine is with the scene.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    Offered,
-    Preparing,
-    Ready,
-    Broken,
+pub enum Stage {
+    /// Not asked for, or put away.
+    Unloaded,
+    Loading,
+    Ready {
+        class: Blake3Hash,
+        megasample_ms: u32,
+    },
+    /// It cannot go on, since then.
+    Broken(Instant),
+}
+
+/// How the requestor takes part.
+pub enum Contact {
+    /// It has our quote and has not followed it up, since then.
+    Quoted(Instant),
+    Open(Postman),
+    /// Its connection is gone, since then.
+    Away(Instant),
+}
+
+/// What was said of a task that is done, and what it takes to open the commitment.
+#[derive(Debug, Clone)]
+pub struct Committed {
+    pub salt: [u8; 32],
+    pub root: Blake3Hash,
+    pub commitment: Blake3Hash,
+    pub signature: Signature,
+    pub render_ms: u32,
 }
 
 /// Where a task of a lease stands.
 pub enum Held {
     Queued,
     Rendering(CancelFlag),
-    Committed { salt: [u8; 32], root: Blake3Hash },
+    Committed(Committed),
 }
 
 pub struct Job {
-    /// Tells this run of the job from earlier ones with the same id.
-    pub run: u64,
     pub requestor: NodeId,
     pub payer: Address,
     pub spec: Arc<JobSpec>,
-    pub folder: PathBuf,
-    pub phase: Phase,
+    pub contact: Contact,
+    pub stage: Stage,
+    /// Tells this loading of the scene from earlier ones.
+    pub run: u64,
+    /// The scene's files for this run.
+    pub folder: Option<PathBuf>,
     pub tasks: HashMap<TaskId, Held>,
     pub queue: VecDeque<TaskSpec>,
     /// What the commitment to the task that is rendering is bound to.
     pub rendering_hash: Option<Blake3Hash>,
-    /// To the job's renderer, once it is prepared.
+    /// To the renderer of this run.
     pub work: Option<mpsc::Sender<Work>>,
     pub cancel: CancelFlag,
     pub fetching: Option<AbortHandle>,
     /// When the last task was handed to the renderer, as a count of all tasks.
     pub turn: u64,
-    /// Has the requestor been away since the offer?
-    pub interrupted: bool,
-    /// Since when nothing is due from us: the requestor is away, or has not followed up.
-    pub idle_since: Option<Instant>,
-    outbox: mpsc::Sender<Request>,
-    postman: AbortHandle,
+    /// Since when the requestor is away and nothing is left to render.
+    resting_since: Option<Instant>,
 }
 
 impl Job {
-    pub fn new(
-        run: u64,
-        requestor: NodeId,
-        payer: Address,
-        spec: JobSpec,
-        folder: PathBuf,
-        node: Node,
-    ) -> Self {
-        let (outbox, receiver) = mpsc::channel(OUTBOX_MAX);
-        let postman = tokio::spawn(deliver(node, requestor, receiver)).abort_handle();
+    pub fn new(requestor: NodeId, payer: Address, spec: JobSpec) -> Self {
         Self {
-            run,
             requestor,
             payer,
             spec: Arc::new(spec),
-            folder,
-            phase: Phase::Offered,
+            contact: Contact::Quoted(Instant::now()),
+            stage: Stage::Unloaded,
+            run: 0,
+            folder: None,
             tasks: HashMap::new(),
             queue: VecDeque::new(),
             rendering_hash: None,
@@ -81,78 +96,158 @@ impl Job {
             cancel: CancelFlag::default(),
             fetching: None,
             turn: 0,
-            interrupted: false,
-            idle_since: Some(Instant::now()),
-            outbox,
-            postman,
+            resting_since: None,
         }
     }
 
-    /// Says something to the requestor, after all that was said before.
+    /// Says something to the requestor. One that does not listen is told when it takes part again.
     pub fn say(&self, request: Request) {
-        if self.outbox.try_send(request).is_err() {
-            tracing::warn!(job = %self.spec.id, "a message to the requestor was dropped: too many wait");
+        if let Contact::Open(postman) = &self.contact {
+            postman.say(request);
         }
+    }
+
+    /// Says what the requestor has to know when it takes part, and may have missed while it was away.
+    pub fn say_all(&self) {
+        let Stage::Ready {
+            class,
+            megasample_ms,
+        } = self.stage
+        else {
+            return;
+        };
+        let job = self.spec.id;
+        self.say(Request::Ready {
+            job,
+            class,
+            megasample_ms,
+        });
+        let committed = |(task, held): (&TaskId, &Held)| match held {
+            Held::Committed(committed) => Some((*task, committed.clone())),
+            _ => None,
+        };
+        let mut all: Vec<_> = self.tasks.iter().filter_map(committed).collect();
+        all.sort_unstable_by_key(|(task, _)| *task);
+        for (task, committed) in all {
+            self.say_committed(task, &committed);
+        }
+    }
+
+    pub fn say_committed(&self, task: TaskId, committed: &Committed) {
+        self.say(Request::Commit {
+            job: self.spec.id,
+            task,
+            commitment: committed.commitment,
+            signature: committed.signature,
+            render_ms: committed.render_ms,
+        });
+    }
+
+    pub fn say_failed(&self, task: Option<TaskId>, reason: &str) {
+        self.say(Request::Failed {
+            job: self.spec.id,
+            task,
+            reason: bounded_text(reason),
+        });
     }
 
     /// Tells which tasks are queued or rendering, unless other messages are on their way.
     pub fn beat(&self) {
-        let is_open = matches!(self.phase, Phase::Preparing | Phase::Ready);
-        if !is_open || self.outbox.capacity() < self.outbox.max_capacity() {
+        let is_at_work = matches!(self.stage, Stage::Loading | Stage::Ready { .. });
+        let Contact::Open(postman) = &self.contact else {
             return;
-        }
-        let held = |(task, held): (&TaskId, &Held)| {
-            (!matches!(held, Held::Committed { .. })).then_some(*task)
         };
-        self.say(Request::Heartbeat {
-            job: self.spec.id,
-            tasks: self
-                .tasks
-                .iter()
-                .filter_map(held)
-                .take(protocol::limits::LEASE_TASKS_MAX)
-                .collect(),
-        });
+        if is_at_work && postman.is_idle() {
+            postman.say(Request::Heartbeat {
+                job: self.spec.id,
+                tasks: self
+                    .unfinished()
+                    .take(protocol::limits::LEASE_TASKS_MAX)
+                    .collect(),
+            });
+        }
     }
 
-    /// The job ends without its requestor's word.
-    pub fn is_abandoned(&self) -> bool {
-        self.idle_since
-            .is_some_and(|since| since.elapsed() > JOB_IDLE_MAX)
+    fn unfinished(&self) -> impl Iterator<Item = TaskId> {
+        let is_unfinished = |held: &Held| !matches!(held, Held::Committed(_));
+        let unfinished = self
+            .tasks
+            .iter()
+            .filter(move |(_, held)| is_unfinished(held));
+        unfinished.map(|(task, _)| *task)
     }
 
-    /// Stops everything that works for it; gives the tiles that are no longer needed.
-    pub fn end(mut self) -> (PathBuf, Vec<Blake3Hash>) {
-        self.postman.abort();
-        self.cancel.cancel();
+    /// The requestor cannot be reached: what it has to know is said when it is back.
+    pub fn leave(&mut self) {
+        if !matches!(self.contact, Contact::Away(_)) {
+            self.contact = Contact::Away(Instant::now());
+        }
+    }
+
+    /// The job ends without its requestor's word. Results are kept for `hold`.
+    pub fn is_abandoned(&self, hold: Duration) -> bool {
+        match (&self.contact, self.stage) {
+            (Contact::Quoted(since), _) => since.elapsed() > JOB_IDLE_MAX,
+            (Contact::Open(_), Stage::Broken(since)) => since.elapsed() > JOB_IDLE_MAX,
+            (Contact::Open(_), _) => false,
+            (Contact::Away(since), stage) => {
+                let is_useless = stage == Stage::Unloaded && self.tasks.is_empty();
+                is_useless || since.elapsed() > hold
+            }
+        }
+    }
+
+    /// Has the engine had nothing to do for so long, with nobody there who could give it something?
+    pub fn is_engine_idle(&mut self, longest: Duration) -> bool {
+        let is_away = matches!(self.contact, Contact::Away(_));
+        if !is_away || self.stage == Stage::Unloaded || self.unfinished().next().is_some() {
+            self.resting_since = None;
+            return false;
+        }
+        let since = *self.resting_since.get_or_insert_with(Instant::now);
+        since.elapsed() > longest
+    }
+
+    /// When the requestor left, if nothing is done for it any more but to keep its results.
+    pub fn only_kept_since(&self) -> Option<Instant> {
+        match (&self.contact, self.stage) {
+            (Contact::Away(since), Stage::Unloaded) => Some(*since),
+            _ => None,
+        }
+    }
+
+    /// The engine cannot go on: what it was to render is lost, what it has rendered is not.
+    pub fn break_off(&mut self, reason: &str) {
+        tracing::warn!(job = %self.spec.id, reason, "the job failed");
+        self.stage = Stage::Broken(Instant::now());
+        self.queue.clear();
+        self.tasks
+            .retain(|_, held| matches!(held, Held::Committed(_)));
+        self.say_failed(None, reason);
+    }
+
+    /// Lets the engine end and gives the folder that it no longer needs.
+    pub fn unload(&mut self) -> Option<PathBuf> {
+        self.stage = Stage::Unloaded;
+        self.work = None;
         if let Some(fetching) = self.fetching.take() {
             fetching.abort();
         }
+        self.folder.take()
+    }
+
+    /// Stops everything that works for it; gives its folder and the tiles that are no longer needed.
+    pub fn end(mut self) -> (Option<PathBuf>, Vec<Blake3Hash>) {
+        self.cancel.cancel();
+        let folder = self.unload();
         let root = |held: Held| match held {
             Held::Rendering(cancel) => {
                 cancel.cancel();
                 None
             }
-            Held::Committed { root, .. } => Some(root),
+            Held::Committed(committed) => Some(committed.root),
             Held::Queued => None,
         };
-        let tasks = std::mem::take(&mut self.tasks);
-        (
-            std::mem::take(&mut self.folder),
-            tasks.into_values().filter_map(root).collect(),
-        )
-    }
-}
-
-/// Sends one message after another, each until the requestor has answered it.
-async fn deliver(node: Node, requestor: NodeId, mut outbox: mpsc::Receiver<Request>) {
-    while let Some(request) = outbox.recv().await {
-        while let Err(error) = node.request(requestor, request.clone()).await {
-            tracing::debug!("{error}");
-            if matches!(request, Request::Heartbeat { .. }) {
-                break;
-            }
-            tokio::time::sleep(RETRY).await;
-        }
+        (folder, self.tasks.into_values().filter_map(root).collect())
     }
 }

@@ -5,14 +5,18 @@ use std::time::Duration;
 
 /// Jobs that are open at once; one of them renders at a time.
 pub const JOBS_MAX: usize = 4;
+/// Jobs besides whose engine is put away and whose results are kept for requestors that are away.
+pub const JOBS_HELD_MAX: usize = 8;
 /// Messages to one requestor that wait for the ones before them: room for all that is said of the tasks held.
 pub const OUTBOX_MAX: usize = TASKS_HELD_MAX + 16;
 /// Widest guard band that a job may ask for; wider ones make small tiles cost many times their pixels.
 pub const GUARD_MAX_PX: u32 = 64;
 /// Between two heartbeats of an open job.
 pub const HEARTBEAT: Duration = Duration::from_secs(2);
-/// How long a job outlives the connection to its requestor, and an offer or a failed job outlives its last message.
+/// How long an offer or a failed job outlives its last message.
 pub const JOB_IDLE_MAX: Duration = Duration::from_secs(60);
+/// How long an engine that has nothing to render stays loaded for a requestor that is away: it holds memory.
+pub const ENGINE_IDLE_MAX: Duration = Duration::from_secs(60);
 /// Failures of the engine in a row, each answered with a restart.
 pub const RESTARTS_MAX: u32 = 3;
 /// Files of one bundle that are fetched at once.

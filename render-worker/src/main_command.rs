@@ -4,6 +4,7 @@ use crate::{
     arguments::{Arguments, Command, EngineChoice, ServeArguments},
     config::{Started, WorkerConfig, WorkerError},
     engine_process::{self, EngineProcesses},
+    limits::ENGINE_IDLE_MAX,
     reports, worker,
 };
 use clap::Parser;
@@ -161,6 +162,8 @@ fn serve(program: Vec<String>, arguments: ServeArguments) -> Result<ExitCode, Wo
         engines,
         price_megasample: arguments.price,
         serve_only: arguments.serve_only,
+        hold: arguments.hold,
+        engine_idle: ENGINE_IDLE_MAX,
         about: about(arguments.threads),
         started: Some(started),
     };

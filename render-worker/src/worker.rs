@@ -4,8 +4,10 @@ use crate::{
     bookkeeper::Bookkeeper,
     bundle,
     config::{Started, WorkerConfig, WorkerError},
-    job::{Held, Job, Phase},
-    limits::{GUARD_MAX_PX, HEARTBEAT, JOBS_MAX, NOTES_MAX, REDIAL, STOP_MAX},
+    dialling::keep_connected,
+    job::{Committed, Contact, Held, Job, Stage},
+    limits::{GUARD_MAX_PX, HEARTBEAT, JOBS_HELD_MAX, JOBS_MAX, NOTES_MAX, STOP_MAX},
+    postman::Postman,
     renderer::{MakeEngine, News, Note, Renderer, Work},
     tiles::Tiles,
 };
@@ -23,7 +25,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -119,42 +121,6 @@ fn open_data(data_dir: &Path, payee: Address) -> Result<(BlobStore, Bookkeeper),
     Ok((BlobStore::open(data_dir.join("blobs"))?, book))
 }
 
-/// Dials a peer for ever, so that a worker may be started before its requestor.
-async fn keep_connected(
-    node: Node,
-    address: String,
-    mut connections: watch::Receiver<HashSet<NodeId>>,
-    bad_peer: mpsc::Sender<NetworkError>,
-) {
-    let mut wait = REDIAL.0;
-    loop {
-        match node.dial(&address).await {
-            Ok(peer) => {
-                wait = REDIAL.0;
-                // The loop hears of the connection a little later than we do.
-                let known = connections.wait_for(|all| all.contains(&peer));
-                let _ = tokio::time::timeout(REDIAL.1, known).await;
-                if connections
-                    .wait_for(|all| !all.contains(&peer))
-                    .await
-                    .is_err()
-                {
-                    return;
-                }
-            }
-            Err(NetworkError::Stopped) => return,
-            Err(error @ NetworkError::Address { .. }) if !address.starts_with("/dns") => {
-                // Fails only when the worker stops anyway.
-                let _ = bad_peer.send(error).await;
-                return;
-            }
-            Err(error) => tracing::info!("{error}; next attempt in {} s", wait.as_secs()),
-        }
-        tokio::time::sleep(wait).await;
-        wait = Duration::min(wait * 2, REDIAL.1);
-    }
-}
-
 struct Worker {
     config: WorkerConfig,
     jobs_dir: PathBuf,
@@ -186,21 +152,13 @@ impl Worker {
                 self.connected.send_modify(|all| {
                     all.insert(peer);
                 });
-                for job in self.jobs.values_mut().filter(|job| job.requestor == peer) {
-                    if matches!(job.phase, Phase::Preparing | Phase::Ready) {
-                        job.idle_since = None;
-                    }
-                }
             }
             NodeEvent::Disconnected { peer } => {
                 tracing::info!(%peer, "disconnected");
                 self.connected.send_modify(|all| {
                     all.remove(&peer);
                 });
-                for job in self.jobs.values_mut().filter(|job| job.requestor == peer) {
-                    job.interrupted = true;
-                    job.idle_since.get_or_insert_with(Instant::now);
-                }
+                self.left(peer);
             }
             NodeEvent::Discovered { .. } => {}
             NodeEvent::Request {
@@ -249,32 +207,53 @@ impl Worker {
         }
     }
 
+    /// Keeps what is done for a requestor whose connection is gone, or drops it.
+    fn left(&mut self, peer: NodeId) {
+        let theirs = self.jobs.iter_mut().find(|(_, job)| job.requestor == peer);
+        let Some((&id, job)) = theirs else {
+            return;
+        };
+        match self.config.hold.is_zero() {
+            true => self.close(id),
+            false => job.leave(),
+        }
+    }
+
     fn offer(&mut self, peer: NodeId, spec: JobSpec, payer: Address) -> Reply {
-        if let Err(reason) = self.acceptable(peer, &spec) {
+        let earlier = self.jobs.iter().find(|(_, job)| job.requestor == peer);
+        let goes_on = earlier.is_some_and(|(_, job)| {
+            !self.config.hold.is_zero() && *job.spec == spec && job.payer == payer
+        });
+        let earlier = earlier.map(|(id, _)| *id);
+        if let Err(reason) = self.acceptable(peer, &spec, goes_on) {
             return Reply::Declined {
                 reason: bounded_text(&reason),
             };
         }
-        let earlier = self.jobs.iter().find(|(_, job)| job.requestor == peer);
-        if let Some((&id, _)) = earlier {
-            self.close(id);
-        }
-        self.runs += 1;
-        let folder = self.jobs_dir.join(format!("{}-{}", spec.id, self.runs));
         let about = bounded_text(&format!("{}, {}", self.config.about, spec.engine));
         let id = spec.id;
-        let job = Job::new(self.runs, peer, payer, spec, folder, self.node.clone());
-        self.jobs.insert(id, job);
+        if !goes_on {
+            earlier.into_iter().for_each(|id| self.close(id));
+            self.jobs.insert(id, Job::new(peer, payer, spec));
+        }
+        let mut held = Vec::new();
+        if let Some(job) = self.jobs.get_mut(&id) {
+            // What is under way to the requestor's earlier process or connection may not arrive: it is said again
+            // after the next Prepare.
+            job.contact = Contact::Quoted(Instant::now());
+            held.extend(job.tasks.keys().copied());
+            held.sort_unstable();
+        }
         Reply::Quote {
             price_megasample: self.config.price_megasample,
             payee: self.config.payee,
             about,
-            held: Vec::new(),
-            hold_s: 0,
+            held,
+            hold_s: u32::try_from(self.config.hold.as_secs()).unwrap_or(u32::MAX),
         }
     }
 
-    fn acceptable(&self, peer: NodeId, spec: &JobSpec) -> Result<(), String> {
+    fn acceptable(&self, peer: NodeId, spec: &JobSpec, goes_on: bool) -> Result<(), String> {
         let only = &self.config.serve_only;
         if !only.is_empty() && !only.contains(&peer) {
             return Err("this worker serves other requestors only".into());
@@ -293,36 +272,61 @@ impl Worker {
         if known.is_some_and(|job| job.requestor != peer) {
             return Err("another job has this id".into());
         }
-        // A requestor that comes back after a crash, or asks anew, gives up what it had.
-        let replaceable =
-            |job: &Job| job.phase == Phase::Offered || job.interrupted || job.spec.id == spec.id;
-        match self.jobs.values().find(|job| job.requestor == peer) {
-            Some(job) if !replaceable(job) => Err("one job at a time for a requestor".into()),
-            None if self.jobs.len() >= JOBS_MAX => Err("this worker has enough to do".into()),
-            _ => Ok(()),
+        if goes_on {
+            return Ok(());
+        }
+        // A requestor that comes back after a crash with something else, or asks anew, gives up what it had.
+        let is_under_way =
+            |job: &Job| matches!(job.contact, Contact::Open(_)) && job.spec.id != spec.id;
+        let mut theirs = self.jobs.values().filter(|job| job.requestor == peer);
+        if theirs.any(is_under_way) {
+            return Err("one job at a time for a requestor".into());
+        }
+        let others = self.jobs.values().filter(|job| job.requestor != peer);
+        let busy = others.filter(|job| job.only_kept_since().is_none());
+        match busy.count() >= JOBS_MAX {
+            true => Err("this worker has enough to do".into()),
+            false => Ok(()),
         }
     }
 
     fn prepare(&mut self, peer: NodeId, id: JobId) -> Result<Reply, Reply> {
-        let (node, blobs, notes) = (self.node.clone(), self.blobs.clone(), self.notes.clone());
-        let (make_engine, tiles) = (Arc::clone(&self.make_engine), self.tiles.clone());
+        let node = self.node.clone();
         let job = self.job(peer, id)?;
-        if job.phase != Phase::Offered {
+        if matches!(job.contact, Contact::Open(_)) {
             return Ok(Reply::Done);
         }
-        job.phase = Phase::Preparing;
-        job.idle_since = None;
+        job.contact = Contact::Open(Postman::start(node, peer));
+        match job.stage {
+            Stage::Unloaded | Stage::Broken(_) => self.load(id),
+            Stage::Loading => {}
+            Stage::Ready { .. } => job.say_all(),
+        }
+        Ok(Reply::Done)
+    }
+
+    /// Fetches the job's scene and loads it into an engine of its own.
+    fn load(&mut self, id: JobId) {
+        let (node, blobs, notes) = (self.node.clone(), self.blobs.clone(), self.notes.clone());
+        let (make_engine, tiles) = (Arc::clone(&self.make_engine), self.tiles.clone());
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        self.runs += 1;
+        let (run, spec, requestor) = (self.runs, Arc::clone(&job.spec), job.requestor);
+        let folder = self.jobs_dir.join(format!("{id}-{run}"));
+        remove_folder(job.unload());
+        (job.stage, job.run, job.folder) = (Stage::Loading, run, Some(folder.clone()));
         let (work, work_receiver) = mpsc::channel(1);
         job.work = Some(work);
-        let (run, spec, folder) = (job.run, Arc::clone(&job.spec), job.folder.clone());
         let cancel = job.cancel.clone();
         let fetching = tokio::spawn(async move {
-            let fetched = bundle::fetch(node, blobs, peer, Arc::clone(&spec), folder.clone()).await;
-            let started = fetched.and_then(|entry| {
+            let fetched = bundle::fetch(node, blobs, requestor, Arc::clone(&spec), folder.clone());
+            let started = fetched.await.and_then(|entry| {
                 let renderer = Renderer {
                     run,
                     spec,
-                    requestor: peer,
+                    requestor,
                     folder,
                     entry,
                     make_engine,
@@ -339,12 +343,11 @@ impl Worker {
             }
         });
         job.fetching = Some(fetching.abort_handle());
-        Ok(Reply::Done)
     }
 
     fn lease(&mut self, peer: NodeId, id: JobId, tasks: Vec<TaskSpec>) -> Result<Reply, Reply> {
         let job = self.job(peer, id)?;
-        if job.phase != Phase::Ready {
+        if !matches!(job.stage, Stage::Ready { .. }) {
             return Err(refused("the job is not ready"));
         }
         for task in &tasks {
@@ -366,7 +369,10 @@ impl Worker {
 
     fn reveal(&mut self, peer: NodeId, id: JobId, task: TaskId) -> Result<Reply, Reply> {
         match self.job(peer, id)?.tasks.get(&task) {
-            Some(&Held::Committed { salt, root }) => Ok(Reply::Revealed { salt, root }),
+            Some(Held::Committed(committed)) => Ok(Reply::Revealed {
+                salt: committed.salt,
+                root: committed.root,
+            }),
             _ => Err(refused("no commitment to that task")),
         }
     }
@@ -382,8 +388,8 @@ impl Worker {
         if let Some(reason) = rejected {
             tracing::warn!(job = %id, %task, reason, "a task was rejected");
         }
-        if let Some(Held::Committed { root, .. }) = job.tasks.get(&task) {
-            let root = *root;
+        if let Some(Held::Committed(committed)) = job.tasks.get(&task) {
+            let root = committed.root;
             job.tasks.remove(&task);
             self.forget(vec![root]);
         }
@@ -396,7 +402,7 @@ impl Worker {
         for task in tasks {
             match job.tasks.remove(task) {
                 Some(Held::Rendering(cancel)) => cancel.cancel(),
-                Some(Held::Committed { root, .. }) => roots.push(root),
+                Some(Held::Committed(committed)) => roots.push(committed.root),
                 Some(Held::Queued) => job.queue.retain(|queued| queued.id != *task),
                 None => {}
             }
@@ -411,12 +417,7 @@ impl Worker {
         };
         let (folder, roots) = job.end();
         self.forget(roots);
-        tokio::task::spawn_blocking(move || match fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!("{}: {error}", folder.display());
-            }
-            _ => {}
-        });
+        remove_folder(folder);
     }
 
     fn forget(&self, roots: Vec<Blake3Hash>) {
@@ -428,13 +429,31 @@ impl Worker {
     }
 
     fn tick(&mut self) {
-        let abandoned = self.jobs.iter().filter(|(_, job)| job.is_abandoned());
-        let abandoned: Vec<JobId> = abandoned.map(|(id, _)| *id).collect();
-        for id in abandoned {
+        let (hold, engine_idle) = (self.config.hold, self.config.engine_idle);
+        for job in self.jobs.values_mut() {
+            if job.is_engine_idle(engine_idle) {
+                tracing::info!(job = %job.spec.id, "the engine is put away: the requestor is away");
+                remove_folder(job.unload());
+            }
+        }
+        let abandoned = self.jobs.iter().filter(|(_, job)| job.is_abandoned(hold));
+        let mut closed: Vec<JobId> = abandoned.map(|(id, _)| *id).collect();
+        closed.extend(self.held_too_many());
+        for id in closed {
             tracing::info!(job = %id, "closed: its requestor is gone");
             self.close(id);
         }
         self.jobs.values().for_each(Job::beat);
+    }
+
+    /// The jobs whose requestors are away longest, beyond those whose results can be kept.
+    fn held_too_many(&self) -> Vec<JobId> {
+        let kept = self.jobs.iter();
+        let kept = kept.filter_map(|(id, job)| Some((job.only_kept_since()?, *id)));
+        let mut kept: Vec<(Instant, JobId)> = kept.collect();
+        kept.sort_unstable();
+        kept.truncate(kept.len().saturating_sub(JOBS_HELD_MAX));
+        kept.into_iter().map(|(_, id)| id).collect()
     }
 
     fn note(&mut self, note: Note) {
@@ -452,13 +471,12 @@ impl Worker {
             News::Ready {
                 class,
                 megasample_ms,
-            } => {
-                job.phase = Phase::Ready;
-                job.say(Request::Ready {
-                    job: id,
+            } if job.stage == Stage::Loading => {
+                job.stage = Stage::Ready {
                     class,
                     megasample_ms,
-                });
+                };
+                job.say_all();
             }
             News::Rendered {
                 task,
@@ -467,17 +485,18 @@ impl Worker {
             } => self.rendered(id, task, root, render_ms),
             News::TaskFailed { task, reason } => {
                 if job.tasks.remove(&task).is_some() {
-                    job.say(failed(id, Some(task), &reason));
+                    job.say_failed(Some(task), &reason);
                 }
             }
             News::TaskCancelled { task } => {
                 job.tasks.remove(&task);
             }
-            News::Broken { reason } => break_off(id, job, &reason),
-            News::Ended if job.phase != Phase::Broken => {
-                break_off(id, job, "the engine's thread has ended");
+            News::Broken { reason } => job.break_off(&reason),
+            News::Ended if matches!(job.stage, Stage::Loading | Stage::Ready { .. }) => {
+                job.break_off("the engine's thread has ended");
             }
-            News::Ended => {}
+            // An engine that was put away before it was ready.
+            News::Ready { .. } | News::Ended => {}
         }
     }
 
@@ -493,19 +512,21 @@ impl Worker {
         let hash = job.rendering_hash.take();
         let (Ok(()), Some(hash)) = (getrandom::fill(&mut salt), hash) else {
             job.tasks.remove(&task);
-            job.say(failed(id, Some(task), "no random salt for the commitment"));
+            job.say_failed(Some(task), "no random salt for the commitment");
             return self.forget(vec![root]);
         };
         let commitment = verifier::commitment(&self.node.id(), &hash, &salt, &root);
         let statement = verifier::commitment_statement(&id, task, &commitment);
-        job.tasks.insert(task, Held::Committed { salt, root });
-        job.say(Request::Commit {
-            job: id,
-            task,
+        let committed = Committed {
+            salt,
+            root,
             commitment,
             signature: self.node.sign(&statement),
             render_ms,
-        });
+        };
+        tracing::info!(job = %id, %task, "committed");
+        job.say_committed(task, &committed);
+        job.tasks.insert(task, Held::Committed(committed));
     }
 
     /// Hands the next task to its renderer when none is at work; jobs take turns.
@@ -514,7 +535,8 @@ impl Worker {
             return;
         }
         let waiting = self.jobs.values_mut();
-        let waiting = waiting.filter(|job| job.phase == Phase::Ready && !job.queue.is_empty());
+        let waiting =
+            waiting.filter(|job| matches!(job.stage, Stage::Ready { .. }) && !job.queue.is_empty());
         let Some(job) = waiting.min_by_key(|job| job.turn) else {
             return;
         };
@@ -545,17 +567,14 @@ impl Worker {
     }
 }
 
-fn failed(job: JobId, task: Option<TaskId>, reason: &str) -> Request {
-    let reason = bounded_text(reason);
-    Request::Failed { job, task, reason }
-}
-
-fn break_off(id: JobId, job: &mut Job, reason: &str) {
-    tracing::warn!(job = %id, reason, "the job failed");
-    job.phase = Phase::Broken;
-    job.idle_since.get_or_insert_with(Instant::now);
-    job.queue.clear();
-    job.tasks
-        .retain(|_, held| matches!(held, Held::Committed { .. }));
-    job.say(failed(id, None, reason));
+fn remove_folder(folder: Option<PathBuf>) {
+    let Some(folder) = folder else {
+        return;
+    };
+    tokio::task::spawn_blocking(move || match fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!("{}: {error}", folder.display());
+        }
+        _ => {}
+    });
 }

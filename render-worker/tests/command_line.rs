@@ -33,7 +33,9 @@ fn doctor_tells_who_the_worker_is_and_keeps_its_keys_private() {
 #[test]
 fn mistakes_have_their_exit_codes() {
     let data = tempfile::tempdir().unwrap();
-    assert_eq!(worker(data.path(), &["--no-such"]).status.code(), Some(2));
+    for wrong in [["--no-such", ""], ["--hold", "8"], ["--hold", "soon"]] {
+        assert_eq!(worker(data.path(), &wrong).status.code(), Some(2));
+    }
     let refused = worker(data.path(), &["--engine", "tracer", "--listen", "nonsense"]);
     assert_eq!(refused.status.code(), Some(1));
     let text = String::from_utf8(refused.stderr).unwrap();

@@ -95,6 +95,8 @@ async fn start(conduct: Conduct, dir: &Path, number: u8) -> Started {
         engines: vec![EngineKind::Tracer],
         price_megasample: Glm::from_wei(1_000_000_000_000),
         serve_only: Vec::new(),
+        hold: std::time::Duration::ZERO,
+        engine_idle: std::time::Duration::ZERO,
         about: "test".into(),
         started: Some(started),
     };

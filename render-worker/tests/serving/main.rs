@@ -1,0 +1,74 @@
+//! What a worker answers and does for its requestors.
+
+mod away;
+mod requestor;
+
+use protocol::{
+    EngineKind, JobId, NodeId, TaskId,
+    message::{Reply, Request},
+};
+use requestor::{Requestor, Worker, tile};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_offers_are_declined_and_strangers_refused() {
+    let worker = Worker::start(|_| {}).await;
+    let requestor = Requestor::of(&worker).await;
+    let good = requestor.job();
+    let mut bad = good.clone();
+    bad.settings.samples = 0;
+    let mut wide = good.clone();
+    wide.settings.guard_px = 1_000;
+    let mut missing = good.clone();
+    missing.engine = EngineKind::Blender;
+    for job in [bad, wide, missing] {
+        let reply = requestor.offer(&job).await;
+        assert!(matches!(reply, Reply::Declined { .. }), "{reply:?}");
+    }
+    let reply = requestor.offer(&good).await;
+    assert!(matches!(reply, Reply::Quote { price_megasample, .. } if price_megasample.wei() == 5));
+    let (job, task) = (JobId([2; 16]), TaskId(0));
+    let reply = requestor.ask(Request::Reveal { job, task }).await;
+    assert!(matches!(reply, Reply::Refused { .. }), "{reply:?}");
+    worker.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_of_others_declines() {
+    let worker = Worker::start(|config| config.serve_only = vec![NodeId([3; 32])]).await;
+    let requestor = Requestor::of(&worker).await;
+    let reply = requestor.offer(&requestor.job()).await;
+    assert!(matches!(reply, Reply::Declined { .. }), "{reply:?}");
+    worker.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_is_rendered_committed_and_delivered() {
+    let worker = Worker::start(|_| {}).await;
+    let mut requestor = Requestor::of(&worker).await;
+    let job = requestor.job();
+    requestor.offer(&job).await;
+    requestor.prepare(&job).await;
+    let task = tile(4, 1);
+    requestor.lease(&job, std::slice::from_ref(&task)).await;
+    let commitment = requestor.hear_commitment().await;
+    requestor.take(&job, &task, &commitment).await;
+
+    let verdict = Request::Verdict {
+        job: job.id,
+        task: task.id,
+        rejected: None,
+    };
+    assert_eq!(requestor.ask(verdict).await, Reply::Done);
+    let reveal = Request::Reveal {
+        job: job.id,
+        task: task.id,
+    };
+    assert!(matches!(requestor.ask(reveal).await, Reply::Refused { .. }));
+    assert_eq!(
+        requestor.ask(Request::Close { job: job.id }).await,
+        Reply::Done
+    );
+    let closed = requestor.ask(Request::Close { job: job.id }).await;
+    assert!(matches!(closed, Reply::Refused { .. }), "{closed:?}");
+    worker.end().await;
+}

@@ -9,7 +9,9 @@ use crate::{
     output::{Format, Pattern, assemble, display_pixels},
     own_engine::OwnEngineHandle,
     payments::Payments,
+    peers::Peers,
     report::Report,
+    thread::lock,
 };
 use engine::frame_file::{Packing, part_path, write_exr, write_png};
 use farm::{
@@ -35,18 +37,12 @@ use verifier::Trust;
 
 /// Events that may wait for the coordinator.
 const EVENTS_MAX: usize = 4096;
-/// Events that are written to the journal at once.
-const BATCH_MAX: usize = 256;
-/// Messages that may wait for one worker.
-const OUTBOX_MAX: usize = 1024;
 /// How often the coordinator learns that time passes.
 const TICK: Duration = Duration::from_millis(250);
 /// Frames written at once: a frame is held in memory while it is.
 const FRAMES_WRITING_MAX: usize = 2;
 /// Deliveries fetched and hashed at once.
 const DELIVERIES_MAX: usize = 8;
-/// Longest wait for farewells to workers.
-const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Everything that a job needs from outside.
 pub struct JobContext {
@@ -76,16 +72,12 @@ pub struct JobContext {
     pub folder: JobFolder,
 }
 
-/// What is known of a connected worker besides what the coordinator knows.
-struct Peer {
-    outbox: mpsc::Sender<Request>,
-}
-
 /// State shared with the tasks that wait for answers.
 pub struct Shared {
     pub context: JobContext,
     events: mpsc::Sender<Event>,
-    peers: Mutex<BTreeMap<NodeId, Peer>>,
+    pub peers: Peers,
+    /// What each lease is for, until it is decided.
     pub tasks: Mutex<BTreeMap<TaskId, TaskSpec>>,
     payments: Payments,
     pub arriving: Arriving,
@@ -93,10 +85,9 @@ pub struct Shared {
     writing: Semaphore,
 }
 
-pub fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+/// Leases that the coordinator had given before this process. They end with the process that gave them.
+fn leased(_farm: &Farm) -> BTreeMap<TaskId, TaskSpec> {
+    BTreeMap::new()
 }
 
 /// Runs the job to its end; the first Ctrl-C stops it cleanly, a second at once. `first` comes before everything.
@@ -109,10 +100,10 @@ pub async fn run(
 ) -> Result<Outcome, Failure> {
     let (events, mut inbox) = mpsc::channel(EVENTS_MAX);
     let shared = Arc::new(Shared {
+        peers: Peers::new(context.node.clone(), events.clone()),
         context,
         events,
-        peers: Mutex::default(),
-        tasks: Mutex::default(),
+        tasks: Mutex::new(leased(&books.farm)),
         payments: Payments::resumed(&books.farm.progress().workers),
         arriving: Arriving::default(),
         deliveries: Semaphore::new(DELIVERIES_MAX),
@@ -122,36 +113,38 @@ pub async fn run(
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut stopping = false;
-    let mut batch: Vec<Event> = first.into_iter().collect();
+    let mut first = first;
     loop {
-        if batch.is_empty() {
-            let event = tokio::select! {
+        let (told, event) = match first.take() {
+            Some(first) => (Some(first), None),
+            None => tokio::select! {
                 event = network_events.recv() => match event {
-                    Some(event) => translate(&shared, event),
-                    None => Some(Event::Stop),
+                    Some(event) => (None, translate(&shared, event)),
+                    None => (None, Some(Event::Stop)),
                 },
-                event = inbox.recv() => event,
-                _ = ticks.tick() => Some(tick(&shared, &books.farm)),
+                told = inbox.recv() => (told, None),
+                _ = ticks.tick() => (None, Some(tick(&shared, &books.farm))),
                 _ = interrupted() => {
                     if stopping {
                         std::process::exit(Code::Interrupted as i32);
                     }
                     stopping = true;
                     report.say("stopping: what is accepted is kept and paid; Ctrl-C again stops at once");
-                    Some(Event::Stop)
+                    (None, Some(Event::Stop))
                 }
-            };
-            batch.extend(event);
-        }
-        // All that is there goes to disk in one write.
-        while batch.len() < BATCH_MAX
-            && let Ok(event) = inbox.try_recv()
-        {
-            batch.push(event);
+            },
+        };
+        // All that is there goes to disk in one write, a worker's quote before the end of its connection.
+        let mut batch: Vec<Event> = told.into_iter().collect();
+        let waiting = inbox.len();
+        batch.extend(std::iter::from_fn(|| inbox.try_recv().ok()).take(waiting));
+        batch.extend(event);
+        if batch.is_empty() {
+            continue;
         }
         batch.iter().for_each(|event| report.observe(event));
         let arrived: Vec<Blake3Hash> = batch.iter().filter_map(delivered_root).collect();
-        let entered = books.enter(std::mem::take(&mut batch)).await;
+        let entered = books.enter(batch).await;
         let effects = entered.map_err(unwritable)?;
         arrived
             .into_iter()
@@ -234,13 +227,12 @@ async fn interrupted() {
 fn translate(shared: &Arc<Shared>, event: NodeEvent) -> Option<Event> {
     match event {
         NodeEvent::Connected { peer, .. } => {
+            shared.peers.come(peer);
             let shared = Arc::clone(shared);
             tokio::spawn(async move { offer(&shared, peer).await });
             None
         }
-        NodeEvent::Disconnected { peer } => lock(&shared.peers)
-            .remove(&peer)
-            .map(|_| Event::Left { worker: peer }),
+        NodeEvent::Disconnected { peer } => shared.peers.leave(peer),
         NodeEvent::Discovered { address, .. } => {
             let node = shared.context.node.clone();
             tokio::spawn(async move {
@@ -274,10 +266,6 @@ async fn offer(shared: &Arc<Shared>, worker: NodeId) {
             hold_s,
         }) => {
             tracing::info!(worker = %worker.short(), %price_megasample, about, "quote");
-            let (outbox, queue) = mpsc::channel(OUTBOX_MAX);
-            lock(&shared.peers).insert(worker, Peer { outbox });
-            shared.payments.remind(worker, payee);
-            tokio::spawn(deliver_messages(Arc::clone(shared), worker, queue));
             let trust = match context.own_workers.contains(&worker) {
                 true => Trust::Own,
                 false => Trust::Unknown,
@@ -290,53 +278,16 @@ async fn offer(shared: &Arc<Shared>, worker: NodeId) {
                 held,
                 hold_ms: u64::from(hold_s) * 1000,
             };
-            let _ = shared.events.send(quoted).await;
-            send(
-                shared,
-                worker,
-                Request::Prepare {
-                    job: context.spec.id,
-                },
-            );
+            shared.peers.enter(worker, quoted).await;
+            shared.payments.remind(worker, payee);
+            let job = context.spec.id;
+            shared.peers.send(worker, Request::Prepare { job });
         }
         Ok(Reply::Declined { reason } | Reply::Refused { reason }) => {
             tracing::warn!(worker = %worker.short(), reason, "declined the job");
         }
         Ok(_) => tracing::warn!(worker = %worker.short(), "answered an offer with something else"),
         Err(error) => tracing::warn!(worker = %worker.short(), %error, "no answer to the offer"),
-    }
-}
-
-/// Sends a worker's messages one after the other, so that a lease is never overtaken by its cancellation.
-async fn deliver_messages(shared: Arc<Shared>, worker: NodeId, mut queue: mpsc::Receiver<Request>) {
-    while let Some(request) = queue.recv().await {
-        let is_duty = matches!(request, Request::Lease { .. } | Request::Prepare { .. });
-        let reason = match shared.context.node.request(worker, request).await {
-            Ok(Reply::Refused { reason }) => printable(&reason),
-            Ok(_) => continue,
-            Err(error) => error.to_string(),
-        };
-        tracing::info!(worker = %worker.short(), reason, "a message was not taken");
-        if is_duty {
-            let failed = Event::Failed {
-                worker,
-                task: None,
-                reason: bounded_text(&reason),
-            };
-            let _ = shared.events.send(failed).await;
-        }
-    }
-}
-
-/// Queues a message; a worker that takes none for long is dropped.
-fn send(shared: &Shared, worker: NodeId, request: Request) {
-    let mut peers = lock(&shared.peers);
-    let full = peers
-        .get(&worker)
-        .is_some_and(|peer| peer.outbox.try_send(request).is_err());
-    if full {
-        peers.remove(&worker);
-        shared.context.node.block(worker);
     }
 }
 
@@ -401,7 +352,7 @@ fn answer(shared: &Arc<Shared>, peer: NodeId, request: Request, reply: Replier) 
             return None;
         }
     };
-    let known = job == shared.context.spec.id && lock(&shared.peers).contains_key(&peer);
+    let known = job == shared.context.spec.id && shared.peers.part(peer).is_some();
     match known {
         true => {
             reply.send(Reply::Done);
@@ -422,13 +373,13 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
     match effect {
         Effect::Lease { worker, tasks, .. } => {
             lock(&shared.tasks).extend(tasks.iter().map(|task| (task.id, task.clone())));
-            send(shared, worker, Request::Lease { job, tasks });
+            shared.peers.send(worker, Request::Lease { job, tasks });
         }
         Effect::Cancel { worker, tasks } => {
             let mut known = lock(&shared.tasks);
             tasks.iter().for_each(|task| drop(known.remove(task)));
             drop(known);
-            send(shared, worker, Request::Cancel { job, tasks });
+            shared.peers.send(worker, Request::Cancel { job, tasks });
         }
         Effect::Reject {
             worker,
@@ -437,8 +388,7 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
         } => {
             lock(&shared.tasks).remove(&task);
             let rejected = Some(bounded_text(&reason));
-            send(
-                shared,
+            shared.peers.send(
                 worker,
                 Request::Verdict {
                     job,
@@ -454,12 +404,13 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
                 task: TaskId(u64::MAX),
                 rejected,
             };
-            send(shared, worker, verdict);
-            send(shared, worker, Request::Close { job });
+            shared.peers.send(worker, verdict);
+            shared.peers.send(worker, Request::Close { job });
         }
         Effect::Reveal { worker, task } => spawn(shared, move |shared| async move {
-            let event = delivery::fetch(&shared, worker, task).await;
-            let _ = shared.events.send(event).await;
+            if let Some(event) = delivery::fetch(&shared, worker, task).await {
+                let _ = shared.events.send(event).await;
+            }
         }),
         Effect::Accept {
             worker,
@@ -469,8 +420,7 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
         } => {
             lock(&shared.tasks).remove(&task);
             let rejected = None;
-            send(
-                shared,
+            shared.peers.send(
                 worker,
                 Request::Verdict {
                     job,
@@ -561,7 +511,7 @@ async fn write_frame(shared: &Arc<Shared>, frame: i32, tiles: Vec<Piece>) -> Res
 /// Pays for what is accepted and sends the vouchers, until the payments are closed.
 async fn pay(shared: Arc<Shared>) -> Result<(), String> {
     let job = shared.context.spec.id;
-    let deliver = |worker, signed| send(&shared, worker, Request::Voucher { job, signed });
+    let deliver = |worker, signed| shared.peers.send(worker, Request::Voucher { job, signed });
     let accounts = &shared.context.accounts;
     shared.payments.run(accounts, deliver).await
 }
@@ -577,17 +527,5 @@ async fn farewell(shared: &Arc<Shared>, paying: JoinHandle<Result<(), String>>) 
         tracing::error!(error, "settling failed; it is tried again in the next run");
     }
     let job = shared.context.spec.id;
-    let peers = std::mem::take(&mut *lock(&shared.peers));
-    let mut queues = Vec::new();
-    for (_, peer) in peers {
-        let _ = peer.outbox.try_send(Request::Close { job });
-        queues.push(peer.outbox);
-    }
-    // A queue is empty once all its places are free again.
-    let drained = async {
-        for queue in &queues {
-            let _ = queue.reserve_many(OUTBOX_MAX).await;
-        }
-    };
-    let _ = tokio::time::timeout(FAREWELL, drained).await;
+    shared.peers.part_with_all(&Request::Close { job }).await;
 }

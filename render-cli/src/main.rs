@@ -14,6 +14,7 @@ mod local_workers;
 mod output;
 mod own_engine;
 mod payments;
+mod peers;
 mod report;
 mod resume;
 mod session;

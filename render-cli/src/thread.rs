@@ -1,6 +1,6 @@
-//! Questions to a thread that works alone: one bounded queue, one answer each.
+//! Questions to a thread that works alone: one bounded queue, one answer each. And locks between threads.
 
-use std::sync::mpsc;
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use tokio::sync::oneshot;
 
 /// Takes the answer to one question.
@@ -17,4 +17,9 @@ pub async fn ask<C, T>(
         .try_send(command(answer))
         .map_err(|_| format!("{who} is too busy"))?;
     answered.await.map_err(|_| format!("{who} stopped"))?
+}
+
+/// Locks even what a thread held that panicked.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,8 +2,16 @@
 //! at a time may hold. What is appended is on disk before its effects leave the process.
 
 use crate::thread::{Answer, ask};
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
-use std::{path::Path, sync::mpsc};
+use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use std::{
+    ops::RangeInclusive,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+};
 
 /// The only row is the last checkpoint.
 const CHECKPOINT: TableDefinition<(), &[u8]> = TableDefinition::new("checkpoint");
@@ -15,6 +23,9 @@ const QUEUE_MAX: usize = 2;
 const TAIL_MIN: u64 = 4096;
 /// Bytes of a checkpoint for which it is worth another event in the tail: large ones are written more rarely.
 const CHECKPOINT_BYTES_PER_EVENT: u64 = 1024;
+
+/// How far redb says that a check is when it has found the last write cut short, and goes back to the one before.
+const LAST_WRITE_IS_CUT: RangeInclusive<f64> = 0.2..=0.5;
 
 /// Why a journal was not opened.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +54,8 @@ pub struct Contents {
     pub checkpoint: Vec<u8>,
     /// Events since.
     pub tail: Vec<Vec<u8>>,
+    /// Was the last write cut short? Then it is gone.
+    pub is_cut: bool,
 }
 
 /// An open journal, written by a thread of its own.
@@ -55,7 +68,16 @@ pub struct Journal {
 impl Journal {
     /// Makes the journal of a new job.
     pub fn create(path: &Path, checkpoint: &[u8]) -> Result<Self, JournalError> {
-        let database = open(path)?;
+        Self::begin(open(|builder| builder.create(path))?.0, checkpoint)
+    }
+
+    /// Opens a journal and reads it. A write that a crash cut short is not in it.
+    pub fn open(path: &Path) -> Result<(Self, Contents), JournalError> {
+        let (database, is_cut) = open(|builder| builder.open(path))?;
+        Self::go_on(database, is_cut)
+    }
+
+    fn begin(database: Database, checkpoint: &[u8]) -> Result<Self, JournalError> {
         let transaction = database.begin_write().map_err(storage)?;
         {
             let mut rows = transaction.open_table(CHECKPOINT).map_err(storage)?;
@@ -66,10 +88,8 @@ impl Journal {
         Ok(Self::start(database, checkpoint.len() as u64, 0))
     }
 
-    /// Opens a journal and reads it. A write that a crash cut short is not in it.
-    pub fn open(path: &Path) -> Result<(Self, Contents), JournalError> {
-        let database = open(path)?;
-        let contents = read(&database)?;
+    fn go_on(database: Database, is_cut: bool) -> Result<(Self, Contents), JournalError> {
+        let contents = read(&database, is_cut)?;
         let (tail, bytes) = (contents.tail.len() as u64, contents.checkpoint.len() as u64);
         let journal = Self::start(database, bytes, tail);
         Ok((journal, contents))
@@ -78,9 +98,8 @@ impl Journal {
     fn start(database: Database, checkpoint_bytes: u64, tail: u64) -> Self {
         let (thread, appends) = mpsc::sync_channel::<Append>(QUEUE_MAX);
         std::thread::spawn(move || {
-            let mut next = tail;
             while let Ok(append) = appends.recv() {
-                let written = write(&database, &mut next, &append);
+                let written = write(&database, &append);
                 let _ = append.answer.send(written.map_err(|e| e.to_string()));
             }
         });
@@ -115,14 +134,28 @@ impl Journal {
     }
 }
 
-fn open(path: &Path) -> Result<Database, JournalError> {
-    Database::create(path).map_err(|error| match error {
+/// Opens a database, checks all of it, and tells whether its last write was cut short.
+fn open(
+    how: impl FnOnce(&Builder) -> Result<Database, DatabaseError>,
+) -> Result<(Database, bool), JournalError> {
+    let is_cut = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&is_cut);
+    let mut builder = Database::builder();
+    // Without it redb believes a file that was closed properly, and panics when somebody has damaged it since.
+    builder.set_check_integrity_on_open(true);
+    builder.set_repair_callback(move |repair| {
+        if LAST_WRITE_IS_CUT.contains(&repair.progress()) {
+            told.store(true, Ordering::Relaxed);
+        }
+    });
+    let database = how(&builder).map_err(|error| match error {
         DatabaseError::DatabaseAlreadyOpen => JournalError::InUse,
         other => storage(other),
-    })
+    })?;
+    Ok((database, is_cut.load(Ordering::Relaxed)))
 }
 
-fn read(database: &Database) -> Result<Contents, JournalError> {
+fn read(database: &Database, is_cut: bool) -> Result<Contents, JournalError> {
     let transaction = database.begin_read().map_err(storage)?;
     let rows = transaction.open_table(CHECKPOINT).map_err(storage)?;
     let checkpoint = rows.get(()).map_err(storage)?;
@@ -133,10 +166,11 @@ fn read(database: &Database) -> Result<Contents, JournalError> {
     Ok(Contents {
         checkpoint: checkpoint.value().to_vec(),
         tail: tail.collect::<Result<_, _>>()?,
+        is_cut,
     })
 }
 
-fn write(database: &Database, next: &mut u64, append: &Append) -> Result<(), JournalError> {
+fn write(database: &Database, append: &Append) -> Result<(), JournalError> {
     let transaction = database.begin_write().map_err(storage)?;
     {
         let mut tail = transaction.open_table(TAIL).map_err(storage)?;
@@ -147,54 +181,16 @@ fn write(database: &Database, next: &mut u64, append: &Append) -> Result<(), Jou
                 rows.insert((), checkpoint.as_slice()).map_err(storage)?;
             }
             None => {
-                for (number, entry) in (*next..).zip(&append.entries) {
+                let last = tail.last().map_err(storage)?;
+                let next = last.map_or(0, |(number, _)| number.value() + 1);
+                for (number, entry) in (next..).zip(&append.entries) {
                     tail.insert(number, entry.as_slice()).map_err(storage)?;
                 }
             }
         }
     }
-    transaction.commit().map_err(storage)?;
-    *next += append.entries.len() as u64;
-    Ok(())
+    transaction.commit().map_err(storage)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn what_was_appended_is_read_and_a_checkpoint_takes_its_place() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("journal.redb");
-        let mut journal = Journal::create(&path, b"begin").unwrap();
-        assert!(matches!(Journal::open(&path), Err(JournalError::InUse)));
-        for number in 0..3 {
-            journal.append(vec![vec![number]], None).await.unwrap();
-        }
-        drop(journal);
-        let (mut journal, contents) = reopen(&path);
-        assert_eq!(contents.checkpoint, b"begin");
-        assert_eq!(contents.tail, [[0], [1], [2]]);
-        let many = vec![vec![7]; TAIL_MIN as usize];
-        journal.append(many, None).await.unwrap();
-        assert!(journal.wants_checkpoint());
-        let last = Some(b"later".to_vec());
-        journal.append(vec![vec![8]], last).await.unwrap();
-        assert!(!journal.wants_checkpoint());
-        journal.append(vec![vec![9]], None).await.unwrap();
-        drop(journal);
-        let (_, contents) = reopen(&path);
-        assert_eq!(contents.checkpoint, b"later");
-        assert_eq!(contents.tail, [[9]]);
-    }
-
-    /// The thread that holds the file ends soon after its journal.
-    fn reopen(path: &Path) -> (Journal, Contents) {
-        loop {
-            match Journal::open(path) {
-                Err(JournalError::InUse) => std::thread::yield_now(),
-                opened => return opened.unwrap(),
-            }
-        }
-    }
-}
+mod tests;

@@ -6,6 +6,7 @@ use crate::{
     jobs::{self, JobFolder, Lock, Order, Record, State},
     journal::{Journal, JournalError},
     output::Pattern,
+    report::Report,
 };
 use farm::{
     Farm, Progress,
@@ -55,11 +56,19 @@ pub fn begin(folder: &JobFolder, record: &Record, farm: Farm) -> Result<(Books, 
 }
 
 /// Brings a job back to where its journal ends.
-pub fn go_on(folder: &JobFolder, blobs: &BlobStore) -> Result<(Books, Lock), Failure> {
+pub fn go_on(
+    folder: &JobFolder,
+    blobs: &BlobStore,
+    report: &Report,
+) -> Result<(Books, Lock), Failure> {
     let lock = lock(folder)?;
     folder.clear_orders();
     let opened = Journal::open(&folder.journal());
     let (journal, contents) = opened.map_err(|e| no_journal(folder, e))?;
+    if contents.is_cut {
+        report.say("notice: the last write of the journal was cut short and is dropped");
+        report.data(&serde_json::json!({"event": "journal_cut"}));
+    }
     let damaged = |why: String| {
         Failure::preflight(format!("the journal {}: {why}", folder.journal().display()))
             .hint("begin the job anew; frames that are written stay")

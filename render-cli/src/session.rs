@@ -324,7 +324,7 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
             (books, None, lock)
         }
         Some(_) => {
-            let (books, lock) = resume::go_on(&folder, &blobs)?;
+            let (books, lock) = resume::go_on(&folder, &blobs, &report)?;
             let budget = resume::budget(arguments.budget, balance, &books.farm);
             let mut again = resume::frames_again(&books.farm, &pattern);
             again.extend(asked.again);

@@ -214,19 +214,43 @@ fn a_full_disk_fails_the_frame_and_leaves_no_part_behind() {
         room.display(),
         dir.path().display(),
     );
-    let output = std::process::Command::new("unshare")
-        .args([
-            "--user",
-            "--map-root-user",
-            "--mount",
-            "bash",
-            "-c",
-            &script,
-        ])
-        .output()
-        .expect("unshare starts");
+    let output = without_root(&script);
     let words = words(&output);
     assert_eq!(output.status.code(), Some(3), "{words}");
     assert!(words.contains("error: frames 1-2 failed"), "{words}");
     assert!(!words.contains(".part\n"), "{words}");
+}
+
+#[test]
+fn a_journal_that_cannot_grow_ends_the_run_and_the_job_goes_on_when_it_can() {
+    let dir = tempfile::tempdir().unwrap();
+    let (room, jobs) = (scene("reading_room.glb"), dir.path().join("jobs"));
+    std::fs::create_dir(&jobs).unwrap();
+    // Room for a new journal, and not for all that happens in this job.
+    let script = format!(
+        "mount -t tmpfs -o size=128k none {jobs} && {render} {room} -o {dir}/####.exr --json --frames 1-2 --size 256x256 \
+         --samples 1 --tile 16 --local 1 --data-dir {dir}; code=$?; mount -o remount,size=64m {jobs}; \
+         {render} resume $(basename {jobs}/*) --json --data-dir {dir} || exit 1; exit $code",
+        jobs = jobs.display(),
+        render = tests::render_program().display(),
+        room = room.display(),
+        dir = dir.path().display(),
+    );
+    let output = without_root(&script);
+    let words = words(&output);
+    assert_eq!(output.status.code(), Some(3), "{words}");
+    assert!(
+        words.contains("error: the journal of the job cannot be written"),
+        "{words}"
+    );
+    assert_eq!(summary(&output)["outcome"], "done", "{words}");
+    assert!((1..=2).all(|frame| dir.path().join(format!("{frame:04}.exr")).is_file()));
+}
+
+/// A script in a namespace of its own, where it may mount.
+fn without_root(script: &str) -> std::process::Output {
+    std::process::Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "bash", "-c", script])
+        .output()
+        .expect("unshare starts")
 }

@@ -5,7 +5,7 @@ use crate::{
     books::Books,
     delivery::{self, Arriving},
     failure::{Code, Failure},
-    jobs::{self, JobFolder, State},
+    jobs::{self, JobFolder, State, Status},
     output::{Format, Pattern, assemble, display_pixels},
     own_engine::OwnEngineHandle,
     payments::Payments,
@@ -112,7 +112,7 @@ pub async fn run(
     let paying = tokio::spawn(pay(Arc::clone(&shared)));
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut stopping = false;
+    let (mut stopping, mut told_status) = (false, None);
     let mut first = first;
     loop {
         let (told, event) = match first.take() {
@@ -123,7 +123,7 @@ pub async fn run(
                     None => (None, Some(Event::Stop)),
                 },
                 told = inbox.recv() => (told, None),
-                _ = ticks.tick() => (None, Some(tick(&shared, &books.farm))),
+                _ = ticks.tick() => (None, Some(tick(&shared.context.folder, &books.farm, &mut told_status))),
                 _ = interrupted() => {
                     if stopping {
                         std::process::exit(Code::Interrupted as i32);
@@ -158,7 +158,9 @@ pub async fn run(
                 other => perform(&shared, other),
             }
         }
-        report.update(&books.farm.progress());
+        if report.wants_update() {
+            report.update(&books.farm.progress());
+        }
         if let Some(outcome) = outcome {
             farewell(&shared, paying).await;
             return Ok(outcome);
@@ -175,10 +177,16 @@ fn unwritable(why: String) -> Failure {
 }
 
 /// Time passes: other processes learn how far the job is, and may have asked it to stop.
-fn tick(shared: &Arc<Shared>, farm: &Farm) -> Event {
-    let folder = &shared.context.folder;
-    if let Err(error) = folder.set_status(&jobs::status(State::Running, "", &farm.progress())) {
-        tracing::debug!(%error, "the status was not written");
+fn tick(folder: &JobFolder, farm: &Farm, told: &mut Option<Status>) -> Event {
+    let status = jobs::status(State::Running, "", &farm.progress());
+    if !told
+        .as_ref()
+        .is_some_and(|told| told.says_the_same(&status))
+    {
+        match folder.set_status(&status) {
+            Ok(()) => *told = Some(status),
+            Err(error) => tracing::debug!(%error, "the status was not written"),
+        }
     }
     match folder.orders() {
         Some(_) => Event::Stop,

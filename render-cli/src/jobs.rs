@@ -43,7 +43,7 @@ pub enum State {
 }
 
 /// How far a job is, rewritten while it runs.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// Where it stands.
     pub state: State,
@@ -61,8 +61,19 @@ pub struct Status {
     pub tiles_accepted: u64,
     /// What providers are owed, in GLM.
     pub glm: String,
-    /// Seconds since 1970.
+    /// Seconds since 1970, when it last changed.
     pub updated: u64,
+}
+
+impl Status {
+    /// Do both say the same, whenever they were written?
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let updated = other.updated;
+        Self {
+            updated,
+            ..self.clone()
+        } == *other
+    }
 }
 
 /// What another process asks of a running job.

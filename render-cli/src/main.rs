@@ -5,6 +5,7 @@ mod arguments;
 mod books;
 mod bundle;
 mod commands;
+mod conclusion;
 mod delivery;
 mod failure;
 mod job;

@@ -1,13 +1,13 @@
 //! Pays for accepted tasks. What becomes due to a provider soon after a voucher gathers for the next one, because both
 //! sides write each to disk: short tasks would otherwise wait for their money.
 
-use crate::accounts::Accounts;
+use crate::{accounts::Accounts, thread::lock};
 use farm::WorkerRow;
 use protocol::{Address, Blake3Hash, Glm, NodeId, TaskId, message::SignedVoucher};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -29,6 +29,8 @@ struct Account {
     receipts: Blake3Hash,
     /// Whose account it is: a provider may run several workers.
     workers: BTreeSet<NodeId>,
+    /// Has it earned more than its last voucher says?
+    is_due: bool,
 }
 
 const NO_RECEIPTS: Blake3Hash = Blake3Hash([0; 32]);
@@ -39,7 +41,17 @@ impl Default for Account {
             total: Glm::ZERO,
             receipts: NO_RECEIPTS,
             workers: BTreeSet::new(),
+            is_due: false,
         }
+    }
+}
+
+impl Account {
+    fn earn(&mut self, worker: NodeId, amount: Glm) {
+        // Sums of prices that the budget covers stay far from the end of their type.
+        self.total = self.total.checked_add(amount).unwrap_or(self.total);
+        self.workers.insert(worker);
+        self.is_due = true;
     }
 }
 
@@ -47,39 +59,30 @@ impl Default for Account {
 #[derive(Debug, Default)]
 pub struct Payments {
     accounts: Mutex<BTreeMap<Address, Account>>,
-    /// Accounts that have earned more than their last voucher says.
-    due: Mutex<BTreeSet<Address>>,
     changed: Notify,
     closing: Notify,
     is_closing: AtomicBool,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Payments {
     /// What a job owes that goes on: all that its workers have earned, whatever was promised before.
     pub fn resumed(workers: &[WorkerRow]) -> Self {
-        let payments = Self::default();
+        let mut accounts = BTreeMap::<Address, Account>::new();
         for row in workers.iter().filter(|row| row.earned > Glm::ZERO) {
-            let mut accounts = lock(&payments.accounts);
             let account = accounts.entry(row.payee).or_default();
-            account.total = account
-                .total
-                .checked_add(row.earned)
-                .unwrap_or(account.total);
-            account.workers.insert(row.worker);
-            lock(&payments.due).insert(row.payee);
+            account.earn(row.worker, row.earned);
         }
-        payments
+        Self {
+            accounts: Mutex::new(accounts),
+            ..Self::default()
+        }
     }
 
     /// A worker is there that may not have got its last voucher: it comes again.
     pub fn remind(&self, worker: NodeId, payee: Address) {
         if let Some(account) = lock(&self.accounts).get_mut(&payee) {
             account.workers.insert(worker);
-            lock(&self.due).insert(payee);
+            account.is_due = true;
             self.changed.notify_one();
         }
     }
@@ -89,13 +92,10 @@ impl Payments {
         {
             let mut accounts = lock(&self.accounts);
             let account = accounts.entry(payee).or_default();
-            // Sums of prices that the budget covers stay far from the end of their type.
-            account.total = account.total.checked_add(amount).unwrap_or(account.total);
+            account.earn(worker, amount);
             let receipts = [account.receipts.0.as_slice(), &task.0.to_le_bytes()].concat();
             account.receipts = Blake3Hash::of(&receipts);
-            account.workers.insert(worker);
         }
-        lock(&self.due).insert(payee);
         self.changed.notify_one();
     }
 
@@ -118,7 +118,7 @@ impl Payments {
         let mut attempts_left = LAST_ATTEMPTS;
         loop {
             let is_closing = self.is_closing.load(Ordering::Acquire);
-            let due = std::mem::take(&mut *lock(&self.due));
+            let due = self.take_due();
             if due.is_empty() {
                 if is_closing {
                     return Ok(());
@@ -144,32 +144,39 @@ impl Payments {
         }
     }
 
+    /// The accounts that are due, as they are now: what they earn from here on is the next voucher's.
+    fn take_due(&self) -> Vec<(Address, Account)> {
+        let mut accounts = lock(&self.accounts);
+        let due = accounts.iter_mut().filter(|(_, account)| account.is_due);
+        let take = |(payee, account): (&Address, &mut Account)| {
+            let now = account.clone();
+            (account.receipts, account.is_due) = (NO_RECEIPTS, false);
+            (*payee, now)
+        };
+        due.map(take).collect()
+    }
+
     /// Pays what is due; an account that could not be paid is due again.
     async fn pay(
         &self,
-        due: &BTreeSet<Address>,
+        due: &[(Address, Account)],
         money: &Accounts,
         deliver: &impl Fn(NodeId, SignedVoucher),
     ) -> Result<(), String> {
         let mut outcome = Ok(());
-        for &payee in due {
-            let Some(account) = lock(&self.accounts).get_mut(&payee).map(|account| {
-                let now = account.clone();
-                account.receipts = NO_RECEIPTS;
-                now
-            }) else {
-                continue;
-            };
-            match money.pay(payee, account.receipts, account.total).await {
+        for (payee, account) in due {
+            match money.pay(*payee, account.receipts, account.total).await {
                 Ok(Some(signed)) => {
-                    for worker in account.workers {
-                        deliver(worker, signed);
+                    for worker in &account.workers {
+                        deliver(*worker, signed);
                     }
                 }
                 Ok(None) => {}
                 Err(error) => {
                     outcome = Err(error);
-                    lock(&self.due).insert(payee);
+                    if let Some(account) = lock(&self.accounts).get_mut(payee) {
+                        account.is_due = true;
+                    }
                 }
             }
         }

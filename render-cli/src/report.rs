@@ -130,11 +130,13 @@ impl Report {
         }
     }
 
-    /// Moves the bars, a few times a second.
+    /// Do bars want to move? They do a few times a second.
+    pub fn wants_update(&self) -> bool {
+        self.voice == Voice::Bars && self.updated.is_none_or(|at| at.elapsed() >= UPDATE)
+    }
+
+    /// Moves the bars.
     pub fn update(&mut self, progress: &Progress) {
-        if self.voice != Voice::Bars || self.updated.is_some_and(|at| at.elapsed() < UPDATE) {
-            return;
-        }
         self.updated = Some(Instant::now());
         self.tiles_before.get_or_insert(progress.tiles_accepted);
         self.job.set_length(progress.tiles_total.max(1));

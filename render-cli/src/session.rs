@@ -3,7 +3,9 @@
 use crate::{
     accounts::Purse,
     arguments::{Arguments, EngineChoice},
+    books::Books,
     bundle,
+    conclusion::{conclude, outcome_name},
     failure::{Code, Failure},
     job,
     jobs::{self, JobFolder, Lock, Record},
@@ -14,11 +16,7 @@ use crate::{
     resume,
 };
 use engine::{CancelFlag, SceneDescription};
-use farm::{
-    Farm, FarmConfig, PlanRequest,
-    event::{Event, Outcome},
-    plan,
-};
+use farm::{Farm, FarmConfig, PlanRequest, event::Event, plan};
 use network::{BlobStore, Identity, Node, NodeConfig};
 use protocol::{
     Blake3Hash, EngineKind, FrameRange, Glm, JobId, JobSpec, NodeId, Pass, RenderSettings, Size,
@@ -239,59 +237,53 @@ pub struct Asked {
     pub again: Vec<i32>,
 }
 
-/// Renders: from the command line to the closing table.
-pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
-    let voice = match (arguments.json, arguments.quiet) {
+/// What is rendered, as arguments and scene decide it.
+struct Wanted {
+    frames: Vec<i32>,
+    settings: RenderSettings,
+    bundle: bundle::Bundle,
+}
+
+/// A job that begins or goes on.
+struct Begun {
+    books: Books,
+    /// What its coordinator has to know before everything else.
+    first: Option<Event>,
+    _lock: Lock,
+}
+
+fn voice(arguments: &Arguments) -> Voice {
+    match (arguments.json, arguments.quiet) {
         (true, _) => Voice::Json,
         (_, true) => Voice::Quiet,
         _ => Voice::Bars,
-    };
-    let mut report = Report::new(voice);
+    }
+}
+
+fn local_workers_wanted(arguments: &Arguments) -> u32 {
+    match (arguments.local, arguments.is_local()) {
+        (Some(count), _) => count.min(LOCAL_WORKERS_MAX),
+        (None, true) => LOCAL_WORKERS_DEFAULT,
+        (None, false) => 0,
+    }
+}
+
+/// Renders: from the command line to the closing table.
+pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
+    let mut report = Report::new(voice(&arguments));
     let pattern = Pattern::parse(&arguments.output)?;
     let kind = engine_kind(&arguments)?;
     pattern.check_writable()?;
     let data_dir = data_dir(arguments.data_dir.as_deref())?;
     let _only = only_user(&data_dir)?;
-    let local = match (arguments.local, arguments.is_local()) {
-        (Some(count), _) => count.min(LOCAL_WORKERS_MAX),
-        (None, true) => LOCAL_WORKERS_DEFAULT,
-        (None, false) => 0,
-    };
+    let local = local_workers_wanted(&arguments);
     let (node, network_events, blobs) = start_node(&data_dir, &arguments).await?;
     let (own, workers) = load_and_start(local, kind, node.id(), &arguments, &data_dir).await?;
-    let description = own.description.clone();
-    for note in &description.notes {
-        report.say(&format!("note: {note}"));
-    }
-    for warning in &description.warnings {
-        report.say(&format!("warning: {warning}"));
-    }
-    let frames = frames(&arguments, &description, &report);
-    let settings = settings(&arguments, &description, pattern.format)?;
-    let bundle = {
-        let (scene, files, blobs) = (
-            arguments.scene.clone(),
-            own.dependencies.clone(),
-            blobs.clone(),
-        );
-        blocking(move || bundle::make(&scene, &files, &blobs)).await?
-    };
-    report.say(&format!("scene    {} bytes with its files", bundle.bytes));
-    let fingerprint = fingerprint(&arguments, &bundle, &settings, &frames)?;
-    let resume = match asked.resume {
-        Some((_, record)) if record.fingerprint != fingerprint => {
-            let message = format!(
-                "job {} was begun with another content of {}",
-                record.id.short(),
-                arguments.scene.display()
-            );
-            return Err(Failure::preflight(message).hint(
-                "put the old scene back, or render anew with the command that began the job",
-            ));
-        }
-        Some(resume) => Some(resume),
-        None => jobs::unfinished(&data_dir, fingerprint)?,
-    };
+    let layer = own.description.layer.clone();
+    let wanted = preflight(&arguments, &own, pattern.format, &blobs, &report).await?;
+    let settings = wanted.settings.clone();
+    let fingerprint = fingerprint(&arguments, &wanted)?;
+    let resume = which_job(asked.resume, fingerprint, &arguments, &data_dir)?;
     let job_id = match &resume {
         Some((_, record)) => record.id,
         None => JobId(random()?),
@@ -302,16 +294,8 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
     };
     let balance = purse.balance()?;
     let folder = JobFolder::of(&data_dir, job_id);
-    let (mut books, first, _lock) = match resume {
+    let mut begun = match resume {
         None => {
-            let spec = JobSpec {
-                id: job_id,
-                manifest: bundle.manifest,
-                manifest_bytes: bundle.manifest_bytes,
-                engine: kind,
-                settings: settings.clone(),
-            };
-            let farm = new_farm(spec, frames, &arguments, balance, local, &report)?;
             let record = Record {
                 id: job_id,
                 words: asked.words,
@@ -320,51 +304,26 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
                 fingerprint,
                 begun: jobs::now(),
             };
-            let (books, lock) = resume::begin(&folder, &record, farm)?;
-            (books, None, lock)
+            begin(&folder, record, kind, wanted, &arguments, balance, &report)?
         }
         Some(_) => {
-            let (books, lock) = resume::go_on(&folder, &blobs, &report)?;
-            let budget = resume::budget(arguments.budget, balance, &books.farm);
-            let mut again = resume::frames_again(&books.farm, &pattern);
-            again.extend(asked.again);
-            let progress = books.farm.progress();
-            report.say(&format!(
-                "resume   job {}: {} of {} frames are done, {} are rendered again",
-                job_id.short(),
-                progress.frames_done,
-                progress.frames_total,
-                again.len()
-            ));
-            report.data(&serde_json::json!({
-                "event": "resumed", "job": job_id.to_string(), "frames_done": progress.frames_done,
-                "frames_again": again.len(),
-            }));
-            (
-                books,
-                Some(Event::Resumed {
-                    budget,
-                    deadline: None,
-                    again,
-                }),
-                lock,
-            )
+            let budget = |farm: &Farm| resume::budget(arguments.budget, balance, farm);
+            go_on(&folder, &blobs, &pattern, budget, asked.again, &report)?
         }
     };
     let cancel = CancelFlag::default();
-    let spec = books.farm.config().job.clone();
     let context = job::JobContext {
         node: node.clone(),
         blobs,
         payer: purse.payer(),
         accounts: purse.start(),
         own_engine: own.start(settings, cancel.clone()),
-        layer: description.layer.clone(),
+        layer,
         blender_finishes: kind == EngineKind::Blender,
         pattern,
         work_dir: folder.work_dir(),
         own_workers: workers.iter().map(|worker| worker.node).collect(),
-        spec,
+        spec: begun.books.farm.config().job.clone(),
         folder: folder.clone(),
     };
     let addresses = workers.iter().map(|worker| worker.address.clone());
@@ -372,21 +331,133 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
         .chain(arguments.peer.iter().cloned())
         .map(|address| tokio::spawn(keep_dialling(node.clone(), address)))
         .collect();
-    let ended = job::run(context, &mut books, first, network_events, &mut report).await;
+    let (books, first) = (&mut begun.books, begun.first.take());
+    let ended = job::run(context, books, first, network_events, &mut report).await;
     dialling.iter().for_each(|task| task.abort());
     cancel.cancel();
-    let progress = books.farm.progress();
-    let ended = ended.map(|outcome| {
+    let progress = begun.books.farm.progress();
+    let ended = ended.and_then(|outcome| {
         let output = arguments.output.display().to_string();
         let sent = node.bytes_served();
         report.close(outcome_name(&outcome), job_id, &progress, &output, sent);
         conclude(outcome, job_id, balance, arguments.budget)
     });
-    let ended = ended.unwrap_or_else(Err);
     resume::close(&folder, &ended, &progress);
     node.shutdown().await;
     drop(workers);
     ended
+}
+
+/// Decides what is rendered, says what the scene has to say, and bundles it.
+async fn preflight(
+    arguments: &Arguments,
+    own: &OwnEngine,
+    format: Format,
+    blobs: &BlobStore,
+    report: &Report,
+) -> Result<Wanted, Failure> {
+    let description = &own.description;
+    for note in &description.notes {
+        report.say(&format!("note: {note}"));
+    }
+    for warning in &description.warnings {
+        report.say(&format!("warning: {warning}"));
+    }
+    let frames = frames(arguments, description, report);
+    let settings = settings(arguments, description, format)?;
+    let (scene, blobs) = (arguments.scene.clone(), blobs.clone());
+    let files = own.dependencies.clone();
+    let bundle = blocking(move || bundle::make(&scene, &files, &blobs)).await?;
+    report.say(&format!("scene    {} bytes with its files", bundle.bytes));
+    Ok(Wanted {
+        frames,
+        settings,
+        bundle,
+    })
+}
+
+/// The job that goes on: the one that was asked for, or one that equals what the arguments ask for.
+fn which_job(
+    asked: Option<(JobFolder, Record)>,
+    fingerprint: Blake3Hash,
+    arguments: &Arguments,
+    data_dir: &Path,
+) -> Result<Option<(JobFolder, Record)>, Failure> {
+    match asked {
+        Some((_, record)) if record.fingerprint != fingerprint => {
+            let message = format!(
+                "job {} was begun with another content of {}",
+                record.id.short(),
+                arguments.scene.display()
+            );
+            Err(Failure::preflight(message)
+                .hint("put the old scene back, or render anew with the command that began the job"))
+        }
+        Some(job) => Ok(Some(job)),
+        None => jobs::unfinished(data_dir, fingerprint),
+    }
+}
+
+/// Puts a new job on disk.
+fn begin(
+    folder: &JobFolder,
+    record: Record,
+    engine: EngineKind,
+    wanted: Wanted,
+    arguments: &Arguments,
+    balance: Glm,
+    report: &Report,
+) -> Result<Begun, Failure> {
+    let spec = JobSpec {
+        id: record.id,
+        manifest: wanted.bundle.manifest,
+        manifest_bytes: wanted.bundle.manifest_bytes,
+        engine,
+        settings: wanted.settings,
+    };
+    let farm = new_farm(spec, wanted.frames, arguments, balance, report)?;
+    let (books, lock) = resume::begin(folder, &record, farm)?;
+    Ok(Begun {
+        books,
+        first: None,
+        _lock: lock,
+    })
+}
+
+/// Takes a job up where its journal ends, with these finished frames to be rendered again.
+fn go_on(
+    folder: &JobFolder,
+    blobs: &BlobStore,
+    pattern: &Pattern,
+    budget: impl FnOnce(&Farm) -> Option<Glm>,
+    asked_again: Vec<i32>,
+    report: &Report,
+) -> Result<Begun, Failure> {
+    let (books, lock) = resume::go_on(folder, blobs, report)?;
+    let mut again = resume::frames_again(&books.farm, pattern);
+    again.extend(asked_again);
+    let (job, progress) = (books.farm.config().job.id, books.farm.progress());
+    report.say(&format!(
+        "resume   job {}: {} of {} frames are done, {} are rendered again",
+        job.short(),
+        progress.frames_done,
+        progress.frames_total,
+        again.len()
+    ));
+    report.data(&serde_json::json!({
+        "event": "resumed", "job": job.to_string(), "frames_done": progress.frames_done,
+        "frames_again": again.len(),
+    }));
+    let resumed = Event::Resumed {
+        budget: budget(&books.farm),
+        deadline: None,
+        again,
+    };
+    Ok(Begun {
+        books,
+        first: Some(resumed),
+        _lock: lock,
+    })
 }
 
 /// Keys, ledger and local workers serve one process at a time.
@@ -401,15 +472,11 @@ fn only_user(data_dir: &Path) -> Result<Lock, Failure> {
 }
 
 /// Hash of everything that decides the frames and where they go.
-fn fingerprint(
-    arguments: &Arguments,
-    bundle: &bundle::Bundle,
-    settings: &RenderSettings,
-    frames: &[i32],
-) -> Result<Blake3Hash, Failure> {
+fn fingerprint(arguments: &Arguments, wanted: &Wanted) -> Result<Blake3Hash, Failure> {
     let fail = |e: &dyn std::fmt::Display| Failure::preflight(e.to_string());
     let output = std::path::absolute(&arguments.output).map_err(|e| fail(&e))?;
-    let all = (bundle.manifest, settings, frames, output, arguments.tile);
+    let (manifest, settings, frames) = (wanted.bundle.manifest, &wanted.settings, &wanted.frames);
+    let all = (manifest, settings, frames, output, arguments.tile);
     let bytes = postcard::to_stdvec(&all).map_err(|e| fail(&e))?;
     Ok(Blake3Hash::of(&bytes))
 }
@@ -420,7 +487,6 @@ fn new_farm(
     frames: Vec<i32>,
     arguments: &Arguments,
     balance: Glm,
-    local: u32,
     report: &Report,
 ) -> Result<Farm, Failure> {
     let settings = &job.settings;
@@ -429,7 +495,7 @@ fn new_farm(
         frames: frames.len() as u64,
         samples: settings.samples,
         passes: settings.passes.len(),
-        workers: u64::from(local) + arguments.peer.len() as u64,
+        workers: u64::from(local_workers_wanted(arguments)) + arguments.peer.len() as u64,
         tile_px: arguments.tile,
         hints: cost_hints(job.engine),
     });
@@ -471,74 +537,5 @@ fn cost_hints(kind: EngineKind) -> farm::CostHints {
             // What a small rectangle of a production scene costs in a warm Blender: 0.06 to 0.34 s.
             EngineKind::Blender => 200,
         },
-    }
-}
-
-fn outcome_name(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Done => "done",
-        Outcome::FramesFailed { .. } => "frames_failed",
-        Outcome::BudgetSpent { .. } => "budget_spent",
-        Outcome::DeadlinePassed { .. } => "deadline_passed",
-        Outcome::Unverified { .. } => "unverified",
-        Outcome::NoProviders => "no_providers",
-        Outcome::Stopped => "stopped",
-    }
-}
-
-fn conclude(
-    outcome: Outcome,
-    job: JobId,
-    balance: Glm,
-    budget: Option<Glm>,
-) -> Result<(), Failure> {
-    let resume = format!("`render resume {}` goes on with it", job.short());
-    match outcome {
-        Outcome::Done => Ok(()),
-        Outcome::FramesFailed { frames } => {
-            let list: Vec<i32> = frames.iter().map(|(frame, _)| *frame).collect();
-            let first = frames
-                .first()
-                .map(|(_, reason)| reason.as_str())
-                .unwrap_or_default();
-            let message = format!("frames {} failed: {first}", summarize(&list));
-            Err(Failure::new(Code::FramesFailed, message)
-                .hint(format!("`render resume {}` tries them again", job.short())))
-        }
-        Outcome::BudgetSpent { missing } => {
-            let what = match budget {
-                Some(budget) if budget <= balance => format!("the budget of {budget} GLM"),
-                _ => format!("the account's {balance} GLM"),
-            };
-            let message = format!(
-                "{what} does not cover the rest, about {missing} GLM; what is done is kept and paid"
-            );
-            Err(Failure::new(Code::Budget, message).hint(format!(
-                "raise --budget and resume: `render resume {} --budget GLM`",
-                job.short()
-            )))
-        }
-        Outcome::DeadlinePassed {
-            missing,
-            missing_ms,
-        } => {
-            let hours = missing_ms as f64 / 3_600_000.0;
-            let message = format!(
-                "the deadline does not leave time for the rest, about {hours:.1} h and {missing} GLM; what is done is kept and paid"
-            );
-            Err(Failure::new(Code::Budget, message).hint(format!(
-                "resume with a later one: `render resume {} --deadline TIME`",
-                job.short()
-            )))
-        }
-        Outcome::Unverified { reason } => Err(Failure::new(Code::Unverified, reason)),
-        Outcome::NoProviders => Err(Failure::new(
-            Code::NoProviders,
-            "no provider works on this job",
-        )
-        .hint("start one with `render-worker`, or use --local N")),
-        Outcome::Stopped => {
-            Err(Failure::new(Code::Interrupted, "stopped; what is done is kept").hint(resume))
-        }
     }
 }

@@ -85,9 +85,9 @@ pub struct Shared {
     writing: Semaphore,
 }
 
-/// Leases that the coordinator had given before this process. They end with the process that gave them.
-fn leased(_farm: &Farm) -> BTreeMap<TaskId, TaskSpec> {
-    BTreeMap::new()
+/// Leases that the job had given before this process: their workers may come back and deliver.
+fn leased(farm: &Farm) -> BTreeMap<TaskId, TaskSpec> {
+    farm.leased_tasks().map(|task| (task.id, task)).collect()
 }
 
 /// Runs the job to its end; the first Ctrl-C stops it cleanly, a second at once. `first` comes before everything.

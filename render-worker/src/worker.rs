@@ -358,6 +358,7 @@ impl Worker {
             return Err(refused("too many tasks are held already"));
         }
         for task in tasks {
+            tracing::info!(job = %id, task = %task.id, "leased");
             // A lease that was sent again after a lost reply changes nothing.
             if let std::collections::hash_map::Entry::Vacant(place) = job.tasks.entry(task.id) {
                 place.insert(Held::Queued);
@@ -385,8 +386,9 @@ impl Worker {
         rejected: Option<String>,
     ) -> Result<Reply, Reply> {
         let job = self.job(peer, id)?;
-        if let Some(reason) = rejected {
-            tracing::warn!(job = %id, %task, reason, "a task was rejected");
+        match rejected {
+            Some(reason) => tracing::warn!(job = %id, %task, reason, "rejected"),
+            None => tracing::info!(job = %id, %task, "accepted"),
         }
         if let Some(Held::Committed(committed)) = job.tasks.get(&task) {
             let root = committed.root;

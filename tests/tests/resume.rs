@@ -3,8 +3,10 @@
 use payment::{EmbeddedLedger, Ledger};
 use protocol::{Address, Glm};
 use std::{
-    path::Path,
-    process::{Command, Stdio},
+    fs::File,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 use tests::{job, job_command, render, render_program, scene, summary, words};
@@ -86,6 +88,102 @@ fn a_killed_job_goes_on_with_the_same_command() {
     assert_eq!(balance, spent, "{all:?}");
     // A kill between the last payment and its message leaves a worker without a voucher for money that it has.
     assert!(promised <= spent, "{promised}: {all:?}");
+}
+
+/// A provider in a process of its own, which tells in its log what it does.
+struct Provider {
+    process: Child,
+    address: String,
+    log: PathBuf,
+}
+
+impl Provider {
+    fn start(folder: &Path) -> Self {
+        let log = folder.join("worker.log");
+        let mut process = Command::new(render_program())
+            .args(["worker", "--json", "--engine", "tracer", "--threads", "1"])
+            .args(["--listen", "/ip4/127.0.0.1/tcp/0", "--data-dir"])
+            .arg(folder.join("provider"))
+            .env("RUST_LOG", "render_worker=info")
+            .stdout(Stdio::piped())
+            .stderr(File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut stdout = BufReader::new(process.stdout.take().unwrap());
+        stdout.read_line(&mut line).unwrap();
+        let greeting: serde_json::Value = serde_json::from_str(&line).unwrap();
+        Self {
+            process,
+            address: greeting["addresses"][0].as_str().unwrap().to_owned(),
+            log,
+        }
+    }
+
+    /// The tasks of which the log says this, in its order.
+    fn tasks(&self, what: &str) -> Vec<String> {
+        let log = std::fs::read_to_string(&self.log).unwrap();
+        let said = format!(": {what} ");
+        let whole_lines = log.rsplit_once('\n').map_or("", |(lines, _)| lines);
+        let lines = whole_lines.lines().filter(|line| line.contains(&said));
+        let task = |line: &str| line.rsplit_once("task=").map(|(_, task)| task.to_owned());
+        lines.filter_map(task).collect()
+    }
+
+    fn wait(&mut self, until: impl Fn(&Self) -> bool) {
+        while !until(self) {
+            assert!(self.process.try_wait().unwrap().is_none());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn a_provider_renders_on_for_a_killed_requestor_and_delivers_when_it_is_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut provider = Provider::start(dir.path());
+    let options = format!(
+        "--frames 1-3 --size 320x192 --samples 64 --tile 64 --peer {}",
+        provider.address
+    );
+    let room = scene("reading_room.glb");
+    let mut running = job_command(dir.path(), &room, "####.exr", &options)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    // One task is done and others wait behind it.
+    provider.wait(|provider| {
+        let done = provider.tasks("committed").len();
+        done > 0 && provider.tasks("leased").len() > done + 2
+    });
+    running.kill().unwrap();
+    running.wait().unwrap();
+    let before = provider.tasks("committed");
+    assert!(provider.tasks("leased").len() > before.len());
+    provider.wait(|provider| provider.tasks("committed").len() > before.len());
+    let alone = provider.tasks("committed").split_off(before.len());
+
+    let id = jobs(dir.path())[0]["job"].as_str().unwrap().to_owned();
+    let output = render(dir.path(), &["resume", &id, "--json"]);
+    assert!(output.status.success(), "{}", words(&output));
+    let summary = summary(&output);
+    assert_eq!(summary["frames_done"], 3, "{summary}");
+    let accepted = provider.tasks("accepted");
+    assert!(
+        alone.iter().all(|task| accepted.contains(task)),
+        "{alone:?}, {accepted:?}"
+    );
+    // No tile was rendered twice.
+    let rendered = provider.tasks("committed").len() as u64;
+    assert_eq!(summary["tiles_total"], rendered, "{summary}");
 }
 
 #[test]

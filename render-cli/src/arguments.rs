@@ -2,7 +2,7 @@
 
 use clap::{Parser, ValueEnum};
 use protocol::{FrameRange, Glm, Size};
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 /// Renders a scene on other people's machines, or on local workers when no peer is given.
 #[derive(Debug, Parser)]
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 #[command(
     after_help = "Commands about jobs: `render jobs`, `status JOB`, `resume JOB`, `pause JOB`, `cancel JOB`, \
                   `again JOB --frames R`, `clean`. The same command line again goes on with a job that was stopped.\n\n\
-                  Exit codes: 0 done, 2 usage, 3 frames failed, 4 preflight refused, 5 budget spent, \
+                  Exit codes: 0 done, 2 usage, 3 frames failed, 4 preflight refused, 5 budget spent or deadline passed, \
                         6 unverified, 7 no providers, 130 interrupted."
 )]
 pub struct Arguments {
@@ -49,6 +49,12 @@ pub struct Arguments {
     /// Most GLM to spend
     #[arg(long)]
     pub budget: Option<Glm>,
+    /// When to stop, counted from the start of this run, such as 90m or 8h30m: no tile is given out that would end later
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub deadline: Option<Duration>,
+    /// Say of every lease why its worker gets so much
+    #[arg(long)]
+    pub explain: bool,
     /// One JSON object a line on stdout instead of bars and tables
     #[arg(long)]
     pub json: bool,

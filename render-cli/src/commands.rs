@@ -75,6 +75,9 @@ struct Resume {
     /// Most GLM to spend on the whole job
     #[arg(long)]
     budget: Option<Glm>,
+    /// When to stop, counted from the start of this run, such as 90m or 8h30m
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    deadline: Option<Duration>,
     /// Say nothing but errors
     #[arg(short, long)]
     quiet: bool,
@@ -291,6 +294,7 @@ fn go_on(resume: &Resume, again: Vec<i32>) -> Result<(Arguments, Asked), Failure
     arguments.json = resume.of.common.json;
     arguments.quiet = resume.quiet;
     arguments.budget = resume.budget.or(arguments.budget);
+    arguments.deadline = resume.deadline.or(arguments.deadline);
     arguments.data_dir = Some(data_dir);
     let asked = Asked {
         words: record.words.clone(),

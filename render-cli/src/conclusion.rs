@@ -3,6 +3,7 @@
 use crate::failure::{Code, Failure};
 use farm::event::Outcome;
 use protocol::{Glm, JobId, frames::summarize};
+use std::time::Duration;
 
 /// The outcome's name in JSON.
 pub fn outcome_name(outcome: &Outcome) -> &'static str {
@@ -54,12 +55,13 @@ pub fn conclude(
             missing,
             missing_ms,
         } => {
-            let hours = missing_ms as f64 / 3_600_000.0;
+            let seconds = Duration::from_secs(missing_ms.div_ceil(1000));
+            let time = humantime::format_duration(seconds);
             let message = format!(
-                "the deadline does not leave time for the rest, about {hours:.1} h and {missing} GLM; what is done is kept and paid"
+                "the deadline leaves no time for the rest, about {time} and {missing} GLM; what is done is kept and paid"
             );
             Err(Failure::new(Code::Budget, message).hint(format!(
-                "resume with a later one: `render resume {} --deadline TIME`",
+                "give it more time: `render resume {} --deadline DURATION`",
                 job.short()
             )))
         }

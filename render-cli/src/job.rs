@@ -90,11 +90,11 @@ fn leased(farm: &Farm) -> BTreeMap<TaskId, TaskSpec> {
     farm.leased_tasks().map(|task| (task.id, task)).collect()
 }
 
-/// Runs the job to its end; the first Ctrl-C stops it cleanly, a second at once. `first` comes before everything.
+/// Runs the job to its end; the first Ctrl-C stops it cleanly, a second at once. `first` comes before everything: what this run may spend.
 pub async fn run(
     context: JobContext,
     books: &mut Books,
-    first: Option<Event>,
+    first: Event,
     mut network_events: mpsc::Receiver<NodeEvent>,
     report: &mut Report,
 ) -> Result<Outcome, Failure> {
@@ -113,7 +113,7 @@ pub async fn run(
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut stopping, mut told_status) = (false, None);
-    let mut first = first;
+    let mut first = Some(first);
     loop {
         let (told, event) = match first.take() {
             Some(first) => (Some(first), None),
@@ -379,9 +379,15 @@ fn answer(shared: &Arc<Shared>, peer: NodeId, request: Request, reply: Replier) 
 fn perform(shared: &Arc<Shared>, effect: Effect) {
     let job = shared.context.spec.id;
     match effect {
-        Effect::Lease { worker, tasks, .. } => {
+        Effect::Lease {
+            worker,
+            tasks,
+            next,
+            reason: _,
+        } => {
             lock(&shared.tasks).extend(tasks.iter().map(|task| (task.id, task.clone())));
-            shared.peers.send(worker, Request::Lease { job, tasks });
+            let lease = Request::Lease { job, tasks, next };
+            shared.peers.send(worker, lease);
         }
         Effect::Cancel { worker, tasks } => {
             let mut known = lock(&shared.tasks);

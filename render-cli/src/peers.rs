@@ -246,7 +246,12 @@ mod tests {
         let mut pair = Pair::new(folder.path()).await;
         let worker = pair.worker.id();
         let tasks = Vec::new();
-        pair.peers.send(worker, Request::Lease { job: JOB, tasks });
+        let lease = Request::Lease {
+            job: JOB,
+            tasks,
+            next: false,
+        };
+        pair.peers.send(worker, lease);
         let reason = "too busy".into();
         pair.asked().await.send(Reply::Refused { reason });
         let told = pair.rest().await;
@@ -263,7 +268,12 @@ mod tests {
         let worker = pair.worker.id();
         let part = pair.peers.part(worker).unwrap();
         let tasks = Vec::new();
-        pair.peers.send(worker, Request::Lease { job: JOB, tasks });
+        let lease = Request::Lease {
+            job: JOB,
+            tasks,
+            next: false,
+        };
+        pair.peers.send(worker, lease);
         let unanswered = pair.asked().await;
         assert!(!part.is_over());
         pair.worker.clone().shutdown().await;

@@ -1,11 +1,11 @@
 //! What a person sees of a job: bars while it runs, a table when it ends; or JSON lines for programs.
 
 use farm::{
-    Progress, WorkerState,
+    Copies, Progress, WorkerState,
     event::{Effect, Event},
 };
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use protocol::{JobId, NodeId};
+use protocol::{JobId, NodeId, frames::summarize};
 use serde_json::json;
 use std::{
     collections::BTreeMap,
@@ -30,6 +30,8 @@ pub enum Voice {
 /// The running report.
 pub struct Report {
     voice: Voice,
+    /// Does the user want to know why each lease is given?
+    explains: bool,
     bars: MultiProgress,
     job: ProgressBar,
     workers: BTreeMap<NodeId, ProgressBar>,
@@ -55,7 +57,7 @@ fn state_name(state: WorkerState) -> &'static str {
 
 impl Report {
     /// Starts to report.
-    pub fn new(voice: Voice) -> Self {
+    pub fn new(voice: Voice, explains: bool) -> Self {
         let bars = MultiProgress::new();
         if voice != Voice::Bars {
             bars.set_draw_target(indicatif::ProgressDrawTarget::hidden());
@@ -66,6 +68,7 @@ impl Report {
         );
         Self {
             voice,
+            explains,
             bars,
             job,
             workers: BTreeMap::new(),
@@ -121,16 +124,38 @@ impl Report {
 
     /// Tells of decisions.
     pub fn observe_effect(&self, effect: &Effect) {
-        if let Effect::Quarantine { worker, evidence } = effect {
-            self.say(&format!(
-                "worker {} is quarantined: {evidence}",
-                worker.short()
-            ));
-            self.data(&json!({"event": "quarantined", "worker": worker.to_string(), "evidence": evidence}));
+        match effect {
+            Effect::Quarantine { worker, evidence } => {
+                self.say(&format!(
+                    "worker {} is quarantined: {evidence}",
+                    worker.short()
+                ));
+                self.data(&json!({"event": "quarantined", "worker": worker.to_string(), "evidence": evidence}));
+            }
+            Effect::Lease {
+                worker,
+                tasks,
+                reason,
+                ..
+            } if self.explains => {
+                let mut frames: Vec<i32> = tasks.iter().map(|task| task.frame).collect();
+                frames.dedup();
+                let frames = summarize(&frames);
+                self.say(&format!(
+                    "lease    {} gets {} of frame {frames}; {reason}",
+                    worker.short(),
+                    tasks.len()
+                ));
+                self.data(&json!({
+                    "event": "lease", "worker": worker.to_string(), "tasks": tasks.len(), "frames": frames,
+                    "reason": reason.to_string(),
+                }));
+            }
+            _ => {}
         }
     }
 
-    /// Do bars want to move? They do a few times a second.
+    /// Is it time to move the bars?
     pub fn wants_update(&self) -> bool {
         self.voice == Voice::Bars && self.updated.is_none_or(|at| at.elapsed() >= UPDATE)
     }
@@ -204,7 +229,8 @@ impl Report {
             "frames_failed": progress.frames_failed,
             "tiles_accepted": progress.tiles_accepted, "tiles_total": progress.tiles_total,
             "checks": made, "checks_failed": failed, "arbitrations": checks.arbitrations,
-            "tiles_unprobed": checks.unprobed_tiles, "glm": progress.spent.to_string(), "output": where_to,
+            "tiles_unprobed": checks.unprobed_tiles, "copies": progress.copies.leased, "copies_won": progress.copies.won,
+            "glm": progress.spent.to_string(), "output": where_to,
             "bytes_sent": scene_bytes_sent,
             "workers": progress.workers.iter().map(|row| json!({
                 "worker": row.worker.to_string(), "state": state_name(row.state), "tiles": row.tiles_accepted,
@@ -231,6 +257,12 @@ impl Report {
             checks.arbitrations,
             checks.unprobed_tiles
         );
+        if progress.copies.leased > 0 {
+            let Copies { leased, won } = progress.copies;
+            eprintln!(
+                "late     {leased} tiles given to a second worker, {won} of them first there"
+            );
+        }
         eprintln!("time     {}", duration(self.started.elapsed()));
         eprintln!("paid     {} GLM", progress.spent);
         eprintln!("frames in {where_to}");

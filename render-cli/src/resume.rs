@@ -10,11 +10,12 @@ use crate::{
 };
 use farm::{
     Farm, Progress,
-    event::{Effect, Event},
+    event::{Effect, Event, Millis},
     journal::read_entry,
 };
 use network::BlobStore;
 use protocol::{Blake3Hash, Glm, limits::TASK_BYTES_MAX, pixels::cell_hashes};
+use std::time::Duration;
 
 fn in_use(folder: &JobFolder) -> Failure {
     let id = folder.record().map(|record| record.id.short().to_string());
@@ -107,6 +108,12 @@ fn find_cells(event: &mut Event, blobs: &BlobStore, passes: usize) -> Result<(),
 pub fn budget(asked: Option<Glm>, balance: Glm, farm: &Farm) -> Option<Glm> {
     let there = farm.progress().spent.checked_add(balance)?;
     Some(asked.map_or(there, |asked| asked.min(there)))
+}
+
+/// The time on the job's clock that is so far away.
+pub fn deadline(after: Duration, farm: &Farm) -> Millis {
+    let after = Millis::try_from(after.as_millis()).unwrap_or(Millis::MAX);
+    farm.now().saturating_add(after)
 }
 
 /// Frames that failed, and those whose files are gone.

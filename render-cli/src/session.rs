@@ -24,7 +24,7 @@ use protocol::{
 };
 use std::{
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::task::JoinSet;
 use verifier::ProbeShape;
@@ -247,8 +247,8 @@ struct Wanted {
 /// A job that begins or goes on.
 struct Begun {
     books: Books,
-    /// What its coordinator has to know before everything else.
-    first: Option<Event>,
+    /// Finished and failed frames that are rendered again.
+    again: Vec<i32>,
     _lock: Lock,
 }
 
@@ -270,7 +270,8 @@ fn local_workers_wanted(arguments: &Arguments) -> u32 {
 
 /// Renders: from the command line to the closing table.
 pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
-    let mut report = Report::new(voice(&arguments));
+    let started = Instant::now();
+    let mut report = Report::new(voice(&arguments), arguments.explain);
     let pattern = Pattern::parse(&arguments.output)?;
     let kind = engine_kind(&arguments)?;
     pattern.check_writable()?;
@@ -304,12 +305,17 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
                 fingerprint,
                 begun: jobs::now(),
             };
-            begin(&folder, record, kind, wanted, &arguments, balance, &report)?
+            begin(&folder, record, kind, wanted, &arguments, &report)?
         }
-        Some(_) => {
-            let budget = |farm: &Farm| resume::budget(arguments.budget, balance, farm);
-            go_on(&folder, &blobs, &pattern, budget, asked.again, &report)?
-        }
+        Some(_) => go_on(&folder, &blobs, &pattern, asked.again, &report)?,
+    };
+    let farm = &begun.books.farm;
+    let first = Event::Resumed {
+        budget: resume::budget(arguments.budget, balance, farm),
+        deadline: arguments
+            .deadline
+            .map(|after| resume::deadline(after.saturating_sub(started.elapsed()), farm)),
+        again: begun.again,
     };
     let cancel = CancelFlag::default();
     let context = job::JobContext {
@@ -331,7 +337,7 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
         .chain(arguments.peer.iter().cloned())
         .map(|address| tokio::spawn(keep_dialling(node.clone(), address)))
         .collect();
-    let (books, first) = (&mut begun.books, begun.first.take());
+    let books = &mut begun.books;
     let ended = job::run(context, books, first, network_events, &mut report).await;
     dialling.iter().for_each(|task| task.abort());
     cancel.cancel();
@@ -405,7 +411,6 @@ fn begin(
     engine: EngineKind,
     wanted: Wanted,
     arguments: &Arguments,
-    balance: Glm,
     report: &Report,
 ) -> Result<Begun, Failure> {
     let spec = JobSpec {
@@ -415,11 +420,11 @@ fn begin(
         engine,
         settings: wanted.settings,
     };
-    let farm = new_farm(spec, wanted.frames, arguments, balance, report)?;
+    let farm = new_farm(spec, wanted.frames, arguments, report)?;
     let (books, lock) = resume::begin(folder, &record, farm)?;
     Ok(Begun {
         books,
-        first: None,
+        again: Vec::new(),
         _lock: lock,
     })
 }
@@ -429,7 +434,6 @@ fn go_on(
     folder: &JobFolder,
     blobs: &BlobStore,
     pattern: &Pattern,
-    budget: impl FnOnce(&Farm) -> Option<Glm>,
     asked_again: Vec<i32>,
     report: &Report,
 ) -> Result<Begun, Failure> {
@@ -448,14 +452,9 @@ fn go_on(
         "event": "resumed", "job": job.to_string(), "frames_done": progress.frames_done,
         "frames_again": again.len(),
     }));
-    let resumed = Event::Resumed {
-        budget: budget(&books.farm),
-        deadline: None,
-        again,
-    };
     Ok(Begun {
         books,
-        first: Some(resumed),
+        again,
         _lock: lock,
     })
 }
@@ -486,7 +485,6 @@ fn new_farm(
     job: JobSpec,
     frames: Vec<i32>,
     arguments: &Arguments,
-    balance: Glm,
     report: &Report,
 ) -> Result<Farm, Failure> {
     let settings = &job.settings;
@@ -506,14 +504,12 @@ fn new_farm(
         settings.samples,
         planned.why,
     ));
-    let budget = arguments
-        .budget
-        .map_or(balance, |budget| budget.min(balance));
     Farm::new(FarmConfig {
         frames,
         grid: planned.grid,
         secret: random()?,
-        budget: Some(budget),
+        // Every run brings its own with its first event.
+        budget: Some(Glm::ZERO),
         deadline: None,
         price_megasample_max: None,
         probes: match job.engine {

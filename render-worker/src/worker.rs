@@ -173,7 +173,7 @@ impl Worker {
         let answer = match request {
             Request::Offer { job, payer } => Ok(self.offer(peer, *job, payer)),
             Request::Prepare { job } => self.prepare(peer, job),
-            Request::Lease { job, tasks } => self.lease(peer, job, tasks),
+            Request::Lease { job, tasks, next } => self.lease(peer, job, tasks, next),
             Request::Reveal { job, task } => self.reveal(peer, job, task),
             Request::Verdict {
                 job,
@@ -345,7 +345,13 @@ impl Worker {
         job.fetching = Some(fetching.abort_handle());
     }
 
-    fn lease(&mut self, peer: NodeId, id: JobId, tasks: Vec<TaskSpec>) -> Result<Reply, Reply> {
+    fn lease(
+        &mut self,
+        peer: NodeId,
+        id: JobId,
+        tasks: Vec<TaskSpec>,
+        next: bool,
+    ) -> Result<Reply, Reply> {
         let job = self.job(peer, id)?;
         if !matches!(job.stage, Stage::Ready { .. }) {
             return Err(refused("the job is not ready"));
@@ -357,12 +363,14 @@ impl Worker {
         if job.tasks.len() + tasks.len() > TASKS_HELD_MAX {
             return Err(refused("too many tasks are held already"));
         }
+        let mut place = if next { 0 } else { job.queue.len() };
         for task in tasks {
             tracing::info!(job = %id, task = %task.id, "leased");
             // A lease that was sent again after a lost reply changes nothing.
-            if let std::collections::hash_map::Entry::Vacant(place) = job.tasks.entry(task.id) {
-                place.insert(Held::Queued);
-                job.queue.push_back(task);
+            if let std::collections::hash_map::Entry::Vacant(entry) = job.tasks.entry(task.id) {
+                entry.insert(Held::Queued);
+                job.queue.insert(place, task);
+                place += 1;
             }
         }
         Ok(Reply::Done)

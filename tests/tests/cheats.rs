@@ -343,6 +343,7 @@ fn nonsense(job: JobId) -> Vec<Request> {
         Request::Lease {
             job,
             tasks: Vec::new(),
+            next: true,
         },
         Request::Close { job },
         Request::Failed {

@@ -40,6 +40,8 @@ pub const WORKER_FAILURES_MAX: u32 = 8;
 
 /// A worker with leases that is not heard for so long has lost them.
 pub const HEARTBEAT_TIMEOUT_MS: Millis = 15_000;
+/// What is left to a tile that ends just before the deadline: for its pixels to come, its checks, its frame.
+pub const DEADLINE_MARGIN_MS: Millis = 2_000;
 /// Leases of a worker whose connection broke wait for it so long at most.
 pub const AWAY_MS_MAX: Millis = 300_000;
 /// A worker may take so long to fetch and load the scene, counted from the last word of it.

@@ -8,7 +8,7 @@ use crate::{
     event::{LeaseReason, Millis, RunLimit},
     frame::{Purpose, Task},
     limits::{
-        LEASES_PER_WORKER, PROBE_WAIT_MS, REVEALING_MAX, RUN_MS, RUN_TASKS_MAX,
+        DEADLINE_MARGIN_MS, LEASES_PER_WORKER, PROBE_WAIT_MS, REVEALING_MAX, RUN_MS, RUN_TASKS_MAX,
         UNVERIFIED_TILES_MAX,
     },
     worker::{Standing, Worker, WorkerNumber},
@@ -116,7 +116,8 @@ impl Farm {
         };
         let queued = self.queue_ms(number).last();
         let queued = queued.map_or(0, |(_, _, until)| until);
-        let done = self.now.saturating_add(queued);
+        let done = self.now + DEADLINE_MARGIN_MS;
+        let done = done.saturating_add(queued);
         done.saturating_add(self.task_ms(number, pixels)) > deadline
     }
 

@@ -57,6 +57,8 @@ pub enum Request {
         job: JobId,
         /// Tasks in the order wanted.
         tasks: Vec<TaskSpec>,
+        /// Do they come before what is queued already?
+        next: bool,
     },
     /// Provider: these leased tasks are queued or rendering.
     Heartbeat {

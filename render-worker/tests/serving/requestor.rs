@@ -159,7 +159,11 @@ impl Requestor {
 
     pub async fn lease(&self, job: &JobSpec, tasks: &[TaskSpec]) {
         let tasks = tasks.to_vec();
-        let lease = Request::Lease { job: job.id, tasks };
+        let lease = Request::Lease {
+            job: job.id,
+            tasks,
+            next: false,
+        };
         assert_eq!(self.ask(lease).await, Reply::Done);
     }
 

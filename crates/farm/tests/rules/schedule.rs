@@ -329,12 +329,12 @@ fn nothing_is_leased_that_would_end_after_the_deadline() {
 #[test]
 fn at_the_deadline_the_job_ends_and_tells_what_the_rest_takes() {
     let mut config = config(4, 0);
-    config.deadline = Some(3_000);
+    config.deadline = Some(9_000);
     let mut script = Script::new(config);
     join(&mut script, 1, Trust::Own, 1_000);
     script.wait(FRAME_MS);
     script.work(1);
-    script.wait(3_000 - FRAME_MS - 1);
+    script.wait(9_000 - FRAME_MS - 1);
     assert_eq!(script.outcome(), None);
     script.wait(1);
     let Some(Outcome::DeadlinePassed {

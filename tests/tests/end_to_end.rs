@@ -125,6 +125,21 @@ fn a_spent_budget_stops_the_job_and_keeps_what_is_done() {
 }
 
 #[test]
+fn a_passed_deadline_stops_the_job_which_goes_on_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let room = scene("reading_room.glb");
+    let options = "--frames 1-4 --size 64x64 --samples 1";
+    let hurried = format!("{options} --deadline 1ms");
+    let output = job(dir.path(), &room, "####.png", &hurried);
+    assert_eq!(output.status.code(), Some(5), "{}", words(&output));
+    assert_eq!(summary(&output)["outcome"], "deadline_passed");
+    assert!(words(&output).contains("no time for the rest, about "));
+    let output = job(dir.path(), &room, "####.png", options);
+    assert!(output.status.success(), "{}", words(&output));
+    assert_eq!(summary(&output)["frames_done"], 4);
+}
+
+#[test]
 fn bad_input_gets_one_line_and_its_exit_code() {
     let dir = tempfile::tempdir().unwrap();
     let room = scene("reading_room.glb");

@@ -44,12 +44,16 @@ impl Farm {
 
     fn lose_leases(&mut self, number: WorkerNumber, is_lost: impl Fn(&TaskId) -> bool, why: &str) {
         let lost: BTreeSet<TaskId> = self.worker(number).leases().filter(is_lost).collect();
-        for id in lost {
+        for &id in &lost {
             self.task_lost(number, id, why);
         }
         let worker = self.worker_mut(number);
         if worker.leases().next().is_none() {
             worker.away_since = None;
+        }
+        if !lost.is_empty() {
+            let (worker, tasks) = (worker.id, lost.into_iter().collect());
+            self.effects.push(Effect::Cancel { worker, tasks });
         }
     }
 

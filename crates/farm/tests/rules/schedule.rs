@@ -209,7 +209,7 @@ fn a_worker_that_comes_back_goes_on_with_what_it_holds() {
         Trust::Own,
         &[committed.id, queued.id, TaskId(77)],
     );
-    assert_eq!(cancelled(&script), [TaskId(77)]);
+    assert_eq!(cancelled(&script), [lost.id, TaskId(77)]);
     script.ready(1, 1_000);
     assert_eq!(reveals(&script), [committed.id]);
     script.leases.remove(&lost.id);

@@ -1,4 +1,7 @@
-//! Helpers of the end-to-end tests: the programs under test, built once, and folders of their own for each test.
+//! Helpers of the end-to-end tests: the programs under test, built once, and folders of their own for each test. And the
+//! simulated render farm.
+
+pub mod simulator;
 
 use std::{
     path::{Path, PathBuf},

@@ -1,0 +1,180 @@
+//! The requestor's simulated disk: the journal of the job, the blobs of its tiles, the files of its frames.
+
+use farm::{
+    Farm,
+    event::{Event, Millis},
+    journal::{entry, read_entry},
+};
+use protocol::{Blake3Hash, Rect};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+/// Events since a checkpoint, at least.
+const TAIL_MIN: usize = 100;
+/// Bytes of a checkpoint for which it is worth another event in the tail: large ones are written more rarely.
+const CHECKPOINT_BYTES_PER_EVENT: usize = 1024;
+
+/// Pixels on disk.
+#[derive(Debug, Clone)]
+pub struct Blob {
+    /// Its cells, if the journal may ask for them.
+    pub cells: Option<Arc<[Blake3Hash]>>,
+    /// Which frame's pixels these are, and where, if they are the truth.
+    pub truth: Option<(i32, Rect)>,
+}
+
+/// The journal.
+struct Journal {
+    checkpoint: Vec<u8>,
+    tail: Vec<Vec<u8>>,
+}
+
+/// Everything that survives the requestor's process.
+pub struct Disk {
+    journal: Option<Journal>,
+    /// Pixels of deliveries.
+    pub blobs: HashMap<Blake3Hash, Blob>,
+    /// Frames that are written, and what is wrong with them.
+    pub files: BTreeMap<i32, Result<(), String>>,
+    /// Blobs that no tile needs and that the journal's tail still names.
+    unneeded: Vec<Blake3Hash>,
+    /// Those that it no longer names.
+    unnamed: Vec<Blake3Hash>,
+}
+
+impl Disk {
+    /// The disk of a job that begins; without a journal a process that ends is the job's end.
+    pub fn new(farm: &Farm, has_journal: bool) -> Result<Self, String> {
+        let journal = match has_journal {
+            true => Some(Journal {
+                checkpoint: checkpoint(farm)?,
+                tail: Vec::new(),
+            }),
+            false => None,
+        };
+        Ok(Self {
+            journal,
+            blobs: HashMap::new(),
+            files: BTreeMap::new(),
+            unneeded: Vec::new(),
+            unnamed: Vec::new(),
+        })
+    }
+
+    /// Is there a journal?
+    pub fn has_journal(&self) -> bool {
+        self.journal.is_some()
+    }
+
+    /// Pixels arrive.
+    pub fn add_blob(&mut self, root: Blake3Hash, blob: Blob) {
+        let known = self.blobs.entry(root).or_insert(Blob {
+            cells: None,
+            truth: None,
+        });
+        known.truth = known.truth.or(blob.truth);
+        if self.journal.is_some() {
+            known.cells = known.cells.take().or(blob.cells);
+        }
+    }
+
+    /// Writes events.
+    pub fn append(&mut self, entries: impl IntoIterator<Item = Vec<u8>>) {
+        if let Some(journal) = &mut self.journal {
+            journal.tail.extend(entries);
+        }
+    }
+
+    /// Should the next write bring a checkpoint?
+    pub fn wants_checkpoint(&self) -> bool {
+        self.journal.as_ref().is_some_and(|journal| {
+            journal.tail.len() > TAIL_MIN.max(journal.checkpoint.len() / CHECKPOINT_BYTES_PER_EVENT)
+        })
+    }
+
+    /// Puts a checkpoint in the tail's place.
+    pub fn compact(&mut self, farm: &Farm) -> Result<(), String> {
+        if let Some(journal) = &mut self.journal {
+            journal.checkpoint = checkpoint(farm)?;
+            journal.tail.clear();
+        }
+        self.unnamed.append(&mut self.unneeded);
+        Ok(())
+    }
+
+    /// A blob that no tile needs.
+    pub fn forget(&mut self, root: Blake3Hash) {
+        match self.journal {
+            Some(_) => self.unneeded.push(root),
+            None => self.unnamed.push(root),
+        }
+    }
+
+    /// Deletes what neither a tile nor the journal needs, and what is not on its way again.
+    pub fn delete_unnamed(&mut self, farm: &Farm, is_arriving: impl Fn(&Blake3Hash) -> bool) {
+        for root in std::mem::take(&mut self.unnamed) {
+            match (farm.needs_blob(&root), is_arriving(&root)) {
+                (true, _) => {}
+                (false, true) => self.unnamed.push(root),
+                (false, false) => drop(self.blobs.remove(&root)),
+            }
+        }
+    }
+
+    /// The last entry of the tail was written in part only: reading leaves it out.
+    pub fn tear(&mut self) {
+        if let Some(journal) = &mut self.journal {
+            journal.tail.pop();
+        }
+    }
+
+    /// The coordinator as the journal has it. Blobs that its last events no longer need are deleted some time later.
+    pub fn restore(&mut self) -> Result<Farm, String> {
+        let (farm, unneeded) = self.read()?;
+        (self.unneeded, self.unnamed) = (unneeded, Vec::new());
+        Ok(farm)
+    }
+
+    /// The coordinator as the journal has it, and blobs that its last events no longer need.
+    pub fn read(&self) -> Result<(Farm, Vec<Blake3Hash>), String> {
+        let journal = self.journal.as_ref().ok_or("there is no journal")?;
+        let mut farm = Farm::restore(&journal.checkpoint).map_err(|e| e.to_string())?;
+        let mut unneeded = Vec::new();
+        for bytes in &journal.tail {
+            let (now, mut event) = read_entry(bytes).map_err(|e| e.to_string())?;
+            self.find_cells(&mut event)?;
+            for effect in farm.handle(now, event) {
+                if let farm::event::Effect::Forget { root } = effect {
+                    unneeded.push(root);
+                }
+            }
+        }
+        Ok((farm, unneeded))
+    }
+
+    fn find_cells(&self, event: &mut Event) -> Result<(), String> {
+        if let Event::Delivered {
+            root,
+            cells: Ok(cells),
+            ..
+        } = event
+        {
+            let found = self.blobs.get(root).and_then(|blob| blob.cells.clone());
+            *cells =
+                found.ok_or_else(|| format!("the journal names the blob {root}, it is gone"))?;
+        }
+        Ok(())
+    }
+}
+
+/// The coordinator's state in bytes.
+pub fn checkpoint(farm: &Farm) -> Result<Vec<u8>, String> {
+    farm.checkpoint().map_err(|e| e.to_string())
+}
+
+/// An event as it stands in the journal.
+pub fn entry_of(at: Millis, event: &Event) -> Result<Vec<u8>, String> {
+    entry(at, event).map_err(|e| e.to_string())
+}

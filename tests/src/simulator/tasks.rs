@@ -1,0 +1,231 @@
+//! What workers do with what they are told: render, commit, reveal, drop.
+
+use super::{
+    disk::Blob,
+    engine::root_of,
+    network::{Happening, Message, WorkerIndex},
+    worker::{Finished, Strategy, Worker, is_tile},
+    world::World,
+};
+use farm::event::{Event, Millis};
+use protocol::{Blake3Hash, TaskId, TaskSpec};
+use std::sync::Arc;
+
+/// A result that nobody asked about for so long is dropped.
+const RESULT_MS_MAX: Millis = 1_200_000;
+/// A caught worker tries once more after this time.
+const CAUGHT_RETRY_MS: Millis = 30_000;
+
+impl Worker {
+    /// Is it ever heard of between its messages about tasks?
+    pub(super) fn speaks(&self) -> bool {
+        self.member.strategy != Strategy::Silent && !self.is_closed
+    }
+}
+
+impl World {
+    pub(super) fn happen_to_worker(&mut self, happening: Happening) -> Result<(), String> {
+        if let Some(index) = busy_worker(&happening) {
+            let later = self.workers[index].stalled_until;
+            if later > self.now {
+                self.agenda.add(later, happening);
+                return Ok(());
+            }
+        }
+        match happening {
+            Happening::Connect { worker, attempt } => self.connect(worker, attempt),
+            Happening::Prepared { worker, connection } => self.prepared(worker, connection),
+            Happening::Heartbeat { worker, connection } => self.heartbeat(worker, connection),
+            Happening::LossNoticed { worker, connection } => {
+                return self.loss_noticed(worker, connection);
+            }
+            Happening::HoldEnds { worker, connection } => self.hold_ends(worker, connection),
+            Happening::Rendered { worker, render } => self.rendered(worker, render),
+            Happening::Reach {
+                worker,
+                connection,
+                message,
+            } => return self.reach(worker, connection, *message),
+            Happening::Trouble { worker } => self.trouble(worker),
+            Happening::Heal { worker } => self.heal(worker),
+            Happening::Reboot { worker } => self.reboot(worker),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn reach(
+        &mut self,
+        index: WorkerIndex,
+        connection: u32,
+        message: Message,
+    ) -> Result<(), String> {
+        let worker = &mut self.workers[index];
+        if !worker.is_connected || worker.connection != connection {
+            return Ok(());
+        }
+        match message {
+            Message::Lease(tasks) => return self.take_lease(index, tasks),
+            Message::Cancel(tasks) => {
+                for task in tasks {
+                    worker.drop_task(task);
+                }
+                self.start_next(index);
+            }
+            Message::Reveal(task) => self.reveal(index, task),
+            Message::Verdict(task) => drop(worker.finished.remove(&task)),
+            Message::Close => {
+                worker.drop_all();
+                if !worker.is_closed {
+                    worker.is_closed = true;
+                    self.break_connection(index, 0);
+                    self.seek(index, CAUGHT_RETRY_MS);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take_lease(&mut self, index: WorkerIndex, tasks: Vec<TaskSpec>) -> Result<(), String> {
+        let worker = &mut self.workers[index];
+        // Cells that decide about tiles of others go before tiles that wait.
+        let next = tasks.iter().all(|spec| !is_tile(spec));
+        let now = self.now;
+        (worker.finished).retain(|_, done| done.at + RESULT_MS_MAX > now);
+        worker.take(tasks, next);
+        let held = worker.queue.len() + worker.finished.len();
+        self.referee.check_held(&worker.id, held)?;
+        if worker.member.strategy == Strategy::Crashing && self.random.below(6) == 0 {
+            self.crash(index);
+        }
+        self.start_next(index);
+        Ok(())
+    }
+
+    /// Begins with the first task of the queue, unless another is under way.
+    pub(super) fn start_next(&mut self, index: WorkerIndex) {
+        let worker = &mut self.workers[index];
+        let never = matches!(worker.member.strategy, Strategy::Silent | Strategy::Hostage);
+        if worker.is_rendering || never || !worker.is_up {
+            return;
+        }
+        let Some(spec) = worker.queue.front() else {
+            return;
+        };
+        let took = worker.time_for(spec, &mut self.random);
+        worker.is_rendering = true;
+        worker.render += 1;
+        let render = worker.render;
+        let worker = index;
+        self.agenda
+            .add(self.now + took, Happening::Rendered { worker, render });
+    }
+
+    fn rendered(&mut self, index: WorkerIndex, render: u32) {
+        let worker = &mut self.workers[index];
+        if !worker.is_rendering || worker.render != render {
+            return;
+        }
+        worker.is_rendering = false;
+        let Some(spec) = worker.queue.pop_front() else {
+            return;
+        };
+        let reason = match worker.member.strategy {
+            Strategy::Failing => Some("out of memory"),
+            _ if worker.disk_full_until > self.now => Some("no space left on device"),
+            _ => None,
+        };
+        let said = match reason {
+            Some(reason) => Event::Failed {
+                worker: worker.id,
+                task: Some(spec.id),
+                reason: reason.into(),
+            },
+            None => self.commit(index, spec),
+        };
+        self.say(index, said);
+        self.start_next(index);
+    }
+
+    fn commit(&mut self, index: WorkerIndex, spec: TaskSpec) -> Event {
+        let worker = &mut self.workers[index];
+        let cells = worker.cells(&spec);
+        let strategy = worker.member.strategy;
+        let is_right = !strategy.is_wrong()
+            && !matches!(strategy, Strategy::WrongCount | Strategy::Recommitting)
+            || cells == super::engine::true_cells(strategy.class(), spec.frame, &spec.rects);
+        self.referee.rendered(spec.id, is_right);
+        let (salt, root) = (self.random.bytes(), root_of(&cells));
+        let committed = match strategy {
+            Strategy::Recommitting => Blake3Hash([3; 32]),
+            _ => root,
+        };
+        let commitment = verifier::commitment(&worker.id, &spec.hash(&self.job), &salt, &committed);
+        let render_ms = worker.time_for(&spec, &mut self.random) as u32;
+        let task = spec.id;
+        let done = Finished {
+            spec,
+            salt,
+            root,
+            cells,
+            commitment,
+            render_ms,
+            at: self.now,
+        };
+        worker.finished.insert(task, done);
+        Event::Committed {
+            worker: worker.id,
+            task,
+            commitment,
+            render_ms,
+        }
+    }
+
+    fn reveal(&mut self, index: WorkerIndex, task: TaskId) {
+        let worker = &self.workers[index];
+        if worker.member.strategy == Strategy::CommitNeverReveal {
+            return;
+        }
+        let Some(done) = worker.finished.get(&task) else {
+            return;
+        };
+        let event = Event::Delivered {
+            worker: worker.id,
+            task,
+            salt: done.salt,
+            root: done.root,
+            cells: Ok(done.cells.as_slice().into()),
+        };
+        let bytes = done.spec.delivery_bytes(&self.job);
+        self.bring(index, bytes, event);
+    }
+
+    /// Pixels of a task lie on the requestor's disk.
+    pub(super) fn blob_arrives(
+        &mut self,
+        index: WorkerIndex,
+        task: TaskId,
+        root: Blake3Hash,
+        cells: Option<Arc<[Blake3Hash]>>,
+    ) {
+        let worker = &self.workers[index];
+        let truth = worker
+            .finished
+            .get(&task)
+            .filter(|_| worker.member.strategy == Strategy::Honest)
+            .map(|done| (done.spec.frame, done.spec.rects[0]));
+        self.requestor.disk.add_blob(root, Blob { cells, truth });
+    }
+}
+
+/// The worker that has to be awake for this to happen.
+fn busy_worker(happening: &Happening) -> Option<WorkerIndex> {
+    match happening {
+        Happening::Prepared { worker, .. }
+        | Happening::Heartbeat { worker, .. }
+        | Happening::Rendered { worker, .. }
+        | Happening::HoldEnds { worker, .. }
+        | Happening::Reach { worker, .. } => Some(*worker),
+        _ => None,
+    }
+}

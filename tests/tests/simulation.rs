@@ -4,8 +4,9 @@
 //! `RENDER_TEST_SEEDS` and `RENDER_TEST_CRASHES` ask for more seeds of the chaotic jobs and more crashes of the requestor.
 
 use farm::{
-    WorkerRow, WorkerState,
+    Farm, WorkerRow, WorkerState,
     event::{Effect, Event, Outcome, Trust},
+    journal::read_entry,
 };
 use protocol::{Glm, Size, TileGrid};
 use std::{
@@ -372,4 +373,22 @@ fn finished_frames_can_be_rendered_again() {
         rows.map(|row| row.tiles_accepted).sum::<u64>()
     };
     assert_eq!(accepted(&again) - accepted(&first), per_frame);
+}
+
+#[test]
+fn other_versions_and_damage_are_refused() {
+    let (_, farm) = Simulation::new(journalled(1)).unwrap().into_farm();
+    let good = farm.checkpoint().unwrap();
+    let mut other = good.clone();
+    other[0] += 1;
+    for bad in [&other[..], &good[..good.len() / 2], &[]] {
+        assert!(Farm::restore(bad).is_err());
+        assert!(read_entry(bad).is_err());
+    }
+    let finished = Effect::Finished {
+        outcome: Outcome::Stopped,
+    };
+    let mut restored = Farm::restore(&good).unwrap();
+    assert!(restored.checkpoint().is_ok_and(|bytes| bytes == good));
+    assert_eq!(restored.handle(1, Event::Stop), [finished]);
 }

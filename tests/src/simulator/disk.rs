@@ -112,12 +112,13 @@ impl Disk {
         }
     }
 
-    /// Deletes what neither a tile nor the journal needs, and what is not on its way again.
+    /// Deletes what neither a tile nor the journal needs. What is on its way again will be named by the journal again: it
+    /// waits for another checkpoint.
     pub fn delete_unnamed(&mut self, farm: &Farm, is_arriving: impl Fn(&Blake3Hash) -> bool) {
         for root in std::mem::take(&mut self.unnamed) {
             match (farm.needs_blob(&root), is_arriving(&root)) {
                 (true, _) => {}
-                (false, true) => self.unnamed.push(root),
+                (false, true) => self.forget(root),
                 (false, false) => drop(self.blobs.remove(&root)),
             }
         }

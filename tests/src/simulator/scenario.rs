@@ -27,6 +27,10 @@ const SPEEDS: [(u64, u64); 9] = [
     (5, 500),
     (3, 1_000),
 ];
+/// Among so many workers are some of another determinism class.
+const MIXED_WORKERS: u64 = 20;
+/// Of a hundred so many.
+const OTHER_CLASS_PERCENT: u64 = 8;
 /// How long workers wait for a requestor that is away.
 const HOLDS: [(u64, Millis); 5] = [
     (20, 0),
@@ -295,17 +299,21 @@ fn draw_members(random: &mut Random, wanted: &Wanted) -> Vec<Member> {
     let mut members = Vec::with_capacity(wanted.workers as usize);
     let owns = random.percent(30);
     let is_calm = wanted.chaos == 0;
-    // A tile that everybody else has failed once stays with hostages for ever.
-    let disks_fill = wanted.failures.contains(&Failure::FullDisk);
+    let mixes = !is_calm && wanted.workers >= MIXED_WORKERS;
+    // Without those that keep a tile for long: it can go from one to the other for ever while honest workers, who came
+    // later, are idle.
     let kinds = Strategy::TROUBLE.iter().copied();
     let kinds: Vec<Strategy> = kinds
-        .filter(|kind| *kind != Strategy::Hostage || !disks_fill)
+        .filter(|kind| !matches!(kind, Strategy::Hostage | Strategy::Slow))
         .collect();
     for number in 0..wanted.workers {
         // The first is honest, and is the user's own in some runs.
         let cheats = number > 0 && random.percent(wanted.cheats_percent);
         let strategy = match cheats {
             true => random.pick(&kinds),
+            false if mixes && number > 0 && random.percent(OTHER_CLASS_PERCENT) => {
+                Strategy::OtherClass
+            }
             false => Strategy::Honest,
         };
         let trust = match owns && number == 0 && !is_calm {

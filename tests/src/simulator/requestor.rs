@@ -133,6 +133,11 @@ impl Requestor {
         self.inbox.push_back(event);
     }
 
+    /// Do handled events wait for the journal?
+    pub fn is_writing(&self) -> bool {
+        !self.handled.is_empty()
+    }
+
     /// Can waiting events be handled now?
     pub fn is_free(&self) -> bool {
         self.is_up && !self.is_asleep && self.handled.is_empty() && !self.inbox.is_empty()

@@ -20,10 +20,10 @@ use std::collections::HashMap;
 
 /// How often the coordinator learns that time passes.
 const TICK_MS: Millis = 250;
-/// Events between two audits for each worker there is: they look at all of them.
-const AUDIT_EVERY: u64 = 1;
-/// The workers of a job this large are audited less often.
+/// Among more workers there is an audit, which looks at all of them, after so many events for each and not after each event.
 const MANY_WORKERS: usize = 50;
+/// See there.
+const AUDIT_EVENTS_PER_WORKER: u64 = 10;
 /// How long the coordinator waits while nobody is there to work.
 const PROVIDERS_WAIT_MS: Millis = 60_000;
 /// Time after which a job without troubles counts as stuck.
@@ -119,7 +119,8 @@ impl World {
 
     /// Lets the next thing happen; false when the job is over, or at the event where to stop.
     pub fn step(&mut self) -> Result<bool, String> {
-        if self.outcome.is_some() || self.trace.number() >= self.until {
+        let is_there = self.trace.number() >= self.until && !self.requestor.is_writing();
+        if self.outcome.is_some() || is_there {
             return Ok(false);
         }
         let Some((at, happening)) = self.agenda.take() else {
@@ -242,8 +243,8 @@ impl World {
     fn audit(&mut self) -> Result<(), String> {
         let workers = self.workers.len();
         let every = match workers > MANY_WORKERS {
-            true => workers as u64 * 10,
-            false => AUDIT_EVERY,
+            true => workers as u64 * AUDIT_EVENTS_PER_WORKER,
+            false => 1,
         };
         if self.trace.number() < self.audited + every {
             return Ok(());

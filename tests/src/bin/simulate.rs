@@ -221,11 +221,13 @@ fn rows(report: &Report) -> Vec<(&'static str, String)> {
     let checks = report.progress.checks;
     let tiles = report.progress.tiles_accepted;
     let seconds = |ms: u64| format!("{:.1} s", ms as f64 / 1_000.0);
+    let outcome = report.outcome.as_ref();
+    let outcome = outcome.map_or("not yet".into(), |outcome| format!("{outcome:?}"));
     let each = report.coordinator.as_secs_f64() * 1e6 / tiles.max(1) as f64;
     let world = report.wall.saturating_sub(report.coordinator);
     vec![
         ("seed", report.seed.to_string()),
-        ("outcome", format!("{:?}", report.outcome)),
+        ("outcome", outcome),
         ("workers", report.workers.to_string()),
         ("tiles", tiles.to_string()),
         ("virtual makespan", seconds(report.makespan_ms)),

@@ -4,7 +4,9 @@ use crate::{
     failure::{Code, Failure},
     thread::{Answer, ask},
 };
-use payment::{EmbeddedLedger, Ledger, VoucherBook, Wallet, fund_escrow, settle};
+use payment::{
+    EmbeddedLedger, Ledger, LedgerError, SettlementError, VoucherBook, Wallet, fund_escrow, settle,
+};
 use protocol::{Address, Blake3Hash, Glm, JobId, message::SignedVoucher};
 use std::{collections::BTreeSet, path::Path, sync::mpsc};
 
@@ -86,7 +88,13 @@ impl Purse {
                     }
                     Command::Settle { answer } => {
                         let settled = payees.iter().try_for_each(|payee| {
-                            settle(&self.ledger, &self.book, *payee).map(|_| ())
+                            match settle(&self.ledger, &self.book, *payee) {
+                                // All that was promised was settled by an earlier run.
+                                Ok(_) | Err(SettlementError::Ledger(LedgerError::NotOpen(_))) => {
+                                    Ok(())
+                                }
+                                Err(error) => Err(error),
+                            }
                         });
                         let _ = answer.send(settled.map_err(|e| e.to_string()));
                     }

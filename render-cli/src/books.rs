@@ -68,12 +68,13 @@ impl Books {
         Ok(effects)
     }
 
-    /// Blobs that may be deleted now: equal pixels share one, so that one may be needed again, or be on its way.
+    /// Blobs that may be deleted now: equal pixels share one, so that one may be needed again, or be on its way. The
+    /// journal's tail will name the latter, which therefore wait for another checkpoint.
     pub fn take_unneeded(&mut self, arriving: &Arriving) -> Vec<Blake3Hash> {
         let mut unneeded = std::mem::take(&mut self.unnamed);
         unneeded.retain(|root| !self.farm.needs_blob(root));
         let (arriving, gone) = unneeded.into_iter().partition(|root| arriving.has(root));
-        self.unnamed = arriving;
+        self.unneeded.extend::<Vec<Blake3Hash>>(arriving);
         gone
     }
 }
@@ -133,6 +134,14 @@ mod tests {
         books.enter(vec![Event::Stop]).await.unwrap();
         assert_eq!(books.take_unneeded(&arriving), [once]);
         arriving.leave(twice);
+        // Its delivery may stand in the tail now.
+        assert!(books.take_unneeded(&arriving).is_empty());
+        let resumed = Event::Resumed {
+            budget: None,
+            deadline: None,
+            again: Vec::new(),
+        };
+        books.enter(vec![resumed, Event::Stop]).await.unwrap();
         assert_eq!(books.take_unneeded(&arriving), [twice]);
         assert!(books.take_unneeded(&arriving).is_empty());
     }

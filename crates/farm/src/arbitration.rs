@@ -38,6 +38,8 @@ pub(crate) struct Dispute {
     pub claims: Vec<Claim<Party>>,
     /// Workers that could not give an opinion.
     pub asked: BTreeSet<WorkerNumber>,
+    /// Workers that were asked and did not come to it: others are asked first.
+    pub tardy: BTreeSet<WorkerNumber>,
     pub asked_task: Option<TaskId>,
     pub asked_own: Option<u64>,
     /// How often its question was taken from a worker that was late.
@@ -104,6 +106,7 @@ impl Farm {
             rects: rects.into(),
             claims,
             asked: BTreeSet::new(),
+            tardy: BTreeSet::new(),
             asked_task: None,
             asked_own: None,
             moves: 0,
@@ -120,7 +123,9 @@ impl Farm {
         self.disputes.get(&id).is_some_and(|dispute| {
             let is_party = |claim: &Claim<Party>| claim.party.worker == number;
             self.may_serve(number, &dispute.class, |number| {
-                dispute.asked.contains(&number) || dispute.claims.iter().any(is_party)
+                dispute.asked.contains(&number)
+                    || dispute.tardy.contains(&number)
+                    || dispute.claims.iter().any(is_party)
             })
         })
     }
@@ -145,10 +150,15 @@ impl Farm {
             self.frame_number(frame)
         );
         let request = self.ask_own(OwnPurpose::Opinion(id), frame, class, rects);
+        let own_engine_works = self.own_engine_works;
         match (request, self.disputes.get_mut(&id)) {
             (Some(_), Some(dispute)) => {
                 dispute.asked_own = request;
                 self.opinions_wanted.remove(&id);
+            }
+            // Nobody else is left: those who did not come to it get another chance.
+            (None, Some(dispute)) if !own_engine_works && !dispute.tardy.is_empty() => {
+                dispute.tardy.clear();
             }
             _ => self.give_up_waiting(since, &what, servers),
         }

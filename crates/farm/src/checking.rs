@@ -133,6 +133,7 @@ impl Farm {
             pixels,
             check: Check::Passed { prober: None },
             probers: Vec::new(),
+            tardy: Vec::new(),
             moves: 0,
             disputes: BTreeSet::new(),
             price: task.price,
@@ -370,10 +371,18 @@ impl Farm {
             if let Some(delivery) = self.delivery_mut(at) {
                 delivery.check = Check::ProbeOwn(request);
             }
-        } else {
+        } else if !self.ask_the_tardy(at) {
             let what = format!("tile {} of frame {}", at.tile, self.frame_number(at.frame));
             self.give_up_waiting(since, &what, servers);
         }
+    }
+
+    /// Nobody else is left: those who did not come to a tile's probes get another chance.
+    fn ask_the_tardy(&mut self, at: TileRef) -> bool {
+        let own_engine_works = self.own_engine_works;
+        self.delivery_mut(at).is_some_and(|delivery| {
+            !own_engine_works && !std::mem::take(&mut delivery.tardy).is_empty()
+        })
     }
 
     /// Who could render cells of that class that are wanted `since` then?
@@ -460,6 +469,8 @@ impl Farm {
     }
 
     pub(crate) fn on_own_rendered(&mut self, id: u64, cells: Result<Vec<Blake3Hash>, String>) {
+        // Also when it comes too late: then it was slow, or this computer slept.
+        self.own_engine_works |= cells.is_ok();
         let Some(request) = self.own_requests.remove(&id) else {
             return;
         };

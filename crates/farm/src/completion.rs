@@ -96,9 +96,8 @@ impl Farm {
         match outcome {
             Ok(()) => self.seal(frame),
             Err(reason) => {
-                self.failed
-                    .insert(frame, format!("could not be written: {reason}"));
-                self.drop_frame(frame);
+                let reason = format!("could not be written: {reason}");
+                self.give_up_frame(frame, reason);
             }
         }
     }
@@ -177,6 +176,17 @@ impl Farm {
     fn close_failed(&mut self, frame: u32) {
         let open = self.open.get_mut(frame);
         let reason = open.and_then(|open| open.failed.take()).unwrap_or_default();
+        self.give_up_frame(frame, reason);
+    }
+
+    /// Ends a frame whose tiles are all decided: those that were accepted stay paid and count no more.
+    fn give_up_frame(&mut self, frame: u32, reason: String) {
+        let is_delivered = |tile: &&Tile| matches!(tile, Tile::Delivered(_));
+        let accepted = self
+            .open
+            .get(frame)
+            .map_or(0, |open| open.tiles.iter().filter(is_delivered).count());
+        self.tiles_accepted = self.tiles_accepted.saturating_sub(accepted as u64);
         self.failed.insert(frame, reason);
         self.drop_frame(frame);
     }

@@ -442,7 +442,7 @@ impl Farm {
             }
             Some(_) => {}
             None => {
-                self.rest(number);
+                self.rest(number, self.now);
                 self.leave(number);
             }
         }

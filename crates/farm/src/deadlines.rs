@@ -107,11 +107,13 @@ impl Farm {
 
     fn take_back(&mut self, number: WorkerNumber, tasks: Vec<TaskId>, reason: &str) {
         let worker = self.worker(number).id;
+        let leases = tasks.iter().filter_map(|id| self.tasks.get(id));
+        let begun = leases.map(|task| task.leased_at).min();
         for &id in &tasks {
             self.task_lost(number, id, reason);
         }
         self.effects.push(Effect::Cancel { worker, tasks });
-        self.rest(number);
+        self.rest(number, begun.unwrap_or(self.now));
     }
 
     /// A heartbeat names what a worker holds. What it should not hold it is told to drop; what it should and does not

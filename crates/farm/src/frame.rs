@@ -107,6 +107,8 @@ pub(crate) struct Delivery {
     pub check: Check,
     /// Who answered its probes so far: nobody is asked twice.
     pub probers: Vec<WorkerNumber>,
+    /// Who was asked for its probes and did not come to them: others are asked first.
+    pub tardy: Vec<WorkerNumber>,
     /// How often its probes were taken from a worker that was late.
     pub moves: u32,
     /// Open disputes about its cells.
@@ -144,6 +146,7 @@ impl SealedTile {
                 prober: self.prober,
             },
             probers: self.prober.into_iter().collect(),
+            tardy: Vec::new(),
             moves: 0,
             disputes: BTreeSet::new(),
             price: Glm::ZERO,
@@ -159,6 +162,12 @@ pub(crate) struct Troubles {
     pub failed: Vec<WorkerNumber>,
     /// Lost the lease.
     pub lost: BTreeSet<WorkerNumber>,
+}
+
+impl Troubles {
+    pub(crate) fn has(&self, number: WorkerNumber) -> bool {
+        self.lost.contains(&number) || self.failed.contains(&number)
+    }
 }
 
 /// Frames begun and not final, by their position in the user's order.

@@ -7,7 +7,7 @@
 
 use crate::{
     coordinator::Farm,
-    event::{Effect, LeaseReason, Trust},
+    event::{Effect, LeaseReason, Millis, Trust},
     frame::{Check, Frame, Purpose, Task, Tile, TileRef},
     limits::{TILE_FAILURES_MAX, TILE_LOSSES_MAX, WORKER_FAILURES_MAX, WRITING_FRAMES_MAX},
     worker::{Filed, Standing, WorkerNumber},
@@ -270,12 +270,12 @@ impl Farm {
         Some(frame)
     }
 
-    /// The first waiting tile of a frame that this worker may have: not one that it failed, unless everybody did.
+    /// The first waiting tile of a frame that this worker may have: not one that it failed or lost, unless everybody did.
     fn tile_in(&self, frame: u32, number: WorkerNumber) -> Option<TileRef> {
         let open = self.open.get(frame)?;
         let may_take = |tile: &&u32| match open.troubles.get(*tile) {
-            Some(troubles) if troubles.failed.contains(&number) => {
-                !self.someone_else_ready(&troubles.failed)
+            Some(troubles) if troubles.has(number) => {
+                !self.someone_else_ready(|other| troubles.has(other))
             }
             _ => true,
         };
@@ -283,9 +283,9 @@ impl Farm {
         Some(TileRef { frame, tile })
     }
 
-    fn someone_else_ready(&self, than: &[WorkerNumber]) -> bool {
+    fn someone_else_ready(&self, than: impl Fn(WorkerNumber) -> bool) -> bool {
         self.class
-            .is_some_and(|class| self.ready_in(&class).any(|number| !than.contains(&number)))
+            .is_some_and(|class| self.ready_in(&class).any(|number| !than(number)))
     }
 
     /// Keeps count of the workers of each frame.
@@ -440,7 +440,9 @@ impl Farm {
     pub(crate) fn may_probe(&self, number: WorkerNumber, at: TileRef) -> bool {
         self.delivery(at).is_some_and(|delivery| {
             self.may_serve(number, &delivery.class, |number| {
-                number == delivery.worker || delivery.probers.contains(&number)
+                number == delivery.worker
+                    || delivery.probers.contains(&number)
+                    || delivery.tardy.contains(&number)
             })
         })
     }
@@ -496,7 +498,7 @@ impl Farm {
             return;
         };
         self.reject_task(number, id, reason.clone());
-        self.rest(number);
+        self.rest(number, task.leased_at);
         match task.purpose {
             Purpose::Tile(at) => {
                 let Some(frame) = self.open.get_mut(at.frame) else {
@@ -530,18 +532,31 @@ impl Farm {
             .filter(|number| self.worker(**number).trust == Trust::Own);
         own.count() >= TILE_FAILURES_MAX
             || failed.len() >= TILE_LOSSES_MAX
-            || (failed.len() >= TILE_FAILURES_MAX && !self.someone_else_ready(failed))
+            || (failed.len() >= TILE_FAILURES_MAX
+                && !self.someone_else_ready(|number| failed.contains(&number)))
     }
 
     /// The worker is gone, silent or too late: nobody knows whose fault that is.
     pub(crate) fn task_lost(&mut self, number: WorkerNumber, id: TaskId, reason: &str) {
-        let Some(Task {
-            purpose: Purpose::Tile(at),
-            ..
-        }) = self.release_task(id)
-        else {
-            return;
-        };
+        let is_there = self.worker(number).standing == Standing::Ready;
+        match self.release_task(id).map(|task| task.purpose) {
+            Some(Purpose::Tile(at)) => self.tile_lost(number, at, reason),
+            // Before one that is there and does not come to it is asked again, all others are.
+            Some(Purpose::Probe(at)) if is_there => {
+                if let Some(delivery) = self.delivery_mut(at) {
+                    delivery.tardy.push(number);
+                }
+            }
+            Some(Purpose::Opinion(dispute)) if is_there => {
+                if let Some(dispute) = self.disputes.get_mut(&dispute) {
+                    dispute.tardy.insert(number);
+                }
+            }
+            Some(Purpose::Probe(_) | Purpose::Opinion(_)) | None => {}
+        }
+    }
+
+    fn tile_lost(&mut self, number: WorkerNumber, at: TileRef, reason: &str) {
         let Some(frame) = self.open.get_mut(at.frame) else {
             return;
         };
@@ -555,10 +570,10 @@ impl Farm {
     }
 
     /// Counts a failure; a worker that only fails is dropped.
-    pub(crate) fn rest(&mut self, number: WorkerNumber) {
+    pub(crate) fn rest(&mut self, number: WorkerNumber, begun: Millis) {
         let now = self.now;
         let worker = self.worker_mut(number);
-        worker.fail(now);
+        worker.fail(begun, now);
         if worker.failures >= WORKER_FAILURES_MAX {
             self.leave(number);
         }

@@ -15,6 +15,7 @@ impl Farm {
         self.nobody_since = None;
         self.first_ready_at = None;
         self.everybody_is_away();
+        self.wait_anew();
         self.ask_own_again();
         // Also frames that are no longer to be written as they were: the answers of the old process never come.
         let open: Vec<u32> = self.open.iter().map(|(frame, _)| frame).collect();
@@ -25,6 +26,18 @@ impl Farm {
             self.touched_frames.insert(frame);
         }
         self.writing_frames.clear();
+    }
+
+    /// Who could check something had no chance to do so while this process was not there, nor had the own engine.
+    fn wait_anew(&mut self) {
+        let now = self.now;
+        self.own_engine_works = true;
+        for at in self.probes_wanted.clone() {
+            self.want_probe(at);
+        }
+        for dispute in self.disputes.values_mut() {
+            dispute.since = now;
+        }
     }
 
     fn ask_own_again(&mut self) {

@@ -135,7 +135,7 @@ impl Farm {
         }
         self.open.get(at.frame).is_some_and(|frame| {
             let troubles = frame.troubles.get(&at.tile);
-            troubles.is_none_or(|troubles| !troubles.failed.contains(&number))
+            troubles.is_none_or(|troubles| !troubles.has(number))
         })
     }
 

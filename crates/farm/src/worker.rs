@@ -160,8 +160,9 @@ impl Worker {
     }
 
     /// Counts a failure and rests: a second, doubling with each failure that follows, up to five minutes.
-    pub(crate) fn fail(&mut self, now: Millis) {
-        if now.saturating_sub(self.last_failure) > FORGIVE_MS {
+    /// `begun` is when it took up what failed: work that fails late is no time without a failure.
+    pub(crate) fn fail(&mut self, begun: Millis, now: Millis) {
+        if begun.saturating_sub(self.last_failure) > FORGIVE_MS {
             self.failures = 0;
         }
         self.failures = self.failures.saturating_add(1);
@@ -195,15 +196,18 @@ mod tests {
     fn rests_double_up_to_five_minutes_and_are_forgiven() {
         let mut worker = worker();
         for expected in [1_000, 2_000, 4_000, 8_000] {
-            worker.fail(0);
+            worker.fail(0, 0);
             assert_eq!(worker.resting_until, expected);
         }
         for _ in 0..40 {
-            worker.fail(0);
+            worker.fail(0, 0);
         }
         assert_eq!(worker.resting_until, REST_MS_MAX);
-        worker.fail(FORGIVE_MS + 1);
-        assert_eq!(worker.resting_until, FORGIVE_MS + 1 + REST_MS_MIN);
+        worker.fail(FORGIVE_MS, FORGIVE_MS + 1);
+        assert_eq!(worker.resting_until, FORGIVE_MS + 1 + REST_MS_MAX);
+        worker.succeed();
+        worker.fail(2 * FORGIVE_MS + 2, 2 * FORGIVE_MS + 2);
+        assert_eq!(worker.resting_until, 2 * FORGIVE_MS + 2 + REST_MS_MIN);
         worker.succeed();
         assert_eq!((worker.failures, worker.resting_until), (0, 0));
     }

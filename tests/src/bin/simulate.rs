@@ -218,7 +218,7 @@ fn memory_peak_kb() -> Option<u64> {
 
 /// Name and value of each line of the summary.
 fn rows(report: &Report) -> Vec<(&'static str, String)> {
-    let checks = report.progress.checks;
+    let (checks, copies) = (report.progress.checks, report.progress.copies);
     let tiles = report.progress.tiles_accepted;
     let seconds = |ms: u64| format!("{:.1} s", ms as f64 / 1_000.0);
     let outcome = report.outcome.as_ref();
@@ -250,6 +250,10 @@ fn rows(report: &Report) -> Vec<(&'static str, String)> {
                 "{} probes, {} by our own engine, {} overlaps, {} disputes",
                 checks.probes, checks.own_probes, checks.overlaps, checks.arbitrations
             ),
+        ),
+        (
+            "late tiles",
+            format!("{} given to a second, {} won", copies.leased, copies.won),
         ),
         ("most blobs kept", report.blobs_max.to_string()),
         ("paid", format!("{} GLM", report.paid)),

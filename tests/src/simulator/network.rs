@@ -12,7 +12,8 @@ pub type WorkerIndex = usize;
 #[derive(Debug, Clone)]
 pub enum Message {
     /// Render these.
-    Lease(Vec<TaskSpec>),
+    /// Tasks, and whether they come before what waits.
+    Lease(Vec<TaskSpec>, bool),
     /// Drop these.
     Cancel(Vec<TaskId>),
     /// Open a commitment.

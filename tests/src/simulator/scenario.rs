@@ -273,12 +273,11 @@ impl Scenario {
     }
 
     /// Does this job have to end with all frames written, because somebody honest is there to the end and what it does
-    /// can be checked? Without an engine of the requestor's own that takes three, and they must not go away: a job that
-    /// ended because nobody could check a tile ends so again, however often it is started.
+    /// can be checked? Without an engine of the requestor's own that takes three.
     pub fn must_be_done(&self) -> bool {
         let honest = |member: &&Member| member.strategy == Strategy::Honest && member.comes_back;
         let honest = self.members.iter().filter(honest).count();
-        let checked = self.own_engine || (honest >= 3 && self.failures.is_empty());
+        let checked = self.own_engine || honest >= 3;
         honest >= 1 && checked && self.budget.is_none() && self.deadline.is_none()
     }
 }
@@ -300,17 +299,11 @@ fn draw_members(random: &mut Random, wanted: &Wanted) -> Vec<Member> {
     let owns = random.percent(30);
     let is_calm = wanted.chaos == 0;
     let mixes = !is_calm && wanted.workers >= MIXED_WORKERS;
-    // Without those that keep a tile for long: it can go from one to the other for ever while honest workers, who came
-    // later, are idle.
-    let kinds = Strategy::TROUBLE.iter().copied();
-    let kinds: Vec<Strategy> = kinds
-        .filter(|kind| !matches!(kind, Strategy::Hostage | Strategy::Slow))
-        .collect();
     for number in 0..wanted.workers {
         // The first is honest, and is the user's own in some runs.
         let cheats = number > 0 && random.percent(wanted.cheats_percent);
         let strategy = match cheats {
-            true => random.pick(&kinds),
+            true => random.pick(Strategy::TROUBLE),
             false if mixes && number > 0 && random.percent(OTHER_CLASS_PERCENT) => {
                 Strategy::OtherClass
             }

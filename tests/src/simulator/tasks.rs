@@ -4,7 +4,7 @@ use super::{
     disk::Blob,
     engine::root_of,
     network::{Happening, Message, WorkerIndex},
-    worker::{Finished, Strategy, Worker, is_tile},
+    worker::{Finished, Strategy, Worker},
     world::World,
 };
 use farm::event::{Event, Millis};
@@ -65,7 +65,7 @@ impl World {
             return Ok(());
         }
         match message {
-            Message::Lease(tasks) => return self.take_lease(index, tasks),
+            Message::Lease(tasks, next) => return self.take_lease(index, tasks, next),
             Message::Cancel(tasks) => {
                 for task in tasks {
                     worker.drop_task(task);
@@ -86,10 +86,13 @@ impl World {
         Ok(())
     }
 
-    fn take_lease(&mut self, index: WorkerIndex, tasks: Vec<TaskSpec>) -> Result<(), String> {
+    fn take_lease(
+        &mut self,
+        index: WorkerIndex,
+        tasks: Vec<TaskSpec>,
+        next: bool,
+    ) -> Result<(), String> {
         let worker = &mut self.workers[index];
-        // Cells that decide about tiles of others go before tiles that wait.
-        let next = tasks.iter().all(|spec| !is_tile(spec));
         let now = self.now;
         (worker.finished).retain(|_, done| done.at + RESULT_MS_MAX > now);
         worker.take(tasks, next);

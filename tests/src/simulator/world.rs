@@ -46,8 +46,6 @@ pub struct World {
     /// The same for its journal.
     pub(super) journal_full_until: Millis,
     pub(super) resumes: u32,
-    /// Were finished or failed frames rendered again?
-    rendered_again: bool,
     pub(super) outcome: Option<Outcome>,
     until: u64,
     audited: u64,
@@ -87,7 +85,6 @@ impl World {
             frames_full_until: 0,
             journal_full_until: 0,
             resumes: 0,
-            rendered_again: false,
             outcome: None,
             until,
             audited: 0,
@@ -307,7 +304,6 @@ impl World {
             self.requestor.plan_crash(every, &mut self.random);
         }
         let again = self.requestor.frames_again();
-        self.rendered_again |= !again.is_empty();
         let process = self.requestor.process;
         self.agenda
             .add(self.now + TICK_MS, Happening::Tick { process });
@@ -334,7 +330,12 @@ impl World {
     fn carry_out(&mut self, effect: Effect) -> Result<(), String> {
         let process = self.requestor.process;
         match effect {
-            Effect::Lease { worker, tasks, .. } => self.tell(worker, Message::Lease(tasks)),
+            Effect::Lease {
+                worker,
+                tasks,
+                next,
+                ..
+            } => self.tell(worker, Message::Lease(tasks, next)),
             Effect::Reveal { worker, task } => self.tell(worker, Message::Reveal(task)),
             Effect::Cancel { worker, tasks } => self.tell(worker, Message::Cancel(tasks)),
             Effect::Accept { worker, task, .. } | Effect::Reject { worker, task, .. } => {
@@ -419,7 +420,7 @@ impl World {
                 progress.frames_done
             ));
         }
-        if !self.rendered_again && progress.tiles_accepted != tiles {
+        if progress.tiles_accepted != tiles {
             return Err(format!(
                 "done with {} of {tiles} tiles",
                 progress.tiles_accepted

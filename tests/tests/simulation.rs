@@ -21,7 +21,7 @@ use tests::simulator::{
 };
 
 /// Seeds of the chaotic jobs, if nothing else is asked for.
-const CHAOTIC_SEEDS: u64 = 400;
+const CHAOTIC_SEEDS: u64 = 10_000;
 /// Jobs with crashes at random moments, and crashes of each.
 const CRASHING_JOBS: u64 = 40;
 const CRASHES_OF_A_JOB: u64 = 25;
@@ -258,6 +258,32 @@ fn invariants_hold_whatever_goes_wrong() {
     each_seed(asked("RENDER_TEST_SEEDS", CHAOTIC_SEEDS), |seed| {
         drawn(seed, &wanted);
     });
+}
+
+/// Seeds at which the coordinator was wrong once: tiles of frames given up were counted twice, a resumed job gave up
+/// before anybody was back, probes went to the same lazy worker for ever, and to nobody after all had failed once.
+#[test]
+fn what_was_found_once_stays_mended() {
+    let chaotic = chaotic();
+    let found = [
+        (5, 12, 60, 1, 30, 0),
+        (33, 8, 30, 2, 25, 2),
+        (83, 8, 30, 2, 25, 2),
+        (439, 8, 30, 2, 25, 2),
+        (2907, 5, 10, 0, 60, 0),
+        (20563, 4, 20, 3, 50, 0),
+    ];
+    for (seed, workers, tiles, chaos, cheats_percent, crashes) in found {
+        let wanted = Wanted {
+            workers,
+            tiles,
+            chaos,
+            cheats_percent,
+            crashes,
+            ..chaotic.clone()
+        };
+        drawn(seed, &wanted);
+    }
 }
 
 #[test]

@@ -36,9 +36,7 @@ pub(crate) struct Dispute {
     pub class: Blake3Hash,
     pub rects: Arc<[Rect]>,
     pub claims: Vec<Claim<Party>>,
-    /// Workers that could not give an opinion.
-    pub asked: BTreeSet<WorkerNumber>,
-    /// Workers that were asked and did not come to it: others are asked first.
+    /// Workers that were asked and did not answer: others are asked first.
     pub tardy: BTreeSet<WorkerNumber>,
     pub asked_task: Option<TaskId>,
     pub asked_own: Option<u64>,
@@ -105,7 +103,6 @@ impl Farm {
             class: class.unwrap_or(Blake3Hash([0; 32])),
             rects: rects.into(),
             claims,
-            asked: BTreeSet::new(),
             tardy: BTreeSet::new(),
             asked_task: None,
             asked_own: None,
@@ -118,14 +115,12 @@ impl Farm {
         id
     }
 
-    /// May this worker give an opinion: of the class, no party, not asked before?
+    /// May this worker give an opinion: of the class, no party, not asked in vain?
     pub(crate) fn may_judge(&self, number: WorkerNumber, id: u64) -> bool {
         self.disputes.get(&id).is_some_and(|dispute| {
             let is_party = |claim: &Claim<Party>| claim.party.worker == number;
             self.may_serve(number, &dispute.class, |number| {
-                dispute.asked.contains(&number)
-                    || dispute.tardy.contains(&number)
-                    || dispute.claims.iter().any(is_party)
+                dispute.tardy.contains(&number) || dispute.claims.iter().any(is_party)
             })
         })
     }

@@ -133,7 +133,7 @@ impl Farm {
             pixels,
             check: Check::Passed { prober: None },
             probers: Vec::new(),
-            tardy: Vec::new(),
+            tardy: BTreeSet::new(),
             moves: 0,
             disputes: BTreeSet::new(),
             price: task.price,

@@ -107,8 +107,8 @@ pub(crate) struct Delivery {
     pub check: Check,
     /// Who answered its probes so far: nobody is asked twice.
     pub probers: Vec<WorkerNumber>,
-    /// Who was asked for its probes and did not come to them: others are asked first.
-    pub tardy: Vec<WorkerNumber>,
+    /// Who was asked for its probes and did not answer: others are asked first.
+    pub tardy: BTreeSet<WorkerNumber>,
     /// How often its probes were taken from a worker that was late.
     pub moves: u32,
     /// Open disputes about its cells.
@@ -146,7 +146,7 @@ impl SealedTile {
                 prober: self.prober,
             },
             probers: self.prober.into_iter().collect(),
-            tardy: Vec::new(),
+            tardy: BTreeSet::new(),
             moves: 0,
             disputes: BTreeSet::new(),
             price: Glm::ZERO,

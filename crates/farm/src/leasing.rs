@@ -511,14 +511,22 @@ impl Farm {
                     self.fail_frame(at.frame, reason);
                 }
             }
+            check => self.note_tardy(number, check),
+        }
+    }
+
+    /// Before a worker that failed or lost this probe or opinion is asked again, all others are.
+    fn note_tardy(&mut self, number: WorkerNumber, check: Purpose) {
+        match check {
+            Purpose::Tile(_) => {}
             Purpose::Probe(at) => {
                 if let Some(delivery) = self.delivery_mut(at) {
-                    delivery.probers.push(number);
+                    delivery.tardy.insert(number);
                 }
             }
             Purpose::Opinion(dispute) => {
                 if let Some(dispute) = self.disputes.get_mut(&dispute) {
-                    dispute.asked.insert(number);
+                    dispute.tardy.insert(number);
                 }
             }
         }
@@ -541,18 +549,8 @@ impl Farm {
         let is_there = self.worker(number).standing == Standing::Ready;
         match self.release_task(id).map(|task| task.purpose) {
             Some(Purpose::Tile(at)) => self.tile_lost(number, at, reason),
-            // Before one that is there and does not come to it is asked again, all others are.
-            Some(Purpose::Probe(at)) if is_there => {
-                if let Some(delivery) = self.delivery_mut(at) {
-                    delivery.tardy.push(number);
-                }
-            }
-            Some(Purpose::Opinion(dispute)) if is_there => {
-                if let Some(dispute) = self.disputes.get_mut(&dispute) {
-                    dispute.tardy.insert(number);
-                }
-            }
-            Some(Purpose::Probe(_) | Purpose::Opinion(_)) | None => {}
+            Some(check) if is_there => self.note_tardy(number, check),
+            _ => {}
         }
     }
 

@@ -6,7 +6,7 @@ use farm::{
     event::{Effect, Event, Millis},
     journal::entry,
 };
-use protocol::Blake3Hash;
+use protocol::{Blake3Hash, Rect, geometry::CELL_PX, pixels::canonical_length};
 use std::time::Instant;
 
 /// The coordinator with its journal: nothing that it decides leaves the process before the event is on disk.
@@ -43,6 +43,8 @@ impl Books {
         let mut entries = Vec::with_capacity(events.len());
         let mut effects = Vec::new();
         let mut is_over = false;
+        let passes = self.farm.config().job.settings.passes.len();
+        let pixels = events.iter().map(|event| pixel_bytes(event, passes)).sum();
         for event in events {
             let now = self.offset + self.begun.elapsed().as_millis() as u64;
             entries.push(entry(now, &event).map_err(|e| e.to_string())?);
@@ -61,7 +63,7 @@ impl Books {
             false => None,
         };
         let is_checkpoint = checkpoint.is_some();
-        self.journal.append(entries, checkpoint).await?;
+        self.journal.append(entries, pixels, checkpoint).await?;
         if is_checkpoint {
             self.unnamed.append(&mut self.unneeded);
         }
@@ -76,6 +78,24 @@ impl Books {
         let (arriving, gone) = unneeded.into_iter().partition(|root| arriving.has(root));
         self.unneeded.extend::<Vec<Blake3Hash>>(arriving);
         gone
+    }
+}
+
+/// Any whole cell.
+const CELL: Rect = Rect {
+    x: 0,
+    y: 0,
+    width: CELL_PX,
+    height: CELL_PX,
+};
+
+/// Bytes of pixels that lie on disk for an event.
+fn pixel_bytes(event: &Event, passes: usize) -> u64 {
+    match event {
+        Event::Delivered {
+            cells: Ok(cells), ..
+        } => cells.len() as u64 * canonical_length(&[CELL], passes),
+        _ => 0,
     }
 }
 

@@ -19,8 +19,12 @@ const CHECKPOINT: TableDefinition<(), &[u8]> = TableDefinition::new("checkpoint"
 const TAIL: TableDefinition<u64, &[u8]> = TableDefinition::new("tail");
 /// Appends that may wait: the job waits for each.
 const QUEUE_MAX: usize = 2;
-/// Events since a checkpoint, at least: going on reads each delivery's pixels again.
+/// Events since a checkpoint, at least.
 const TAIL_MIN: u64 = 4096;
+/// Bytes of pixels delivered since a checkpoint, at least: they stay on disk until then, and going on reads them again.
+const PIXELS_MIN: u64 = 256 << 20;
+/// Bytes of pixels for which it is worth to write a byte of a checkpoint.
+const PIXELS_PER_CHECKPOINT_BYTE: u64 = 16;
 /// Bytes of a checkpoint for which it is worth another event in the tail: large ones are written more rarely.
 const CHECKPOINT_BYTES_PER_EVENT: u64 = 1024;
 
@@ -62,7 +66,10 @@ pub struct Contents {
 pub struct Journal {
     thread: mpsc::SyncSender<Append>,
     checkpoint_bytes: u64,
+    /// Events since the checkpoint.
     tail: u64,
+    /// Bytes of the pixels that they deliver, as far as this process knows.
+    pixels: u64,
 }
 
 impl Journal {
@@ -107,23 +114,29 @@ impl Journal {
             thread,
             checkpoint_bytes,
             tail,
+            pixels: 0,
         }
     }
 
     /// Is the tail long enough for the next append to bring a checkpoint?
     pub fn wants_checkpoint(&self) -> bool {
-        self.tail > TAIL_MIN.max(self.checkpoint_bytes / CHECKPOINT_BYTES_PER_EVENT)
+        let bytes = self.checkpoint_bytes;
+        self.tail > TAIL_MIN.max(bytes / CHECKPOINT_BYTES_PER_EVENT)
+            || self.pixels > PIXELS_MIN.max(bytes * PIXELS_PER_CHECKPOINT_BYTE)
     }
 
-    /// Writes events, and then perhaps the checkpoint that has them all; on disk when it returns.
+    /// Writes events, which deliver so many bytes of pixels, and then perhaps the checkpoint that has them all; on disk
+    /// when it returns.
     pub async fn append(
         &mut self,
         entries: Vec<Vec<u8>>,
+        pixels: u64,
         checkpoint: Option<Vec<u8>>,
     ) -> Result<(), String> {
         self.tail += entries.len() as u64;
+        self.pixels += pixels;
         if let Some(checkpoint) = &checkpoint {
-            (self.checkpoint_bytes, self.tail) = (checkpoint.len() as u64, 0);
+            (self.checkpoint_bytes, self.tail, self.pixels) = (checkpoint.len() as u64, 0, 0);
         }
         ask(&self.thread, "the journal's thread", |answer| Append {
             entries,

@@ -14,24 +14,27 @@ async fn what_was_appended_is_read_and_a_checkpoint_takes_its_place() {
     let mut journal = Journal::create(&path, b"begin").unwrap();
     assert!(matches!(Journal::open(&path), Err(JournalError::InUse)));
     for number in 0..3 {
-        journal.append(vec![vec![number]], None).await.unwrap();
+        journal.append(vec![vec![number]], 0, None).await.unwrap();
     }
     drop(journal);
     let (mut journal, contents) = reopen(&path);
     assert_eq!(contents.checkpoint, b"begin");
     assert_eq!(contents.tail, [[0], [1], [2]]);
     let many = vec![vec![7]; TAIL_MIN as usize];
-    journal.append(many, None).await.unwrap();
+    journal.append(many, 0, None).await.unwrap();
     assert!(journal.wants_checkpoint());
     let last = Some(b"later".to_vec());
-    journal.append(vec![vec![8]], last).await.unwrap();
+    journal.append(vec![vec![8]], 0, last).await.unwrap();
     assert!(!journal.wants_checkpoint());
-    journal.append(vec![vec![9]], None).await.unwrap();
+    journal.append(vec![vec![9]], 1, None).await.unwrap();
+    assert!(!journal.wants_checkpoint());
+    journal.append(Vec::new(), PIXELS_MIN, None).await.unwrap();
+    assert!(journal.wants_checkpoint());
     drop(journal);
     let (mut journal, contents) = reopen(&path);
     assert_eq!(contents.checkpoint, b"later");
     assert_eq!(contents.tail, [[9]]);
-    journal.append(vec![vec![10]], None).await.unwrap();
+    journal.append(vec![vec![10]], 0, None).await.unwrap();
     drop(journal);
     let (_, contents) = reopen(&path);
     assert_eq!(contents.tail, [[9], [10]]);
@@ -195,7 +198,7 @@ async fn appends(disk: &Disk) -> (Vec<(Vec<u8>, Vec<Vec<u8>>)>, Vec<usize>) {
             Some(checkpoint) => now = (checkpoint.clone(), Vec::new()),
             None => now.1.extend(entries.clone()),
         }
-        journal.append(entries, checkpoint).await.unwrap();
+        journal.append(entries, 0, checkpoint).await.unwrap();
         states.push(now.clone());
         orders.push(disk.state().orders.len());
     }
@@ -222,7 +225,7 @@ async fn a_power_cut_loses_nothing_but_the_write_that_was_under_way() {
                 assert!(!contents.is_cut);
                 kept += 1;
             }
-            journal.append(vec![vec![77]], None).await.unwrap();
+            journal.append(vec![vec![77]], 0, None).await.unwrap();
             drop(journal);
             after.wait();
             assert_eq!(after.read().1.tail.last().unwrap(), &[77]);
@@ -243,16 +246,16 @@ async fn a_full_disk_fails_the_append_and_loses_nothing_before_it() {
         let (mut journal, _) = disk.read();
         disk.state().room = Some(room);
         let entries = vec![vec![1; 50_000]];
-        let full = journal.append(entries.clone(), None).await;
+        let full = journal.append(entries.clone(), 0, None).await;
         assert!(full.is_err());
-        assert!(journal.append(Vec::new(), None).await.is_err());
+        assert!(journal.append(Vec::new(), 0, None).await.is_err());
         drop(journal);
         disk.wait();
         disk.state().room = None;
         let (mut journal, contents) = disk.read();
         let (checkpoint, tail) = states.last().unwrap();
         assert!((&contents.checkpoint, &contents.tail) == (checkpoint, tail));
-        journal.append(entries, None).await.unwrap();
+        journal.append(entries, 0, None).await.unwrap();
     }
 }
 
@@ -261,7 +264,7 @@ async fn a_file_that_was_cut_is_refused_in_words() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal.redb");
     let mut journal = Journal::create(&path, b"begin").unwrap();
-    journal.append(vec![vec![3; 9_000]], None).await.unwrap();
+    journal.append(vec![vec![3; 9_000]], 0, None).await.unwrap();
     drop(journal);
     drop(reopen(&path));
     let whole = std::fs::read(&path).unwrap();

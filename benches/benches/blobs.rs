@@ -80,10 +80,7 @@ fn blobs(criterion: &mut Criterion) {
 
 criterion_group! {
     name = group;
-    config = Criterion::default()
-        .sample_size(10)
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(5));
+    config = benches::samples_of(5);
     targets = blobs
 }
 criterion_main!(group);

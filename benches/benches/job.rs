@@ -5,7 +5,6 @@ use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_
 use std::{
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
 };
 
 const FRAMES: u64 = 4;
@@ -65,10 +64,7 @@ fn jobs(criterion: &mut Criterion) {
 
 criterion_group! {
     name = group;
-    config = Criterion::default()
-        .sample_size(10)
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(5));
+    config = benches::samples_of(5);
     targets = jobs
 }
 criterion_main!(group);

@@ -112,10 +112,7 @@ fn memory_peak_kb() -> Option<u64> {
 
 criterion_group! {
     name = group;
-    config = Criterion::default()
-        .sample_size(10)
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(4));
+    config = benches::samples_of(4);
     targets = division, journal, scheduling
 }
 criterion_main!(group);

@@ -116,10 +116,7 @@ fn rays(criterion: &mut Criterion) {
 
 criterion_group! {
     name = group;
-    config = Criterion::default()
-        .sample_size(10)
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(3));
+    config = benches::samples_of(3);
     targets = rays
 }
 criterion_main!(group);

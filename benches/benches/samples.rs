@@ -2,7 +2,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use protocol::{Pass, RenderSettings, Size};
-use std::{path::Path, time::Duration};
+use std::path::Path;
 use tracer::{gltf::Scene, render::Renderer};
 
 const SIZE: Size = Size {
@@ -38,10 +38,7 @@ fn samples(criterion: &mut Criterion) {
 
 criterion_group! {
     name = group;
-    config = Criterion::default()
-        .sample_size(10)
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(4));
+    config = benches::samples_of(4);
     targets = samples
 }
 criterion_main!(group);

@@ -20,4 +20,4 @@ pub use arbitration::{Claim, Verdict, arbitrate};
 pub use cells::{CellMismatch, CountError, check_count, digest, mismatches};
 pub use commitment::{commitment, commitment_statement, verify_signature};
 pub use probes::{ProbeShape, draw_probes, probe_pixels_max};
-pub use trust::Trust;
+pub use trust::{Record, Trust};

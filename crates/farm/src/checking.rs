@@ -262,6 +262,7 @@ impl Farm {
         match self.contradiction(at, &task.rects, answer) {
             None => {
                 self.accept_task(task.worker, id, task.price);
+                self.count_checked(at);
                 self.pass(at, Some(task.worker));
             }
             Some(contradiction) => {
@@ -278,6 +279,16 @@ impl Farm {
             delivery.check = Check::ProbeWanted { since };
             self.probes_wanted.insert(at);
             self.unsettle(at);
+        }
+    }
+
+    /// Somebody else rendered a tile's probes alike: this counts for its worker, once.
+    fn count_checked(&mut self, at: TileRef) {
+        let unpaid = self
+            .delivery(at)
+            .filter(|delivery| delivery.unpaid.is_some());
+        if let Some(number) = unpaid.map(|delivery| delivery.worker) {
+            self.worker_mut(number).tiles_checked += 1;
         }
     }
 
@@ -497,7 +508,10 @@ impl Farm {
         };
         self.checks.own_probes += 1;
         match self.contradiction(at, rects, &cells) {
-            None => self.pass(at, None),
+            None => {
+                self.count_checked(at);
+                self.pass(at, None);
+            }
             Some(found) => {
                 self.checks.probe_mismatches += 1;
                 let evidence = format!(

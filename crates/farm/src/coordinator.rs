@@ -353,7 +353,7 @@ impl Farm {
         let settings = &self.config.job.settings;
         let (area, samples) = (settings.size.area(), settings.samples);
         let worker = self.worker_mut(number);
-        (worker.trust, worker.price_megasample) = (terms.trust, terms.price_megasample);
+        worker.price_megasample = terms.price_megasample;
         worker.hold_ms = terms.hold_ms;
         (worker.class, worker.last_heard) = (None, now);
         let dear = most.is_some_and(|most| terms.price_megasample > most);

@@ -16,7 +16,8 @@ pub enum Event {
     Quoted {
         /// Who.
         worker: NodeId,
-        /// Its trust level.
+        /// Its trust level. The one of its first quote counts for the whole job: the probes of its finished tiles are drawn
+        /// with it again.
         trust: Trust,
         /// Where its money goes; the first account that it names counts for the whole job.
         payee: Address,

@@ -2,7 +2,7 @@
 
 use crate::{
     coordinator::{Farm, FarmConfig},
-    event::Millis,
+    event::{Millis, Trust},
     worker::{Standing, Worker},
 };
 use protocol::{Address, Blake3Hash, Glm, NodeId};
@@ -72,6 +72,10 @@ pub struct WorkerRow {
     pub state: WorkerState,
     /// Tiles of it that were accepted.
     pub tiles_accepted: u64,
+    /// Tiles of it that somebody else checked and found right.
+    pub tiles_checked: u64,
+    /// Its trust level in this job.
+    pub trust: Trust,
     /// Tasks of it that were rejected.
     pub tasks_rejected: u64,
     /// What it is owed.
@@ -177,6 +181,8 @@ impl Farm {
             payee: worker.payee,
             state,
             tiles_accepted: worker.tiles_accepted,
+            tiles_checked: worker.tiles_checked,
+            trust: worker.trust,
             tasks_rejected: worker.tasks_rejected,
             earned: worker.earned,
             frame: worker

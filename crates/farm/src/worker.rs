@@ -64,6 +64,8 @@ pub(crate) struct Worker {
     pub last_failure: Millis,
     pub resting_until: Millis,
     pub tiles_accepted: u64,
+    /// Tiles that passed the check of another worker or the own engine.
+    pub tiles_checked: u64,
     pub tasks_rejected: u64,
     pub earned: Glm,
     /// Finished frames with tiles or probes of it, to be checked again if it is caught; one may stand here twice.
@@ -101,6 +103,7 @@ impl Worker {
             last_failure: 0,
             resting_until: 0,
             tiles_accepted: 0,
+            tiles_checked: 0,
             tasks_rejected: 0,
             earned: Glm::ZERO,
             sealed: Vec::new(),

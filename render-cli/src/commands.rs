@@ -4,6 +4,7 @@ use crate::{
     arguments::Arguments,
     failure::{Code, Failure},
     jobs::{self, JobFolder, Order, Record, State, Status},
+    provider_list::{self, ProvidersArguments},
     resume,
     session::{self, Asked},
 };
@@ -44,17 +45,26 @@ enum Command {
     Again(Again),
     /// Remove what is kept of jobs that are done or cancelled; frames stay
     Clean(Common),
+    /// List the providers that worked for you, with their trust levels and why; or say something of one
+    Providers(ProvidersArguments),
 }
 
-const COMMANDS: [&str; 7] = [
-    "jobs", "status", "resume", "pause", "cancel", "again", "clean",
+const COMMANDS: [&str; 8] = [
+    "jobs",
+    "status",
+    "resume",
+    "pause",
+    "cancel",
+    "again",
+    "clean",
+    "providers",
 ];
 
 #[derive(Debug, Args)]
-struct Common {
+pub struct Common {
     /// JSON on stdout instead of a table
     #[arg(long)]
-    json: bool,
+    pub json: bool,
     /// Where keys, ledger and jobs are kept
     #[arg(long)]
     data_dir: Option<PathBuf>,
@@ -105,6 +115,7 @@ pub fn run() -> Result<Option<(Arguments, Asked)>, Failure> {
         Command::Pause(of) => stop(&of, Order::Pause).map(|()| None),
         Command::Cancel(of) => stop(&of, Order::Cancel).map(|()| None),
         Command::Clean(common) => clean(&common).map(|()| None),
+        Command::Providers(arguments) => provider_list::run(&arguments).map(|()| None),
         Command::Resume(resume) => go_on(&resume, Vec::new()).map(Some),
         Command::Again(again) => {
             let frames = again.frames.expand().frames;
@@ -113,7 +124,7 @@ pub fn run() -> Result<Option<(Arguments, Asked)>, Failure> {
     }
 }
 
-fn data_dir(common: &Common) -> Result<PathBuf, Failure> {
+pub fn data_dir(common: &Common) -> Result<PathBuf, Failure> {
     session::data_dir(common.data_dir.as_deref())
 }
 
@@ -176,7 +187,7 @@ fn list(common: &Common) -> Result<(), Failure> {
 }
 
 /// How long ago, in the largest unit that fits.
-fn age(since: u64) -> String {
+pub fn age(since: u64) -> String {
     let seconds = jobs::now().saturating_sub(since);
     match seconds {
         0..60 => format!("{seconds} s ago"),

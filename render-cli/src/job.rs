@@ -10,6 +10,7 @@ use crate::{
     own_engine::OwnEngineHandle,
     payments::Payments,
     peers::Peers,
+    providers::Providers,
     report::Report,
     thread::lock,
 };
@@ -68,6 +69,8 @@ pub struct JobContext {
     pub work_dir: PathBuf,
     /// Workers that the user started: they are trusted as the user's own.
     pub own_workers: BTreeSet<NodeId>,
+    /// What is remembered of the others.
+    pub providers: Arc<Mutex<Providers>>,
     /// Where the job's state lies.
     pub folder: JobFolder,
 }
@@ -261,6 +264,14 @@ fn translate(shared: &Arc<Shared>, event: NodeEvent) -> Option<Event> {
 /// Offers the job to a peer; a quote makes it a worker.
 async fn offer(shared: &Arc<Shared>, worker: NodeId) {
     let context = &shared.context;
+    let level = match context.own_workers.contains(&worker) {
+        true => Some(Trust::Own),
+        false => lock(&context.providers).level(worker, jobs::now()),
+    };
+    let Some(trust) = level else {
+        tracing::info!(worker = %worker.short(), "not offered: see `render providers`");
+        return;
+    };
     let request = Request::Offer {
         job: Box::new(context.spec.clone()),
         payer: context.payer,
@@ -274,10 +285,6 @@ async fn offer(shared: &Arc<Shared>, worker: NodeId) {
             hold_s,
         }) => {
             tracing::info!(worker = %worker.short(), %price_megasample, about, "quote");
-            let trust = match context.own_workers.contains(&worker) {
-                true => Trust::Own,
-                false => Trust::Unknown,
-            };
             let quoted = Event::Quoted {
                 worker,
                 trust,
@@ -412,6 +419,7 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
             );
         }
         Effect::Quarantine { worker, evidence } => {
+            remember_fault(shared, worker, &evidence);
             let rejected = Some(bounded_text(&evidence));
             let verdict = Request::Verdict {
                 job,
@@ -468,6 +476,19 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
         // Books keep blobs until the journal names them no more; the end is the loop's.
         Effect::Forget { .. } | Effect::Finished { .. } => {}
     }
+}
+
+/// A provider that was caught is to stay caught, whatever becomes of this process.
+fn remember_fault(shared: &Arc<Shared>, worker: NodeId, evidence: &str) {
+    let providers = Arc::clone(&shared.context.providers);
+    let mut known = lock(&providers);
+    known.caught(worker, shared.context.spec.id, evidence, jobs::now());
+    drop(known);
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = lock(&providers).save() {
+            tracing::warn!(%error, "what a provider was caught at is not on disk");
+        }
+    });
 }
 
 fn spawn<F>(shared: &Arc<Shared>, work: impl FnOnce(Arc<Shared>) -> F)

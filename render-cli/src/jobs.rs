@@ -177,9 +177,7 @@ impl JobFolder {
     }
 
     fn write(&self, name: &str, value: &impl Serialize) -> std::io::Result<()> {
-        let part = self.0.join(format!("{name}.part"));
-        fs::write(&part, serde_json::to_vec_pretty(value)?)?;
-        fs::rename(part, self.0.join(name))
+        write_json(&self.0.join(name), value)
     }
 
     fn read<T: DeserializeOwned>(&self, name: &str) -> Result<T, String> {
@@ -195,6 +193,13 @@ impl Order {
             Self::Cancel => "cancel",
         }
     }
+}
+
+/// Writes a file of JSON beside its place first, so that it is never there in part.
+pub fn write_json(path: &Path, value: &impl Serialize) -> std::io::Result<()> {
+    let part = path.with_extension("json.part");
+    fs::write(&part, serde_json::to_vec_pretty(value)?)?;
+    fs::rename(part, path)
 }
 
 /// Claims a folder for this process; none while another has it.

@@ -16,6 +16,8 @@ mod output;
 mod own_engine;
 mod payments;
 mod peers;
+mod provider_list;
+mod providers;
 mod report;
 mod resume;
 mod session;

@@ -234,6 +234,7 @@ impl Report {
             "bytes_sent": scene_bytes_sent,
             "workers": progress.workers.iter().map(|row| json!({
                 "worker": row.worker.to_string(), "state": state_name(row.state), "tiles": row.tiles_accepted,
+                "checked": row.tiles_checked,
                 "rejected": row.tasks_rejected, "glm": row.earned.to_string(),
             })).collect::<Vec<_>>(),
         }));

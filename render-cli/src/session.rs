@@ -12,11 +12,13 @@ use crate::{
     local_workers::{self, LocalWorker},
     output::{Format, Pattern},
     own_engine::{self, OwnEngine},
+    providers::Providers,
     report::{Report, Voice},
     resume,
+    thread::lock,
 };
 use engine::{CancelFlag, SceneDescription};
-use farm::{Farm, FarmConfig, PlanRequest, event::Event, plan};
+use farm::{Farm, FarmConfig, PlanRequest, Progress, event::Event, plan};
 use network::{BlobStore, Identity, Node, NodeConfig};
 use protocol::{
     Blake3Hash, EngineKind, FrameRange, Glm, JobId, JobSpec, NodeId, Pass, RenderSettings, Size,
@@ -24,6 +26,7 @@ use protocol::{
 };
 use std::{
     path::{Path, PathBuf},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 use tokio::task::JoinSet;
@@ -318,6 +321,8 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
         again: begun.again,
     };
     let cancel = CancelFlag::default();
+    let providers = Providers::open(&data_dir).map_err(|e| unreadable(&data_dir, &e))?;
+    let providers = Arc::new(Mutex::new(providers));
     let context = job::JobContext {
         node: node.clone(),
         blobs,
@@ -328,6 +333,7 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
         blender_finishes: kind == EngineKind::Blender,
         pattern,
         work_dir: folder.work_dir(),
+        providers: Arc::clone(&providers),
         own_workers: workers.iter().map(|worker| worker.node).collect(),
         spec: begun.books.farm.config().job.clone(),
         folder: folder.clone(),
@@ -342,6 +348,7 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
     dialling.iter().for_each(|task| task.abort());
     cancel.cancel();
     let progress = begun.books.farm.progress();
+    remember(&providers, job_id, &progress);
     let ended = ended.and_then(|outcome| {
         let output = arguments.output.display().to_string();
         let sent = node.bytes_served();
@@ -352,6 +359,21 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
     node.shutdown().await;
     drop(workers);
     ended
+}
+
+fn unreadable(data_dir: &Path, error: &std::io::Error) -> Failure {
+    let path = data_dir.join("providers.json");
+    Failure::preflight(format!("{}: {error}", path.display()))
+        .hint("put a copy back, or remove the file: then all providers are strangers again")
+}
+
+/// Keeps for later jobs what this one has shown of its providers.
+fn remember(providers: &Mutex<Providers>, job: JobId, progress: &Progress) {
+    let mut providers = lock(providers);
+    providers.note(job, &progress.workers, jobs::now());
+    if let Err(error) = providers.save() {
+        tracing::warn!(%error, "what was learned of the providers is not on disk");
+    }
 }
 
 /// Decides what is rendered, says what the scene has to say, and bundles it.
@@ -460,7 +482,7 @@ fn go_on(
 }
 
 /// Keys, ledger and local workers serve one process at a time.
-fn only_user(data_dir: &Path) -> Result<Lock, Failure> {
+pub fn only_user(data_dir: &Path) -> Result<Lock, Failure> {
     let fail = |why: &str| Failure::preflight(format!("the folder {}: {why}", data_dir.display()));
     match jobs::lock(data_dir) {
         Ok(Some(lock)) => Ok(lock),

@@ -269,7 +269,7 @@ async fn offer(shared: &Arc<Shared>, worker: NodeId) {
         false => lock(&context.providers).level(worker, jobs::now()),
     };
     let Some(trust) = level else {
-        tracing::info!(worker = %worker.short(), "not offered: see `render providers`");
+        tracing::warn!(worker = %worker.short(), "gets no job: see `render providers`");
         return;
     };
     let request = Request::Offer {

@@ -89,7 +89,7 @@ fn list(common: &Common) -> Result<(), Failure> {
     let (providers, now) = (open(common)?, jobs::now());
     if !common.json {
         println!(
-            "{:<54} {:<12} {:>8} {:>10}  why",
+            "{:<64} {:<12} {:>8} {:>10}  why",
             "provider", "level", "checked", "known"
         );
     }
@@ -104,7 +104,7 @@ fn list(common: &Common) -> Result<(), Failure> {
                 })
             ),
             false => println!(
-                "{node:<54} {level:<12} {:>8} {:>10}  {why}",
+                "{node:<64} {level:<12} {:>8} {:>10}  {why}",
                 provider.checked_tiles(),
                 age(provider.first_seen)
             ),

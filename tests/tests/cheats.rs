@@ -15,7 +15,7 @@ use protocol::{
 };
 use render_worker::{Started, WorkerConfig, serve};
 use std::{collections::HashMap, path::Path};
-use tests::{job, scene, summary, words};
+use tests::{job, render, scene, summary, words};
 use tokio::{io::AsyncWriteExt, net::TcpListener, sync::oneshot};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -169,7 +169,29 @@ fn cheats_are_caught_quarantined_and_unpaid_and_the_frames_are_right() {
         }
         assert!(summary["checks_failed"].as_u64().unwrap() > 0);
         assert_right(dir.path(), &name);
+        if conduct == Conduct::RimOnly {
+            stays_caught(dir.path(), &workers);
+        }
     }
+}
+
+/// The first of these was caught in an earlier job: it is known for it and gets no work in the next.
+fn stays_caught(dir: &Path, workers: &[Started]) {
+    let known = render(dir, &["providers", "--json"]);
+    let known = String::from_utf8(known.stdout).unwrap();
+    let cheat = workers[0].node.to_string();
+    let line = known.lines().find(|line| line.contains(&cheat));
+    let known: serde_json::Value = serde_json::from_str(line.expect(&known)).unwrap();
+    assert_eq!(known["level"], "quarantined", "{known}");
+    let evidence = known["fault"]["evidence"].as_str().unwrap();
+    assert!(evidence.starts_with("frame "), "{known}");
+    let peers = workers
+        .iter()
+        .map(|worker| format!("--peer {} ", worker.addresses[0]));
+    let summary = frames(dir, "again", &peers.collect::<String>());
+    assert!(row(&summary, workers[0].node).is_null(), "{summary}");
+    assert_eq!(summary["checks_failed"], 0, "{summary}");
+    assert_right(dir, "again");
 }
 
 /// What a peer says that keeps to the protocol's letter and talks rubbish.

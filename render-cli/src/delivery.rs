@@ -161,7 +161,7 @@ fn hash_cells(
     for rect in &spec.rects {
         let length = pixels::canonical_length(&[*rect], passes.len()) as usize;
         let (part, after) = rest.split_at(length.min(rest.len()));
-        RenderedRect::from_canonical(*rect, passes, part).map_err(|e| e.to_string())?;
+        RenderedRect::check_canonical(*rect, passes, part).map_err(|e| e.to_string())?;
         rest = after;
     }
     Ok(pixels::cell_hashes(&bytes, passes.len()).into())

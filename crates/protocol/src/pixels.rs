@@ -152,6 +152,31 @@ impl RenderedRect {
     }
 }
 
+impl RenderedRect {
+    /// Would [`RenderedRect::from_canonical`] read these bytes? Reads them once and keeps nothing.
+    ///
+    /// # Errors
+    /// As that.
+    pub fn check_canonical(rect: Rect, passes: &[Pass], bytes: &[u8]) -> Result<(), PixelsError> {
+        let expected = canonical_length(&[rect], passes.len());
+        if bytes.len() as u64 != expected {
+            return Err(PixelsError::Length {
+                expected,
+                found: bytes.len() as u64,
+            });
+        }
+        // A value is not finite when all bits of its exponent are set.
+        const EXPONENT: u32 = 0x7f80_0000;
+        let is_finite = |value: &[u8; 4]| u32::from_le_bytes(*value) & EXPONENT != EXPONENT;
+        let (values, _) = bytes.as_chunks::<4>();
+        match values.iter().all(is_finite) {
+            true => Ok(()),
+            // Says where, unless it is padding.
+            false => Self::from_canonical(rect, passes, bytes).map(|_| ()),
+        }
+    }
+}
+
 /// The canonical bytes of a whole task: its rectangles' bytes one after the other.
 ///
 /// # Errors
@@ -256,15 +281,20 @@ mod tests {
             Err(PixelsError::Length { .. })
         ));
         let mut bytes = vec![0; CELL_PASS_BYTES];
-        bytes[16..20].copy_from_slice(&f32::NAN.to_le_bytes());
-        assert_eq!(
-            RenderedRect::from_canonical(rect, &passes, &bytes),
-            Err(PixelsError::NotFinite {
+        let check = |bytes: &[u8]| RenderedRect::check_canonical(rect, &passes, bytes);
+        assert!(check(&bytes).is_ok());
+        assert!(matches!(check(&[0; 7]), Err(PixelsError::Length { .. })));
+        for not_finite in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            bytes[16..20].copy_from_slice(&not_finite.to_le_bytes());
+            let expected = PixelsError::NotFinite {
                 x: 1,
                 y: 0,
-                pass: Pass::Combined
-            })
-        );
+                pass: Pass::Combined,
+            };
+            let read = RenderedRect::from_canonical(rect, &passes, &bytes);
+            assert_eq!(read, Err(expected.clone()));
+            assert_eq!(check(&bytes), Err(expected));
+        }
         assert!(
             RenderedRect {
                 rect,

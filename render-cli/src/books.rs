@@ -6,7 +6,7 @@ use farm::{
     event::{Effect, Event, Millis},
     journal::entry,
 };
-use protocol::{Blake3Hash, Rect, geometry::CELL_PX, pixels::canonical_length};
+use protocol::{Blake3Hash, pixels::CELL_PASS_BYTES};
 use std::time::Instant;
 
 /// The coordinator with its journal: nothing that it decides leaves the process before the event is on disk.
@@ -81,20 +81,12 @@ impl Books {
     }
 }
 
-/// Any whole cell.
-const CELL: Rect = Rect {
-    x: 0,
-    y: 0,
-    width: CELL_PX,
-    height: CELL_PX,
-};
-
 /// Bytes of pixels that lie on disk for an event.
 fn pixel_bytes(event: &Event, passes: usize) -> u64 {
     match event {
         Event::Delivered {
             cells: Ok(cells), ..
-        } => cells.len() as u64 * canonical_length(&[CELL], passes),
+        } => (cells.len() * passes * CELL_PASS_BYTES) as u64,
         _ => 0,
     }
 }

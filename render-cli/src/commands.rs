@@ -8,7 +8,7 @@ use crate::{
     resume,
     session::{self, Asked},
 };
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use network::BlobStore;
 use protocol::{FrameRange, Glm};
 use serde_json::json;
@@ -48,17 +48,6 @@ enum Command {
     /// List the providers that worked for you, with their trust levels and why; or say something of one
     Providers(ProvidersArguments),
 }
-
-const COMMANDS: [&str; 8] = [
-    "jobs",
-    "status",
-    "resume",
-    "pause",
-    "cancel",
-    "again",
-    "clean",
-    "providers",
-];
 
 #[derive(Debug, Args)]
 pub struct Common {
@@ -104,7 +93,7 @@ struct Again {
 
 /// Is this word one of the commands?
 pub fn is_command(word: &str) -> bool {
-    COMMANDS.contains(&word)
+    Words::command().find_subcommand(word).is_some()
 }
 
 /// Carries out the command line's command; a job that it begins comes back with its arguments.

@@ -55,11 +55,7 @@ pub fn run(arguments: &ProvidersArguments) -> Result<(), Failure> {
 }
 
 fn open(common: &Common) -> Result<Providers, Failure> {
-    let folder = data_dir(common)?;
-    Providers::open(&folder).map_err(|e| {
-        let path = folder.join("providers.json");
-        Failure::preflight(format!("{}: {e}", path.display()))
-    })
+    Providers::open(&data_dir(common)?)
 }
 
 fn save(providers: &Providers) -> Result<(), Failure> {

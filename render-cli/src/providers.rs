@@ -1,7 +1,7 @@
 //! What is remembered of providers beyond one job, in `providers.json` of the data folder: how much of their work was
 //! checked, what they were caught at, and what the user says of them.
 
-use crate::jobs;
+use crate::{failure::Failure, jobs};
 use farm::{WorkerRow, WorkerState};
 use protocol::{JobId, NodeId};
 use serde::{Deserialize, Serialize};
@@ -91,14 +91,21 @@ pub struct Providers {
 
 impl Providers {
     /// Reads the file of a data folder; none is there before the first job.
-    pub fn open(data_dir: &Path) -> io::Result<Self> {
+    pub fn open(data_dir: &Path) -> Result<Self, Failure> {
         let path = data_dir.join("providers.json");
         let all = match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(error) => return Err(error),
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::from),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+            Err(error) => Err(error),
         };
-        Ok(Self { path, all })
+        match all {
+            Ok(all) => Ok(Self { path, all }),
+            Err(error) => Err(
+                Failure::preflight(format!("{}: {error}", path.display())).hint(
+                    "put a copy back, or remove the file: then all providers are strangers again",
+                ),
+            ),
+        }
     }
 
     /// All, by name.

@@ -321,8 +321,7 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
         again: begun.again,
     };
     let cancel = CancelFlag::default();
-    let providers = Providers::open(&data_dir).map_err(|e| unreadable(&data_dir, &e))?;
-    let providers = Arc::new(Mutex::new(providers));
+    let providers = Arc::new(Mutex::new(Providers::open(&data_dir)?));
     let context = job::JobContext {
         node: node.clone(),
         blobs,
@@ -359,12 +358,6 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
     node.shutdown().await;
     drop(workers);
     ended
-}
-
-fn unreadable(data_dir: &Path, error: &std::io::Error) -> Failure {
-    let path = data_dir.join("providers.json");
-    Failure::preflight(format!("{}: {error}", path.display()))
-        .hint("put a copy back, or remove the file: then all providers are strangers again")
 }
 
 /// Keeps for later jobs what this one has shown of its providers.

@@ -414,17 +414,16 @@ impl Farm {
     /// Asks for the pixels of a commitment. Those of a tile that another worker delivered wait for its checks.
     pub(crate) fn reveal(&mut self, id: TaskId) {
         let now = self.now;
-        let Some(task) = self.tasks.get_mut(&id) else {
+        let Some((number, purpose)) = self.tasks.get(&id).map(|task| (task.worker, task.purpose))
+        else {
             return;
         };
-        if let Some((_, since)) = &mut task.committed {
-            *since = now;
-        }
-        let number = task.worker;
-        let purpose = task.purpose;
         let is_parked = matches!(purpose, Purpose::Tile(at) if self.delivery(at).is_some());
         if let Some(task) = self.tasks.get_mut(&id) {
             task.is_parked = is_parked;
+            if let Some((_, since)) = &mut task.committed {
+                *since = now;
+            }
         }
         let worker = self.worker_mut(number);
         worker.revealing.retain(|revealing| *revealing != id);

@@ -115,13 +115,7 @@ impl RenderedRect {
     /// # Errors
     /// A wrong length, or a value that is not finite.
     pub fn from_canonical(rect: Rect, passes: &[Pass], bytes: &[u8]) -> Result<Self, PixelsError> {
-        let expected = canonical_length(&[rect], passes.len());
-        if bytes.len() as u64 != expected {
-            return Err(PixelsError::Length {
-                expected,
-                found: bytes.len() as u64,
-            });
-        }
+        check_length(rect, passes, bytes)?;
         let mut planes: Vec<(Pass, Vec<[f32; 4]>)> = passes
             .iter()
             .map(|&pass| (pass, vec![[0.0; 4]; rect.area() as usize]))
@@ -150,21 +144,13 @@ impl RenderedRect {
         }
         Ok(Self { rect, planes })
     }
-}
 
-impl RenderedRect {
     /// Would [`RenderedRect::from_canonical`] read these bytes? Reads them once and keeps nothing.
     ///
     /// # Errors
     /// As that.
     pub fn check_canonical(rect: Rect, passes: &[Pass], bytes: &[u8]) -> Result<(), PixelsError> {
-        let expected = canonical_length(&[rect], passes.len());
-        if bytes.len() as u64 != expected {
-            return Err(PixelsError::Length {
-                expected,
-                found: bytes.len() as u64,
-            });
-        }
+        check_length(rect, passes, bytes)?;
         // A value is not finite when all bits of its exponent are set.
         const EXPONENT: u32 = 0x7f80_0000;
         let is_finite = |value: &[u8; 4]| u32::from_le_bytes(*value) & EXPONENT != EXPONENT;
@@ -174,6 +160,14 @@ impl RenderedRect {
             // Says where, unless it is padding.
             false => Self::from_canonical(rect, passes, bytes).map(|_| ()),
         }
+    }
+}
+
+fn check_length(rect: Rect, passes: &[Pass], bytes: &[u8]) -> Result<(), PixelsError> {
+    let (expected, found) = (canonical_length(&[rect], passes.len()), bytes.len() as u64);
+    match found == expected {
+        true => Ok(()),
+        false => Err(PixelsError::Length { expected, found }),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `simulate`: jobs of the real coordinator among simulated workers in virtual time, over one seed or many.
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use farm::event::Outcome;
 use indicatif::ProgressBar;
 use protocol::Glm;
@@ -46,7 +46,7 @@ struct Arguments {
     calm: bool,
     /// What goes wrong; everything by default
     #[arg(long, value_delimiter = ',')]
-    failures: Vec<Kind>,
+    failures: Vec<Failure>,
     /// Of a hundred workers so many cheat or make trouble in other ways
     #[arg(long)]
     cheats: Option<u64>,
@@ -73,40 +73,11 @@ struct Arguments {
     json: bool,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Kind {
-    Crash,
-    Stall,
-    SlowLinks,
-    Partition,
-    Messages,
-    Drift,
-    FullDisk,
-    RequestorDisk,
-    Suspend,
-}
-
-impl From<Kind> for Failure {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Crash => Self::Crash,
-            Kind::Stall => Self::Stall,
-            Kind::SlowLinks => Self::SlowLinks,
-            Kind::Partition => Self::Partition,
-            Kind::Messages => Self::Messages,
-            Kind::Drift => Self::Drift,
-            Kind::FullDisk => Self::FullDisk,
-            Kind::RequestorDisk => Self::RequestorDisk,
-            Kind::Suspend => Self::Suspend,
-        }
-    }
-}
-
 impl Arguments {
     fn wanted(&self) -> Wanted {
         let failures: Vec<Failure> = match self.failures.is_empty() {
             true => Failure::ALL.to_vec(),
-            false => self.failures.iter().map(|kind| (*kind).into()).collect(),
+            false => self.failures.clone(),
         };
         let cheats = if self.calm { 0 } else { CHEATS_PERCENT };
         Wanted {

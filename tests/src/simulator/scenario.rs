@@ -41,7 +41,7 @@ const HOLDS: [(u64, Millis); 5] = [
 ];
 
 /// What can go wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Failure {
     /// Workers' processes die; they come back with their disk, without it as somebody new, or never.
     Crash,

@@ -1,74 +1,111 @@
 //! What it takes the requestor to verify a delivered tile of 512 pixels a side, beside the plain hash of its bytes: the
-//! check that all is finite, the hash of each cell, the commitment, the cells of probes and overlap and their comparison.
+//! check that all is finite and no picture of nothing, the commitment, the draw of its probes, the hashes of the cells of
+//! probes and overlap, and their comparison. The hash of the whole is checked piece by piece while the tile comes in; one
+//! bench has it on top.
 
 use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use protocol::{
     Blake3Hash, NodeId, Pass, Rect, RenderedRect, Size, TileGrid,
-    geometry::CELL_PX,
-    pixels::{canonical_length, cell_hashes, task_bytes},
+    pixels::{Looks, canonical_length, cell_hashes_at, task_bytes},
 };
 use std::hint::black_box;
-use verifier::{ProbeShape, Trust};
+use verifier::{Overlap, ProbeShape, Trust};
 
 const TILE_PX: u32 = 512;
 
-/// A tile in the middle of a frame, with the cells that it shares.
-fn tile(passes: &[Pass]) -> (TileGrid, Rect, Vec<u8>) {
-    let grid = TileGrid::new(
-        Size {
-            width: 3 * TILE_PX,
-            height: 3 * TILE_PX,
-        },
-        TILE_PX,
-    );
-    let rect = grid.rendered(4);
-    let pixel = |index: u64| [index as f32, 0.5, 1.0 / (index + 1) as f32, 1.0];
-    let plane: Vec<[f32; 4]> = (0..rect.area()).map(pixel).collect();
-    let planes = passes.iter().map(|&pass| (pass, plane.clone())).collect();
-    let bytes = task_bytes(&[RenderedRect { rect, planes }], passes);
-    (grid, rect, bytes.expect("a tile"))
+const FRAME: i32 = 7;
+const TILE: u32 = 4;
+const SECRET: [u8; 32] = [4; 32];
+
+/// A tile in the middle of a frame, and its bytes.
+struct Tile {
+    grid: TileGrid,
+    rects: Vec<Rect>,
+    bytes: Vec<u8>,
 }
 
-/// All that is done with a delivery before its worker is paid, but for the render of its probes.
-fn verify(grid: &TileGrid, rect: Rect, passes: &[Pass], bytes: &[u8]) -> bool {
-    let finite = RenderedRect::check_canonical(rect, passes, bytes);
-    let cells = cell_hashes(bytes, passes.len());
-    let counted = verifier::check_count(&[rect], &cells);
-    let root = Blake3Hash([1; 32]);
-    let commitment = verifier::commitment(&NodeId([2; 32]), &root, &[3; 32], &root);
-    let core = grid.core(4);
-    let probes = verifier::draw_probes(
-        &[4; 32],
-        &commitment,
-        &core,
-        ProbeShape::Cells,
-        Trust::Unknown,
-    );
-    let answers = verifier::cells::select(&rect, &cells, &probes).unwrap_or_default();
-    let rim = [Rect {
-        height: CELL_PX,
-        ..rect
-    }];
-    let shared = verifier::cells::select(&rect, &cells, &rim).unwrap_or_default();
-    let differs = verifier::mismatches(&rim, &shared, &rim, &shared);
-    let same = verifier::digest(&answers) == verifier::digest(&answers.clone());
-    finite.is_ok() && counted.is_ok() && differs.is_empty() && same
+impl Tile {
+    fn new(passes: &[Pass]) -> Self {
+        let side = 3 * TILE_PX;
+        let size = Size {
+            width: side,
+            height: side,
+        };
+        let grid = TileGrid::new(size, TILE_PX);
+        let rects = overlap(&grid).rects(FRAME, TILE);
+        let rendered = |rect: &Rect| {
+            let pixel = |index: u64| [index as f32, 0.5, 1.0 / (index + 1) as f32, 1.0];
+            let plane: Vec<[f32; 4]> = (0..rect.area()).map(pixel).collect();
+            let planes = passes.iter().map(|&pass| (pass, plane.clone())).collect();
+            RenderedRect {
+                rect: *rect,
+                planes,
+            }
+        };
+        let rendered: Vec<RenderedRect> = rects.iter().map(rendered).collect();
+        let bytes = task_bytes(&rendered, passes).expect("a tile");
+        Self { grid, rects, bytes }
+    }
+
+    /// All that is done with a delivery before its worker is paid, but for the render of its probes.
+    fn verify(&self, passes: &[Pass]) -> bool {
+        let mut rest = self.bytes.as_slice();
+        for rect in &self.rects {
+            let length = canonical_length(&[*rect], passes.len()) as usize;
+            let (part, after) = rest.split_at(length);
+            if RenderedRect::check_canonical(*rect, passes, part).is_err() {
+                return false;
+            }
+            rest = after;
+        }
+        let looks = Looks::of(&self.bytes, passes.len());
+        let root = Blake3Hash([1; 32]);
+        let commitment = verifier::commitment(&NodeId([2; 32]), &root, &[3; 32], &root);
+        let core = self.grid.core(TILE);
+        let (shape, trust) = (ProbeShape::Cells, Trust::Unknown);
+        let probes = verifier::draw_probes(&SECRET, &commitment, &core, shape, trust);
+        let shared = overlap(&self.grid).shared(FRAME, TILE);
+        let rim = shared.iter().filter_map(|cell| cell.rect(self.grid.size));
+        let due: Vec<Rect> = probes.iter().copied().chain(rim).collect();
+        let places = verifier::cells::places(&self.rects, &due).unwrap_or_default();
+        let hashes = cell_hashes_at(&self.bytes, passes.len(), &places).unwrap_or_default();
+        let counted = verifier::check_count(&due, &hashes);
+        let (answers, rim) = hashes.split_at(probes.len());
+        let differs = verifier::mismatches((&shared, rim), (&shared, rim));
+        let parts = verifier::split_probes(&SECRET, &commitment, &probes, 8);
+        let same = parts.iter().all(|part| {
+            let cells = verifier::cells::select(&probes, answers, part);
+            cells.is_some_and(|cells| cells.iter().eq(cells.clone().iter()))
+        });
+        looks == Looks::Ordinary && counted.is_ok() && differs.is_empty() && same
+    }
+}
+
+fn overlap(grid: &TileGrid) -> Overlap<'_> {
+    Overlap {
+        secret: &SECRET,
+        grid,
+        shape: ProbeShape::Cells,
+    }
 }
 
 fn tiles(criterion: &mut Criterion) {
     for passes in [&[Pass::Combined][..], &Pass::ALL] {
-        let (grid, rect, bytes) = tile(passes);
+        let tile = Tile::new(passes);
         let mut group = criterion.benchmark_group(format!("tile of {} passes", passes.len()));
         group.sampling_mode(SamplingMode::Flat);
-        group.throughput(Throughput::Bytes(canonical_length(&[rect], passes.len())));
+        group.throughput(Throughput::Bytes(tile.bytes.len() as u64));
         group.bench_function("blake3", |bencher| {
-            bencher.iter(|| Blake3Hash::of(black_box(&bytes)));
+            bencher.iter(|| Blake3Hash::of(black_box(&tile.bytes)));
         });
         group.bench_function("verify", |bencher| {
-            bencher.iter(|| assert!(verify(&grid, rect, passes, black_box(&bytes))));
+            bencher.iter(|| assert!(black_box(&tile).verify(passes)));
         });
-        group.bench_function("cell hashes", |bencher| {
-            bencher.iter(|| cell_hashes(black_box(&bytes), passes.len()));
+        group.bench_function("verify and blake3", |bencher| {
+            bencher.iter(|| {
+                assert!(black_box(&tile).verify(passes));
+                Blake3Hash::of(black_box(&tile.bytes))
+            });
         });
         group.finish();
     }

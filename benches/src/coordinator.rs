@@ -6,7 +6,7 @@ use farm::{
 };
 use protocol::{
     Address, Blake3Hash, EngineKind, Glm, JobId, JobSpec, NodeId, Pass, RenderSettings, Size,
-    TaskId, TaskSpec, TileGrid,
+    TaskId, TaskSpec, TileGrid, ids::Signature, pixels::Looks,
 };
 use std::{
     collections::{HashMap, VecDeque},
@@ -157,6 +157,7 @@ struct Delivery {
     worker: NodeId,
     task: TaskId,
     root: Blake3Hash,
+    /// Cells whose hashes are due.
     cell_count: usize,
 }
 
@@ -169,6 +170,7 @@ impl Delivery {
             salt: SALT,
             root: self.root,
             cells: Ok(cells),
+            looks: Looks::Ordinary,
         }
     }
 }
@@ -213,8 +215,14 @@ impl FakeWorkers {
                     self.render(worker, &spec);
                 }
             }
-            Effect::Reveal { task, .. } => {
-                let delivery = self.done.remove(&task).map(Message::Delivery);
+            Effect::Reveal { task, cells, .. } => {
+                let delivery = self.done.remove(&task).map(|delivery| {
+                    let cell_count = cells.iter().map(protocol::Rect::cell_count).sum();
+                    Message::Delivery(Delivery {
+                        cell_count,
+                        ..delivery
+                    })
+                });
                 self.queue.extend(delivery);
             }
             Effect::WriteFrame { frame, .. } => {
@@ -228,19 +236,22 @@ impl FakeWorkers {
 
     fn render(&mut self, worker: NodeId, spec: &TaskSpec) {
         let task = spec.id;
-        let root = Blake3Hash::of(&task.0.to_le_bytes());
+        // Equal pixels for equal tasks: replicas agree.
+        let first = spec.rects[0];
+        let name = [spec.frame as u32, first.x, first.y, spec.rects.len() as u32];
+        let root = Blake3Hash::of(name.map(u32::to_le_bytes).as_flattened());
         self.queue.push_back(Message::Event(Event::Committed {
             worker,
             task,
             commitment: verifier::commitment(&worker, &spec.hash(&self.job), &SALT, &root),
+            signature: Signature::from_bytes(&[0; 64]),
             render_ms: 0,
         }));
-        let cell_count = spec.rects.iter().map(protocol::Rect::cell_count).sum();
         let delivery = Delivery {
             worker,
             task,
             root,
-            cell_count,
+            cell_count: 0,
         };
         self.done.insert(task, delivery);
     }

@@ -6,7 +6,7 @@ use farm::{
     event::{Effect, Event, Millis},
     journal::entry,
 };
-use protocol::{Blake3Hash, pixels::CELL_PASS_BYTES};
+use protocol::{Blake3Hash, pixels::canonical_length};
 use std::time::Instant;
 
 /// The coordinator with its journal: nothing that it decides leaves the process before the event is on disk.
@@ -43,8 +43,10 @@ impl Books {
         let mut entries = Vec::with_capacity(events.len());
         let mut effects = Vec::new();
         let mut is_over = false;
-        let passes = self.farm.config().job.settings.passes.len();
-        let pixels = events.iter().map(|event| pixel_bytes(event, passes)).sum();
+        let pixels = events
+            .iter()
+            .map(|event| pixel_bytes(event, &self.farm))
+            .sum();
         for event in events {
             let now = self.offset + self.begun.elapsed().as_millis() as u64;
             entries.push(entry(now, &event).map_err(|e| e.to_string())?);
@@ -82,11 +84,14 @@ impl Books {
 }
 
 /// Bytes of pixels that lie on disk for an event.
-fn pixel_bytes(event: &Event, passes: usize) -> u64 {
+fn pixel_bytes(event: &Event, farm: &Farm) -> u64 {
     match event {
         Event::Delivered {
-            cells: Ok(cells), ..
-        } => (cells.len() * passes * CELL_PASS_BYTES) as u64,
+            task, cells: Ok(_), ..
+        } => {
+            let rects = farm.rects_of(*task).unwrap_or_default();
+            canonical_length(rects, farm.config().job.settings.passes.len())
+        }
         _ => 0,
     }
 }

@@ -1,12 +1,15 @@
 //! Brings committed pixels here and hashes their cells.
 
-use crate::{job::Shared, thread::lock};
-use farm::event::Event;
+use crate::{
+    job::{JobContext, Shared},
+    thread::lock,
+};
+use farm::event::{Difference, Event};
 use network::{BlobStore, NetworkError};
 use protocol::{
-    Blake3Hash, NodeId, Pass, RenderedRect, TaskId, TaskSpec,
+    Blake3Hash, NodeId, Pass, Rect, RenderedRect, TaskId, TaskSpec,
     message::{Reply, Request, printable},
-    pixels,
+    pixels::{self, Looks},
 };
 use std::{
     collections::BTreeMap,
@@ -48,7 +51,13 @@ impl Arriving {
 
 /// Opens a commitment and brings its pixels here. Nothing comes of it when the worker leaves meanwhile: it is asked again
 /// when it is back.
-pub async fn fetch(shared: &Arc<Shared>, worker: NodeId, task: TaskId) -> Option<Event> {
+/// `due` are the cells whose hashes are wanted.
+pub async fn fetch(
+    shared: &Arc<Shared>,
+    worker: NodeId,
+    task: TaskId,
+    due: Vec<Rect>,
+) -> Option<Event> {
     let part = shared.peers.part(worker)?;
     let failed = |reason: String| Event::Failed {
         worker,
@@ -63,14 +72,16 @@ pub async fn fetch(shared: &Arc<Shared>, worker: NodeId, task: TaskId) -> Option
     };
     let mut attempt = 1;
     loop {
-        let error = match bring(shared, worker, &spec).await {
-            Ok(Brought { salt, root, cells }) => {
+        let error = match bring(shared, worker, &spec, &due).await {
+            Ok(Brought { salt, root, seen }) => {
+                let looks = seen.as_ref().map_or(Looks::Ordinary, |(_, looks)| *looks);
                 return Some(Event::Delivered {
                     worker,
                     task,
                     salt,
                     root,
-                    cells,
+                    cells: seen.map(|(cells, _)| cells),
+                    looks,
                 });
             }
             Err(Trouble::Refusal(reason)) => return Some(failed(reason)),
@@ -103,15 +114,23 @@ fn is_passing(error: &NetworkError) -> bool {
 struct Brought {
     salt: [u8; 32],
     root: Blake3Hash,
-    cells: Result<Arc<[Blake3Hash]>, String>,
+    seen: Result<Seen, String>,
 }
+
+/// Hashes of the cells that are due, and what the pixels look like.
+type Seen = (Arc<[Blake3Hash]>, Looks);
 
 enum Trouble {
     Refusal(String),
     Network(NetworkError),
 }
 
-async fn bring(shared: &Shared, worker: NodeId, spec: &TaskSpec) -> Result<Brought, Trouble> {
+async fn bring(
+    shared: &Shared,
+    worker: NodeId,
+    spec: &TaskSpec,
+    cells: &[Rect],
+) -> Result<Brought, Trouble> {
     let context = &shared.context;
     let due = spec.delivery_bytes(&context.spec);
     let request = Request::Reveal {
@@ -136,20 +155,21 @@ async fn bring(shared: &Shared, worker: NodeId, spec: &TaskSpec) -> Result<Broug
         return Err(Trouble::Network(error));
     }
     let (blobs, passes) = (context.blobs.clone(), context.spec.settings.passes.clone());
-    let spec = spec.clone();
-    let hashed = tokio::task::spawn_blocking(move || hash_cells(&blobs, root, due, &spec, &passes));
-    let cells = hashed.await.unwrap_or_else(|e| Err(e.to_string()));
-    Ok(Brought { salt, root, cells })
+    let (rects, cells) = (spec.rects.clone(), cells.to_vec());
+    let looking = tokio::task::spawn_blocking(move || look(&blobs, root, &rects, &passes, &cells));
+    let seen = looking.await.unwrap_or_else(|e| Err(e.to_string()));
+    Ok(Brought { salt, root, seen })
 }
 
-/// Checks that a delivery is finite pixels of the right shape and hashes its cells.
-fn hash_cells(
+/// Checks that a delivery is finite pixels of the right shape, and hashes the cells that are due.
+pub fn look(
     blobs: &BlobStore,
     root: Blake3Hash,
-    due: u64,
-    spec: &TaskSpec,
+    rects: &[Rect],
     passes: &[Pass],
-) -> Result<Arc<[Blake3Hash]>, String> {
+    cells: &[Rect],
+) -> Result<Seen, String> {
+    let due = pixels::canonical_length(rects, passes.len());
     let bytes = blobs.read(root, due).map_err(|e| e.to_string())?;
     if bytes.len() as u64 != due {
         return Err(format!(
@@ -158,11 +178,48 @@ fn hash_cells(
         ));
     }
     let mut rest = bytes.as_slice();
-    for rect in &spec.rects {
+    for rect in rects {
         let length = pixels::canonical_length(&[*rect], passes.len()) as usize;
         let (part, after) = rest.split_at(length.min(rest.len()));
         RenderedRect::check_canonical(*rect, passes, part).map_err(|e| e.to_string())?;
         rest = after;
     }
-    Ok(pixels::cell_hashes(&bytes, passes.len()).into())
+    let places = verifier::cells::places(rects, cells);
+    let hashes = places.and_then(|places| pixels::cell_hashes_at(&bytes, passes.len(), &places));
+    let hashes = hashes.ok_or("a cell that is to be checked lies outside the task")?;
+    let first = rects.first().map_or(0, |rect| {
+        pixels::canonical_length(&[*rect], passes.len()) as usize
+    });
+    Ok((hashes.into(), Looks::of(&bytes[..first], passes.len())))
+}
+
+/// Where two deliveries of the same rectangles differ.
+pub async fn compare(
+    context: &JobContext,
+    rects: Vec<Rect>,
+    left: Blake3Hash,
+    right: Blake3Hash,
+) -> Result<Option<Difference>, String> {
+    let (blobs, passes) = (context.blobs.clone(), context.spec.settings.passes.len());
+    let comparing = tokio::task::spawn_blocking(move || {
+        let read = |root| blobs.read(root, pixels::canonical_length(&rects, passes));
+        let (left, right) = (read(left)?, read(right)?);
+        Ok::<_, network::StoreError>(difference(&rects, passes, &left, &right))
+    });
+    let compared = comparing.await.map_err(|e| e.to_string())?;
+    compared.map_err(|e| e.to_string())
+}
+
+fn difference(rects: &[Rect], passes: usize, left: &[u8], right: &[u8]) -> Option<Difference> {
+    let length = passes.max(1) * pixels::CELL_PASS_BYTES;
+    let cells = rects.iter().flat_map(Rect::cells).map(|(_, rect)| rect);
+    let pairs = left.chunks(length).zip(right.chunks(length));
+    let mut differing = cells.zip(pairs).filter(|(_, (left, right))| left != right);
+    let (rect, (left, right)) = differing.next()?;
+    Some(Difference {
+        rect,
+        left: Blake3Hash::of(left),
+        right: Blake3Hash::of(right),
+        cells: 1 + differing.count() as u32,
+    })
 }

@@ -356,6 +356,7 @@ fn answer(shared: &Arc<Shared>, peer: NodeId, request: Request, reply: Replier) 
                     worker: peer,
                     task,
                     commitment,
+                    signature,
                     render_ms,
                 },
             )
@@ -418,9 +419,17 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
                 },
             );
         }
-        Effect::Quarantine { worker, evidence } => {
+        Effect::Fault { worker, evidence } => {
+            tracing::warn!(worker = %worker.short(), %evidence, "a cell is wrong")
+        }
+        Effect::Quarantine {
+            worker,
+            fault: _,
+            evidence,
+        } => {
+            let evidence = bounded_text(&evidence.to_string());
             remember_fault(shared, worker, &evidence);
-            let rejected = Some(bounded_text(&evidence));
+            let rejected = Some(evidence);
             let verdict = Request::Verdict {
                 job,
                 task: TaskId(u64::MAX),
@@ -429,17 +438,16 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
             shared.peers.send(worker, verdict);
             shared.peers.send(worker, Request::Close { job });
         }
-        Effect::Reveal { worker, task } => spawn(shared, move |shared| async move {
-            if let Some(event) = delivery::fetch(&shared, worker, task).await {
+        Effect::Reveal {
+            worker,
+            task,
+            cells,
+        } => spawn(shared, move |shared| async move {
+            if let Some(event) = delivery::fetch(&shared, worker, task, cells).await {
                 let _ = shared.events.send(event).await;
             }
         }),
-        Effect::Accept {
-            worker,
-            payee,
-            task,
-            amount,
-        } => {
+        Effect::Accept { worker, task, .. } => {
             lock(&shared.tasks).remove(&task);
             let rejected = None;
             shared.peers.send(
@@ -450,8 +458,22 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
                     rejected,
                 },
             );
-            shared.payments.owe(worker, payee, task, amount);
         }
+        Effect::Pay {
+            worker,
+            payee,
+            task,
+            amount,
+        } => shared.payments.owe(worker, payee, task, amount),
+        Effect::Compare {
+            request,
+            rects,
+            left,
+            right,
+        } => spawn(shared, move |shared| async move {
+            let found = delivery::compare(&shared.context, rects, left, right).await;
+            let _ = shared.events.send(Event::Compared { request, found }).await;
+        }),
         Effect::RenderOwn {
             request,
             frame,

@@ -3,7 +3,7 @@
 use crate::failure::{Code, Failure};
 use farm::event::Piece;
 use network::BlobStore;
-use protocol::{Pass, RenderedRect, Size, limits::TASK_BYTES_MAX};
+use protocol::{Pass, RenderedRect, Size, limits::TASK_BYTES_MAX, pixels::canonical_length};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -105,7 +105,10 @@ pub fn assemble(
         let bytes = blobs
             .read(tile.root, TASK_BYTES_MAX)
             .map_err(|e| e.to_string())?;
-        let rendered = RenderedRect::from_canonical(tile.rendered, passes, &bytes)
+        // Cells of the neighbours may follow.
+        let length = canonical_length(&[tile.rendered], passes.len()) as usize;
+        let first = bytes.get(..length).unwrap_or(&bytes);
+        let rendered = RenderedRect::from_canonical(tile.rendered, passes, first)
             .map_err(|e| e.to_string())?;
         for ((_, whole), (_, part)) in planes.iter_mut().zip(&rendered.planes) {
             copy_core(size, tile, part, whole);

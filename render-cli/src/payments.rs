@@ -65,12 +65,12 @@ pub struct Payments {
 }
 
 impl Payments {
-    /// What a job owes that goes on: all that its workers have earned, whatever was promised before.
+    /// What a job owes that goes on: all that its workers were paid or should be, whatever was promised before.
     pub fn resumed(workers: &[WorkerRow]) -> Self {
         let mut accounts = BTreeMap::<Address, Account>::new();
-        for row in workers.iter().filter(|row| row.earned > Glm::ZERO) {
+        for row in workers.iter().filter(|row| row.paid() > Glm::ZERO) {
             let account = accounts.entry(row.payee).or_default();
-            account.earn(row.worker, row.earned);
+            account.earn(row.worker, row.paid());
         }
         Self {
             accounts: Mutex::new(accounts),

@@ -202,6 +202,9 @@ mod tests {
             trust: Trust::Unknown,
             tasks_rejected: 0,
             earned: Glm::ZERO,
+            held: Glm::ZERO,
+            forfeited: Glm::ZERO,
+            flaky: 0,
             frame: None,
             megasample_ms: 1,
         }

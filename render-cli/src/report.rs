@@ -1,8 +1,8 @@
 //! What a person sees of a job: bars while it runs, a table when it ends; or JSON lines for programs.
 
 use farm::{
-    Copies, Progress, WorkerState,
-    event::{Effect, Event},
+    Checks, Copies, Progress, WorkerState,
+    event::{Effect, Event, Fault},
 };
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use protocol::{JobId, NodeId, frames::summarize};
@@ -125,12 +125,28 @@ impl Report {
     /// Tells of decisions.
     pub fn observe_effect(&self, effect: &Effect) {
         match effect {
-            Effect::Quarantine { worker, evidence } => {
+            Effect::Quarantine {
+                worker,
+                fault,
+                evidence,
+            } => {
+                let why = match fault {
+                    Fault::Fraud => "is quarantined",
+                    Fault::Flaky => "delivers single wrong cells too often and gets no more work",
+                };
+                self.say(&format!("worker {} {why}: {evidence}", worker.short()));
+                self.data(&json!({
+                    "event": "quarantined", "worker": worker.to_string(), "fault": fault, "evidence": evidence.to_string(),
+                }));
+            }
+            Effect::Fault { worker, evidence } => {
                 self.say(&format!(
-                    "worker {} is quarantined: {evidence}",
+                    "worker {} delivered a wrong cell, its tile is rendered again: {evidence}",
                     worker.short()
                 ));
-                self.data(&json!({"event": "quarantined", "worker": worker.to_string(), "evidence": evidence}));
+                self.data(&json!({
+                    "event": "fault", "worker": worker.to_string(), "evidence": evidence.to_string(),
+                }));
             }
             Effect::Lease {
                 worker,
@@ -222,20 +238,24 @@ impl Report {
             .for_each(ProgressBar::finish_and_clear);
         let checks = &progress.checks;
         let failed = checks.overlap_mismatches + checks.probe_mismatches;
-        let made = checks.overlaps + checks.probes + checks.own_probes;
+        let made = checks.overlaps + checks.probes + checks.replicas + checks.own_probes;
         self.data(&json!({
             "event": "finished", "job": job.to_string(), "outcome": outcome, "seconds": self.started.elapsed().as_secs_f64(),
             "frames_done": progress.frames_done, "frames_total": progress.frames_total,
             "frames_failed": progress.frames_failed,
             "tiles_accepted": progress.tiles_accepted, "tiles_total": progress.tiles_total,
             "checks": made, "checks_failed": failed, "arbitrations": checks.arbitrations,
+            "overlaps": checks.overlaps, "probes": checks.probes, "own_probes": checks.own_probes,
+            "replicas": checks.replicas, "replicas_left_out": checks.replicas_left_out, "tiles_pink": checks.pink_tiles,
+            "check_overhead": checks.overhead(), "check_glm": checks.spent.to_string(),
             "tiles_unprobed": checks.unprobed_tiles, "copies": progress.copies.leased, "copies_won": progress.copies.won,
             "glm": progress.spent.to_string(), "output": where_to,
             "bytes_sent": scene_bytes_sent,
             "workers": progress.workers.iter().map(|row| json!({
                 "worker": row.worker.to_string(), "state": state_name(row.state), "tiles": row.tiles_accepted,
                 "checked": row.tiles_checked,
-                "rejected": row.tasks_rejected, "glm": row.earned.to_string(),
+                "rejected": row.tasks_rejected, "flaky": row.flaky, "glm": row.earned.to_string(),
+                "held": row.held.to_string(), "forfeited": row.forfeited.to_string(),
             })).collect::<Vec<_>>(),
         }));
         if self.voice != Voice::Bars {
@@ -250,14 +270,7 @@ impl Report {
             "tiles    {} of {}",
             progress.tiles_accepted, progress.tiles_total
         );
-        eprintln!(
-            "checks   {made} ({} overlaps, {} tiles probed by workers, {} by the requestor), {failed} failed, {} arbitrated; {} tiles of own workers unprobed",
-            checks.overlaps,
-            checks.probes,
-            checks.own_probes,
-            checks.arbitrations,
-            checks.unprobed_tiles
-        );
+        say_checks(checks);
         if progress.copies.leased > 0 {
             let Copies { leased, won } = progress.copies;
             eprintln!(
@@ -282,6 +295,54 @@ impl Report {
                 state_name(row.state)
             );
         }
+    }
+}
+
+/// What was checked, what came of it and what it cost.
+fn say_checks(checks: &Checks) {
+    let share = |pixels: u64| 100.0 * pixels as f64 / checks.tile_pixels.max(1) as f64;
+    let row = |what: &str, number: u64, pixels: u64| {
+        eprintln!("  {what:<34} {number:>9} {:>9.2} %", share(pixels));
+    };
+    eprintln!("checks {:>38} {:>11}", "number", "rendering");
+    row(
+        "overlaps of neighbouring tiles",
+        checks.overlaps,
+        checks.overlap_pixels,
+    );
+    row(
+        "probes by other workers",
+        checks.probes,
+        checks.probe_pixels,
+    );
+    row(
+        "whole tiles rendered twice",
+        checks.replicas,
+        checks.replica_pixels,
+    );
+    row(
+        "probes by this computer",
+        checks.own_probes,
+        checks.own_pixels,
+    );
+    let failed = checks.overlap_mismatches + checks.probe_mismatches;
+    let decided = checks.arbitrations;
+    eprintln!(
+        "  all together {:>41.2} %, {} GLM; {failed} failed, {decided} disputes decided",
+        100.0 * checks.overhead(),
+        checks.spent
+    );
+    if checks.unprobed_tiles > 0 {
+        eprintln!(
+            "  {} tiles of your own workers were not probed: nobody else was there",
+            checks.unprobed_tiles
+        );
+    }
+    if checks.pink_tiles > 0 {
+        eprintln!(
+            "warning: {} tiles have the pink of missing textures: is a file of the scene missing?",
+            checks.pink_tiles
+        );
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     books::Books,
+    delivery::look,
     failure::{Code, Failure},
     jobs::{self, JobFolder, Lock, Order, Record, State},
     journal::{Journal, JournalError},
@@ -14,7 +15,7 @@ use farm::{
     journal::read_entry,
 };
 use network::BlobStore;
-use protocol::{Blake3Hash, Glm, limits::TASK_BYTES_MAX, pixels::cell_hashes};
+use protocol::{Blake3Hash, Glm};
 use std::time::Duration;
 
 fn in_use(folder: &JobFolder) -> Failure {
@@ -78,8 +79,7 @@ pub fn go_on(
     let mut unneeded = Vec::new();
     for bytes in &contents.tail {
         let (now, mut event) = read_entry(bytes).map_err(|e| damaged(e.to_string()))?;
-        let passes = farm.config().job.settings.passes.len();
-        find_cells(&mut event, blobs, passes).map_err(damaged)?;
+        find_cells(&mut event, blobs, &farm).map_err(damaged)?;
         for effect in farm.handle(now, event) {
             if let Effect::Forget { root } = effect {
                 unneeded.push(root);
@@ -90,23 +90,28 @@ pub fn go_on(
 }
 
 /// Puts the cells of a delivery, which its journal entry lacks, back in from the blob.
-fn find_cells(event: &mut Event, blobs: &BlobStore, passes: usize) -> Result<(), String> {
+fn find_cells(event: &mut Event, blobs: &BlobStore, farm: &Farm) -> Result<(), String> {
     if let Event::Delivered {
+        task,
         root,
         cells: Ok(cells),
         ..
     } = event
+        && let Some(rects) = farm.rects_of(*task)
     {
-        let bytes = blobs.read(*root, TASK_BYTES_MAX);
-        let bytes = bytes.map_err(|e| format!("the pixels {root} are gone: {e}"))?;
-        *cells = cell_hashes(&bytes, passes).into();
+        let (passes, due) = (&farm.config().job.settings.passes, farm.cells_due(*task));
+        let found = look(blobs, *root, rects, passes, &due);
+        let (found, _) = found.map_err(|e| format!("the pixels {root} are gone: {e}"))?;
+        *cells = found;
     }
     Ok(())
 }
 
 /// Most that the whole job may spend: what it has spent and what the account still holds, or what the user says.
 pub fn budget(asked: Option<Glm>, balance: Glm, farm: &Farm) -> Option<Glm> {
-    let there = farm.progress().spent.checked_add(balance)?;
+    let progress = farm.progress();
+    let paid = progress.spent.checked_sub(progress.held)?;
+    let there = paid.checked_add(balance)?;
     Some(asked.map_or(there, |asked| asked.min(there)))
 }
 

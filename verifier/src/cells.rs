@@ -47,86 +47,51 @@ pub fn position(rect: &Rect, cell: Cell) -> Option<usize> {
         .then(|| row as usize * rect.cells_across() as usize + column as usize)
 }
 
-/// All cells that two deliveries of one frame share and disagree on: a tile against its neighbour (the overlap check)
-/// or a tile against probes of it. Rectangles are whole cells, hashes in canonical order, one rectangle after the other;
-/// a cell missing from a list that is too short counts as agreeing, so check the counts first.
+/// Where cells of `wanted` (rectangles of whole cells, each inside one of `rects`) stand in the canonical order of `rects`;
+/// none when one lies outside.
+pub fn places(rects: &[Rect], wanted: &[Rect]) -> Option<Vec<usize>> {
+    if rects == wanted {
+        return Some((0..rects.iter().map(Rect::cell_count).sum()).collect());
+    }
+    let mut starts = Vec::with_capacity(rects.len());
+    let mut start = 0;
+    for rect in rects {
+        starts.push((rect, start));
+        start += rect.cell_count();
+    }
+    let mut found = Vec::with_capacity(wanted.iter().map(Rect::cell_count).sum());
+    for part in wanted {
+        let holds = |rect: &Rect| rect.intersection(part) == Some(*part);
+        let (rect, start) = starts.iter().find(|(rect, _)| holds(rect))?;
+        for (cell, _) in part.cells() {
+            found.push(start + position(rect, cell)?);
+        }
+    }
+    Some(found)
+}
+
+/// The hashes of the cells of `wanted` in a delivery of `rects`; none when one lies outside or is missing.
+pub fn select(rects: &[Rect], cells: &[Blake3Hash], wanted: &[Rect]) -> Option<Vec<Blake3Hash>> {
+    let places = places(rects, wanted)?.into_iter();
+    places.map(|place| cells.get(place).copied()).collect()
+}
+
+/// The cells in two sorted lists on which two deliveries of one frame disagree: the overlap check.
 pub fn mismatches(
-    left_rects: &[Rect],
-    left: &[Blake3Hash],
-    right_rects: &[Rect],
-    right: &[Blake3Hash],
+    left: (&[Cell], &[Blake3Hash]),
+    right: (&[Cell], &[Blake3Hash]),
 ) -> Vec<CellMismatch> {
     let mut found = Vec::new();
-    let mut left_start = 0;
-    for left_rect in left_rects {
-        let mut right_start = 0;
-        for right_rect in right_rects {
-            if let Some(shared) = left_rect.intersection(right_rect) {
-                let left_cells = left.get(left_start..).unwrap_or_default();
-                let right_cells = right.get(right_start..).unwrap_or_default();
-                let (left, right) = ((left_rect, left_cells), (right_rect, right_cells));
-                compare_rows(&shared, left, right, &mut found);
-            }
-            right_start += right_rect.cell_count();
+    let mut rights = right.0.iter().zip(right.1).peekable();
+    for (&cell, &left) in left.0.iter().zip(left.1) {
+        while rights.next_if(|(other, _)| **other < cell).is_some() {}
+        if let Some((_, &right)) = rights.next_if(|(other, _)| **other == cell)
+            && left != right
+        {
+            found.push(CellMismatch { cell, left, right });
         }
-        left_start += left_rect.cell_count();
     }
     found
-}
-
-/// Compares the cells of `shared` in two rectangles that hold it, a row at a time.
-fn compare_rows(
-    shared: &Rect,
-    left: (&Rect, &[Blake3Hash]),
-    right: (&Rect, &[Blake3Hash]),
-    found: &mut Vec<CellMismatch>,
-) {
-    let (first_column, first_row) = (shared.x / CELL_PX, shared.y / CELL_PX);
-    for row in first_row..first_row + shared.cells_down() {
-        let first = Cell {
-            column: first_column,
-            row,
-        };
-        let in_row = |(rect, cells): (&Rect, &'_ [Blake3Hash])| {
-            let start = position(rect, first)
-                .unwrap_or(cells.len())
-                .min(cells.len());
-            start..(start + shared.cells_across() as usize).min(cells.len())
-        };
-        let (lefts, rights) = (&left.1[in_row(left)], &right.1[in_row(right)]);
-        if lefts == rights {
-            continue;
-        }
-        for (column, (left, right)) in (first_column..).zip(lefts.iter().zip(rights)) {
-            if left != right {
-                found.push(CellMismatch {
-                    cell: Cell { column, row },
-                    left: *left,
-                    right: *right,
-                });
-            }
-        }
-    }
-}
-
-/// The hashes that a delivery of `rect` has for the cells of `wanted` (rectangles of whole cells inside it), in
-/// canonical order of `wanted`; none when a cell lies outside or is missing.
-pub fn select(rect: &Rect, cells: &[Blake3Hash], wanted: &[Rect]) -> Option<Vec<Blake3Hash>> {
-    let (columns, rows) = (rect.cells_across(), rect.cells_down());
-    let mut selected = Vec::with_capacity(wanted.iter().map(Rect::cell_count).sum());
-    for part in wanted.iter().filter(|part| part.area() > 0) {
-        let (across, down) = (part.cells_across(), part.cells_down());
-        let column = (part.x / CELL_PX).checked_sub(rect.x / CELL_PX)?;
-        let row = (part.y / CELL_PX).checked_sub(rect.y / CELL_PX)?;
-        if column.checked_add(across)? > columns || row.checked_add(down)? > rows {
-            return None;
-        }
-        for row in row..row + down {
-            let start = row as usize * columns as usize + column as usize;
-            selected.extend_from_slice(cells.get(start..start + across as usize)?);
-        }
-    }
-    Some(selected)
 }
 
 /// One hash for a list of cells: the cell's own when there is just one, so that evidence names what a person can
@@ -170,68 +135,48 @@ mod tests {
     }
 
     #[test]
-    fn honest_neighbours_agree_on_shared_cells_of_every_tile() {
-        let grid = grid();
-        for left in 0..grid.tile_count() {
-            for right in 0..grid.tile_count() {
-                let (left, right) = (grid.rendered(left), grid.rendered(right));
-                assert_eq!(
-                    mismatches(&[left], &honest(&left), &[right], &honest(&right)),
-                    []
-                );
-            }
-        }
-    }
-
-    #[test]
     fn exactly_the_shared_wrong_cells_are_named() {
-        let (left, right) = (grid().rendered(0), grid().rendered(1));
-        let shared = left.intersection(&right).unwrap();
-        assert_eq!(shared.cell_count(), 5);
-        let mut cells = honest(&right);
-        cells.fill(Blake3Hash([0; 32]));
-        let found = mismatches(&[left], &honest(&left), &[right], &cells);
-        let named: Vec<Cell> = found.iter().map(|mismatch| mismatch.cell).collect();
-        let expected: Vec<Cell> = shared.cells().map(|(cell, _)| cell).collect();
-        assert_eq!(named, expected);
-        assert_eq!(found[0].left, Blake3Hash::of(b"4 0"));
-        assert_eq!(found[0].right, Blake3Hash([0; 32]));
-    }
-
-    #[test]
-    fn single_cells_are_compared_with_the_tile_that_holds_them() {
-        let tile = grid().rendered(5);
-        let probes: Vec<Rect> = tile.cells().map(|(_, rect)| rect).step_by(3).collect();
-        let mut answers = select(&tile, &honest(&tile), &probes).unwrap();
-        assert_eq!(mismatches(&[tile], &honest(&tile), &probes, &answers), []);
-        answers[2] = Blake3Hash([9; 32]);
-        let found = mismatches(&[tile], &honest(&tile), &probes, &answers);
+        let cells = |rows: std::ops::Range<u32>| -> Vec<Cell> {
+            rows.map(|row| Cell { column: 4, row }).collect()
+        };
+        let hash = |cell: &Cell| Blake3Hash::of(&cell.row.to_le_bytes());
+        let (left, right) = (cells(0..9), cells(3..20));
+        let lefts: Vec<Blake3Hash> = left.iter().map(hash).collect();
+        let mut rights: Vec<Blake3Hash> = right.iter().map(hash).collect();
+        assert_eq!(mismatches((&left, &lefts), (&right, &rights)), []);
+        rights[2] = Blake3Hash([0; 32]);
+        rights[12] = Blake3Hash([0; 32]);
+        let found = mismatches((&left, &lefts), (&right, &rights));
         assert_eq!(found.len(), 1);
-        assert_eq!(found[0].cell.square().intersection(&tile), Some(probes[2]));
-        assert_eq!(select(&tile, &honest(&tile), &[grid().rendered(0)]), None);
+        assert_eq!((found[0].cell, found[0].left), (right[2], lefts[5]));
+        assert_eq!(found[0].right, Blake3Hash([0; 32]));
+        let mirrored = mismatches((&right, &rights), (&left, &lefts));
+        assert_eq!((mirrored.len(), mirrored[0].cell), (1, right[2]));
     }
 
     #[test]
-    fn rectangles_of_any_shape_are_selected_in_canonical_order() {
-        let tile = grid().rendered(5);
+    fn cells_are_selected_from_any_of_several_rectangles() {
+        let tile = grid().core(5);
         let inside = |x: u32, y: u32, width: u32, height: u32| Rect {
             x: tile.x + x,
             y: tile.y + y,
             width,
             height,
         };
+        let rects = [tile, grid().core(0)];
+        let cells: Vec<Blake3Hash> = rects.iter().flat_map(honest).collect();
         let wanted = [
             inside(8, 8, 16, 24),
+            grid().core(0),
             inside(0, 0, tile.width, 8),
-            inside(8, 0, 0, 8),
             inside(tile.width - 8, 0, 8, tile.height),
         ];
         let expected: Vec<Blake3Hash> = wanted.iter().flat_map(honest).collect();
-        let cells = honest(&tile);
-        assert_eq!(select(&tile, &cells, &wanted), Some(expected));
-        assert_eq!(select(&tile, &cells[..cells.len() - 1], &wanted), None);
+        assert_eq!(select(&rects, &cells, &wanted), Some(expected));
+        assert_eq!(select(&rects, &cells, &rects), Some(cells.clone()));
+        assert_eq!(select(&rects, &cells[..cells.len() - 1], &wanted), None);
         let beyond = inside(tile.width - 8, 0, 16, 8);
-        assert_eq!(select(&tile, &cells, &[beyond]), None);
+        assert_eq!(select(&rects, &cells, &[beyond]), None);
     }
 
     #[test]

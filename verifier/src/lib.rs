@@ -13,11 +13,14 @@
 pub mod arbitration;
 pub mod cells;
 pub mod commitment;
+pub mod draw;
+pub mod overlap;
 pub mod probes;
 pub mod trust;
 
 pub use arbitration::{Claim, Verdict, arbitrate};
 pub use cells::{CellMismatch, CountError, check_count, digest, mismatches};
 pub use commitment::{commitment, commitment_statement, verify_signature};
-pub use probes::{ProbeShape, draw_probes, probe_pixels_max};
+pub use overlap::Overlap;
+pub use probes::{ProbeShape, draw_probes, draw_replica, probe_pixels_max, split_probes};
 pub use trust::{Record, Trust};

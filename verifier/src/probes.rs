@@ -5,11 +5,20 @@
 //! sampling", Graphics Gems IV): one to a block of the tile and, within the blocks, one to a fine row and a fine column.
 //! So no band of rows or columns that is as thick as their spacing slips between, while every cell is equally likely.
 
-use crate::trust::{TILE_CELLS, Trust, TrustPolicy};
+use crate::{
+    draw::SecretDraw,
+    trust::{SHARES, TILE_CELLS, Trust, TrustPolicy},
+};
 use protocol::{Blake3Hash, Rect, geometry::CELL_PX, limits::TASK_RECTS_MAX};
 use serde::{Deserialize, Serialize};
 
-const DRAW_CONTEXT: &[u8] = b"open render farm 2026 probe draw v1";
+const DRAW_CONTEXT: &[u8] = b"open render farm 2026 probe draw v2";
+const SPLIT_CONTEXT: &[u8] = b"open render farm 2026 probe split v1";
+const REPLICA_CONTEXT: &[u8] = b"open render farm 2026 replica draw v1";
+
+/// Most probe cells of a tile, however large it is: they miss a fake of a fiftieth of it once in 30,000 times.
+pub const PROBE_CELLS_MAX: u32 = 512;
+const _: () = assert!(PROBE_CELLS_MAX as usize <= TASK_RECTS_MAX);
 
 /// What probes look like, by what a rectangle costs the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +51,7 @@ pub fn draw_probes(
     shape: ProbeShape,
     trust: Trust,
 ) -> Vec<Rect> {
-    let mut draw = Draw::new(secret, commitment);
+    let mut draw = Lattice(SecretDraw::new(secret, DRAW_CONTEXT, &commitment.0));
     let policy = trust.policy();
     match shape {
         ProbeShape::Cells => draw.cells(core, cell_quota(core, policy)),
@@ -54,6 +63,32 @@ pub fn draw_probes(
             draw.squares(core, side_cells.max(1), count)
         }
     }
+}
+
+/// Deals the probes of a tile out in `parts` of about equal size, each to be rendered by another worker; in their order within
+/// each. Who renders one of them cannot tell from it where the others lie.
+pub fn split_probes(
+    secret: &[u8; 32],
+    commitment: &Blake3Hash,
+    probes: &[Rect],
+    parts: usize,
+) -> Vec<Vec<Rect>> {
+    let parts = parts.clamp(1, probes.len().max(1));
+    let mut draw = SecretDraw::new(secret, SPLIT_CONTEXT, &commitment.0);
+    let order = draw.permutation(probes.len() as u32);
+    let part = |first: usize| {
+        let mut chosen: Vec<u32> = order.iter().copied().skip(first).step_by(parts).collect();
+        chosen.sort_unstable();
+        let probe = |index: u32| probes[index as usize];
+        chosen.into_iter().map(probe).collect()
+    };
+    (0..parts).map(part).collect()
+}
+
+/// Is this tile one of those that are rendered twice whole?
+pub fn draw_replica(secret: &[u8; 32], commitment: &Blake3Hash, trust: Trust) -> bool {
+    let mut draw = SecretDraw::new(secret, REPLICA_CONTEXT, &commitment.0);
+    draw.below(SHARES) < trust.policy().replica_share
 }
 
 /// Most pixels that the probes of a tile can have: what to set aside for them before they are drawn.
@@ -69,83 +104,30 @@ pub fn probe_pixels_max(core: &Rect, shape: ProbeShape, trust: Trust) -> u64 {
     cells * u64::from(CELL_PX) * u64::from(CELL_PX)
 }
 
-/// Probe cells of a tile: in proportion to its cells, rounded up, never under the level's minimum, never over what
-/// exists or what one task may hold.
+/// Probe cells of a tile: in proportion to its cells, rounded up, at least the level's minimum or a quarter of the tile,
+/// never over what exists or [`PROBE_CELLS_MAX`].
 fn cell_quota(core: &Rect, policy: TrustPolicy) -> u32 {
     let cells = core.cell_count() as u64;
     let share = (cells * u64::from(policy.probe_cells)).div_ceil(u64::from(TILE_CELLS));
     share
-        .max(u64::from(policy.probe_cells_min))
-        .min(cells)
-        .min(TASK_RECTS_MAX as u64) as u32
+        .max(u64::from(policy.probe_cells_min).min(cells.div_ceil(4)))
+        .min(u64::from(PROBE_CELLS_MAX))
+        .min(cells) as u32
 }
 
-/// Words of the stream taken at a time after the first block: the hash computes several blocks at once.
-const DRAW_WORDS: usize = 128;
-/// The first block alone, because few draws need more.
-const FIRST_DRAW_WORDS: usize = 16;
+/// Positions of probes in a tile, as a stream of secret numbers has them.
+struct Lattice(SecretDraw);
 
-/// A stream of secret numbers, taken in whole blocks: the stream computes those, however few bytes are asked.
-struct Draw {
-    stream: blake3::OutputReader,
-    words: [u32; DRAW_WORDS],
-    /// The words not used yet lie from `used` to `filled`.
-    used: usize,
-    filled: usize,
-}
-
-impl Draw {
-    fn new(secret: &[u8; 32], commitment: &Blake3Hash) -> Self {
-        let mut hasher = blake3::Hasher::new_keyed(secret);
-        hasher.update(DRAW_CONTEXT).update(&commitment.0);
-        Self {
-            stream: hasher.finalize_xof(),
-            words: [0; DRAW_WORDS],
-            used: 0,
-            filled: 0,
-        }
-    }
-
-    fn word(&mut self) -> u32 {
-        if self.used == self.filled {
-            self.fill();
-        }
-        let word = self.words[self.used];
-        self.used += 1;
-        word
-    }
-
-    fn fill(&mut self) {
-        let more = match self.filled {
-            0 => FIRST_DRAW_WORDS,
-            _ => DRAW_WORDS,
-        };
-        let mut bytes = [[0; 4]; DRAW_WORDS];
-        self.stream.fill(bytes[..more].as_flattened_mut());
-        for (word, bytes) in self.words.iter_mut().zip(bytes) {
-            *word = u32::from_le_bytes(bytes);
-        }
-        (self.used, self.filled) = (0, more);
-    }
-
-    /// A number below `limit` (0 for a limit of 0); the bias of at most `limit / 2^32` does not matter here.
+impl Lattice {
     fn below(&mut self, limit: u32) -> u32 {
-        ((u64::from(self.word()) * u64::from(limit)) >> 32) as u32
+        self.0.below(limit)
     }
 
     /// `count` permutations of the numbers below `length`, one after the other.
     fn permutations(&mut self, count: u32, length: u32) -> Vec<u32> {
-        let mut all = Vec::with_capacity(count as usize * length as usize);
-        for _ in 0..count {
-            let start = all.len();
-            all.extend(0..length);
-            let items = &mut all[start..];
-            for last in (1..items.len()).rev() {
-                let other = self.below(last as u32 + 1) as usize;
-                items.swap(last, other);
-            }
-        }
-        all
+        (0..count)
+            .flat_map(|_| self.0.permutation(length))
+            .collect()
     }
 
     /// `count` multi-jittered points of a lattice of `columns` x `rows`; two may fall on one lattice point.
@@ -331,6 +313,11 @@ mod tests {
             height: 12,
             ..TILE
         };
+        let tile_64 = Rect {
+            width: 64,
+            height: 64,
+            ..TILE
+        };
         let large = Rect {
             width: 2048,
             height: 2048,
@@ -338,9 +325,10 @@ mod tests {
         };
         assert_eq!(count(TILE, Trust::Unknown), 128);
         assert_eq!(count(TILE, Trust::Own), 8);
-        assert_eq!(count(small, Trust::Unknown), 4);
+        assert_eq!(count(small, Trust::Unknown), 1);
+        assert_eq!(count(tile_64, Trust::Unknown), 16);
         assert_eq!(count(small, Trust::Own), 1);
-        assert_eq!(count(large, Trust::Unknown), TASK_RECTS_MAX);
+        assert_eq!(count(large, Trust::Unknown), PROBE_CELLS_MAX as usize);
     }
 
     #[test]
@@ -375,7 +363,7 @@ mod tests {
                 }
             }
         }
-        let expected = "d70511f63afdabe39352f493080e10da086565bca7aff23f0f595334362a08da";
+        let expected = "c6f590290f922c879792625d051ffb8dc853e682c20b5b9407ba48639b757825";
         assert_eq!(hasher.finalize().to_string(), expected);
     }
 
@@ -424,6 +412,38 @@ mod tests {
         let (least, most) = (hits.iter().min().unwrap(), hits.iter().max().unwrap());
         assert!(*least > 120 && *most < 300, "{least} to {most}");
         assert!((400..600).contains(&own_tiles), "{own_tiles} of 4000");
+    }
+
+    #[test]
+    fn parts_hold_every_probe_once_and_are_of_equal_size() {
+        let probes = unknown_cells(1, &TILE);
+        let parts = split_probes(&[7; 32], &seeded(1), &probes, 8);
+        assert!(parts.iter().all(|part| part.len() == 16));
+        let mut together = parts.concat();
+        together.sort_unstable();
+        let mut sorted = probes.clone();
+        sorted.sort_unstable();
+        assert_eq!(together, sorted);
+        assert_eq!(
+            split_probes(&[7; 32], &seeded(1), &probes, 1),
+            [probes.clone()]
+        );
+        assert_eq!(split_probes(&[7; 32], &seeded(1), &probes[..3], 8).len(), 3);
+        assert_ne!(parts, split_probes(&[8; 32], &seeded(1), &probes, 8));
+    }
+
+    #[test]
+    fn replicas_are_as_many_as_the_level_says() {
+        for (trust, least, most) in [
+            (Trust::Unknown, 2_300, 2_700),
+            (Trust::Probation, 1_850, 2_150),
+            (Trust::Trusted, 150, 250),
+            (Trust::Own, 30, 75),
+        ] {
+            let is_drawn = |number: &u64| draw_replica(&[7; 32], &seeded(*number), trust);
+            let drawn = (0..10_000).filter(is_drawn).count();
+            assert!((least..most).contains(&drawn), "{trust:?}: {drawn}");
+        }
     }
 
     proptest! {

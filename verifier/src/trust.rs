@@ -23,8 +23,12 @@ pub enum Trust {
 pub struct TrustPolicy {
     /// Probe cells in a tile of [`TILE_CELLS`] cells; other tiles in proportion.
     pub probe_cells: u32,
-    /// Fewest probe cells in any tile (or all of its cells).
+    /// Fewest probe cells in any tile (or a quarter of it): small tiles are checked more densely.
     pub probe_cells_min: u32,
+    /// Tiles of [`SHARES`] that are rendered twice whole.
+    pub replica_share: u32,
+    /// Accepted tiles that stay unpaid until as many more were accepted, or the job ends: what a cheat loses.
+    pub held_tiles: usize,
     /// One tile of this many gets its full count of squares, where probes are squares.
     pub squares_every: u32,
     /// Squares in a tile that gets any, at most.
@@ -33,6 +37,8 @@ pub struct TrustPolicy {
     pub accepted_unprobed: bool,
 }
 
+/// What [`TrustPolicy::replica_share`] is a share of.
+pub const SHARES: u32 = 1000;
 /// Cells that [`TrustPolicy::probe_cells`] counts are of: a tile of 256 x 256 pixels.
 pub const TILE_CELLS: u32 = 1024;
 
@@ -78,21 +84,32 @@ impl Trust {
         match self {
             Trust::Unknown => TrustPolicy {
                 probe_cells: 128,
-                probe_cells_min: 4,
+                probe_cells_min: 16,
+                replica_share: 250,
+                held_tiles: 20,
                 squares_every: 1,
                 squares_max: u32::MAX,
                 accepted_unprobed: false,
             },
-            Trust::Probation | Trust::Trusted => TrustPolicy {
+            Trust::Probation => TrustPolicy {
                 probe_cells: 64,
-                probe_cells_min: 4,
+                probe_cells_min: 8,
+                replica_share: 200,
+                held_tiles: 64,
                 squares_every: 1,
                 squares_max: u32::MAX,
                 accepted_unprobed: false,
+            },
+            Trust::Trusted => TrustPolicy {
+                replica_share: 20,
+                held_tiles: 32,
+                ..Trust::Probation.policy()
             },
             Trust::Own => TrustPolicy {
                 probe_cells: 8,
                 probe_cells_min: 1,
+                replica_share: 5,
+                held_tiles: 0,
                 squares_every: 8,
                 squares_max: 1,
                 accepted_unprobed: true,
@@ -149,7 +166,9 @@ mod tests {
         let levels = [Trust::Unknown, Trust::Probation, Trust::Trusted, Trust::Own];
         for pair in levels.windows(2) {
             assert!(pair[0] < pair[1]);
-            assert!(pair[0].policy().probe_cells >= pair[1].policy().probe_cells);
+            let (less, more) = (pair[0].policy(), pair[1].policy());
+            assert!(less.probe_cells >= more.probe_cells);
+            assert!(less.replica_share >= more.replica_share);
         }
     }
 }

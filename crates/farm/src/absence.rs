@@ -44,8 +44,12 @@ impl Farm {
 
     fn lose_leases(&mut self, number: WorkerNumber, is_lost: impl Fn(&TaskId) -> bool, why: &str) {
         let lost: BTreeSet<TaskId> = self.worker(number).leases().filter(is_lost).collect();
+        let is_our_fault = self.worker(number).was_left_alone;
         for &id in &lost {
-            self.task_lost(number, id, why);
+            match is_our_fault {
+                true => drop(self.release_task(id)),
+                false => self.task_lost(number, id, why),
+            }
         }
         let worker = self.worker_mut(number);
         if worker.leases().next().is_none() {
@@ -97,6 +101,7 @@ impl Farm {
         let now = self.now;
         let worker = self.worker_mut(number);
         (worker.away_since, worker.head_since) = (None, now);
+        worker.was_left_alone = false;
         let class = worker.class;
         let of_other_class = |id: &TaskId| {
             let task = self.tasks.get(id);
@@ -134,6 +139,7 @@ impl Farm {
                 false => Standing::Gone,
             };
             worker.away_since = (standing == Standing::Away).then_some(now);
+            worker.was_left_alone = true;
             self.stand(number, standing);
             if standing == Standing::Gone {
                 leases

@@ -4,11 +4,13 @@
 //! such worker the requestor's own engine decides alone. Nobody is blamed before.
 
 use crate::{
-    checking::{Contradiction, Servers, rect_list},
+    checking::Servers,
     coordinator::{Farm, OwnPurpose},
-    event::Millis,
-    frame::{Check, Task, TileRef},
-    worker::WorkerNumber,
+    event::{Effect, Evidence, Fault, Millis, Opening, Statement, rect_list},
+    frame::{Check, Probe, ProbeRef, TileRef},
+    limits::{FLAKY_CELLS_MIN, FLAKY_MAX},
+    probing::{Answer, Contradiction},
+    worker::{Standing, WorkerNumber},
 };
 use protocol::{Blake3Hash, Glm, Rect, TaskId};
 use serde::{Deserialize, Serialize};
@@ -30,12 +32,38 @@ pub(crate) enum Stake {
     Task { id: TaskId, price: Glm },
 }
 
+/// What wrong cells look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Pattern {
+    /// One of many that were compared, which saves no work.
+    Isolated,
+    Any,
+}
+
+impl Pattern {
+    pub(crate) fn of(found: &Contradiction) -> Self {
+        match found.wrong_cells == 1 && found.cells >= FLAKY_CELLS_MIN {
+            true => Self::Isolated,
+            false => Self::Any,
+        }
+    }
+}
+
+/// A worker that was found wrong, with the tiles that are wrong by this.
+pub(crate) struct Accused {
+    pub worker: WorkerNumber,
+    pub tiles: Vec<TileRef>,
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Dispute {
     pub frame: u32,
     pub class: Blake3Hash,
     pub rects: Arc<[Rect]>,
     pub claims: Vec<Claim<Party>>,
+    pub pattern: Pattern,
+    /// What the claims of probers and judges rest on; their blobs are kept as long.
+    pub openings: Vec<(WorkerNumber, Opening)>,
     /// Workers that were asked and did not answer: others are asked first.
     pub tardy: BTreeSet<WorkerNumber>,
     pub asked_task: Option<TaskId>,
@@ -52,29 +80,19 @@ impl Farm {
             .into_iter()
             .filter_map(|(at, value)| self.tile_claim(at, value))
             .collect();
-        self.open_dispute(at, found.rects, claims);
+        self.open_dispute(at, &found, claims, Vec::new());
     }
 
-    pub(crate) fn dispute_probe(
-        &mut self,
-        at: TileRef,
-        id: TaskId,
-        task: &Task,
-        found: Contradiction,
-    ) {
-        let price = task.price;
-        let prober = Claim {
-            party: Party {
-                worker: task.worker,
-                stake: Stake::Task { id, price },
-            },
-            value: found.right,
-        };
-        let mut claims: Vec<Claim<Party>> = self.tile_claim(at, found.left).into_iter().collect();
+    pub(crate) fn dispute_probe(&mut self, probe: ProbeRef, answer: Answer, found: Contradiction) {
+        self.checks.probe_mismatches += 1;
+        let prober = answer.claim(found.right);
+        let mut claims: Vec<Claim<Party>> =
+            self.tile_claim(probe.at, found.left).into_iter().collect();
         claims.push(prober);
-        let dispute = self.open_dispute(at, found.rects, claims);
-        if let Some(delivery) = self.delivery_mut(at) {
-            delivery.check = Check::Contested(dispute);
+        let openings = vec![(answer.worker, answer.opening)];
+        let dispute = self.open_dispute(probe.at, &found, claims, openings);
+        if let Some(probe) = self.probe_mut(probe) {
+            probe.check = Check::Contested(dispute);
         }
     }
 
@@ -87,7 +105,13 @@ impl Farm {
         })
     }
 
-    fn open_dispute(&mut self, at: TileRef, rects: Vec<Rect>, claims: Vec<Claim<Party>>) -> u64 {
+    fn open_dispute(
+        &mut self,
+        at: TileRef,
+        found: &Contradiction,
+        claims: Vec<Claim<Party>>,
+        openings: Vec<(WorkerNumber, Opening)>,
+    ) -> u64 {
         let id = self.fresh_number();
         for claim in &claims {
             if let Stake::Tile(tile) = claim.party.stake {
@@ -97,12 +121,17 @@ impl Farm {
                 self.unsettle(tile);
             }
         }
+        for (_, opening) in &openings {
+            self.hold_blob(opening.root);
+        }
         let class = self.delivery(at).map(|delivery| delivery.class);
         let dispute = Dispute {
             frame: at.frame,
             class: class.unwrap_or(Blake3Hash([0; 32])),
-            rects: rects.into(),
+            rects: found.rects.clone().into(),
             claims,
+            pattern: Pattern::of(found),
+            openings,
             tardy: BTreeSet::new(),
             asked_task: None,
             asked_own: None,
@@ -169,31 +198,19 @@ impl Farm {
         }
     }
 
-    pub(crate) fn answer_opinion(
-        &mut self,
-        id: u64,
-        task_id: TaskId,
-        task: &Task,
-        cells: &[Blake3Hash],
-    ) {
+    pub(crate) fn answer_opinion(&mut self, id: u64, answer: Answer, cells: &[Blake3Hash]) {
         let Some(dispute) = self
             .disputes
             .get_mut(&id)
-            .filter(|dispute| dispute.asked_task == Some(task_id))
+            .filter(|dispute| dispute.asked_task == Some(answer.opening.task))
         else {
-            return self.ledger.release(task.price);
+            return self.ledger.release(answer.price);
         };
         dispute.asked_task = None;
-        dispute.claims.push(Claim {
-            party: Party {
-                worker: task.worker,
-                stake: Stake::Task {
-                    id: task_id,
-                    price: task.price,
-                },
-            },
-            value: verifier::digest(cells),
-        });
+        dispute.claims.push(answer.claim(verifier::digest(cells)));
+        let root = answer.opening.root;
+        dispute.openings.push((answer.worker, answer.opening));
+        self.hold_blob(root);
         self.decide(id, None);
     }
 
@@ -230,34 +247,98 @@ impl Farm {
             Verdict::Accepted => (Vec::new(), None),
             Verdict::Rejected { parties, value } => (parties, Some(value)),
         };
-        let evidence = value.map(|value| self.evidence(id, value, own.is_some()));
+        let evidence = value.map(|value| self.evidence(id, value, own));
         self.checks.arbitrations += 1;
+        let pattern = self
+            .disputes
+            .get(&id)
+            .map_or(Pattern::Any, |dispute| dispute.pattern);
         for party in &losers {
             self.drop_claim(id, *party);
         }
-        let guilty: Vec<WorkerNumber> = losers.iter().map(|party| party.worker).collect();
-        let remaining = self.close_dispute(id);
-        self.quarantine(&guilty, evidence.as_deref().unwrap_or_default());
+        let accused: Vec<Accused> = losers.iter().map(Accused::by).collect();
+        let (remaining, roots) = self.close_dispute(id);
+        if let Some(evidence) = evidence {
+            self.convict(&accused, pattern, evidence);
+        }
         self.reward(id, &remaining);
+        roots.into_iter().for_each(|root| self.release_blob(root));
     }
 
-    fn evidence(&self, id: u64, value: Blake3Hash, by_own_engine: bool) -> String {
-        let Some(dispute) = self.disputes.get(&id) else {
-            return String::new();
+    /// The consequences of being wrong. Isolated cells cost the tile; who is wrong more often, or more, is out.
+    pub(crate) fn convict(&mut self, accused: &[Accused], pattern: Pattern, evidence: Evidence) {
+        let mut expelled = Vec::new();
+        for Accused { worker, tiles } in accused {
+            if self.worker(*worker).standing == Standing::Quarantined {
+                tiles.iter().for_each(|at| self.void_tile(*at));
+                continue;
+            }
+            let flaky = &mut self.worker_mut(*worker).flaky;
+            match pattern {
+                Pattern::Isolated if *flaky < FLAKY_MAX => {
+                    *flaky += 1;
+                    self.effects.push(Effect::Fault {
+                        worker: self.worker(*worker).id,
+                        evidence: Box::new(evidence.clone()),
+                    });
+                    tiles.iter().for_each(|at| self.void_tile(*at));
+                }
+                _ => expelled.push(*worker),
+            }
+        }
+        let fault = match pattern {
+            Pattern::Isolated => Fault::Flaky,
+            Pattern::Any => Fault::Fraud,
         };
-        let mut text = format!(
-            "frame {}, {} is {value}",
-            self.frame_number(dispute.frame),
-            rect_list(&dispute.rects)
-        );
-        if by_own_engine {
-            text += " by our own engine";
+        self.quarantine(&expelled, fault, &evidence);
+    }
+
+    pub(crate) fn convict_by_own_engine(&mut self, probe: ProbeRef, found: Contradiction) {
+        self.checks.probe_mismatches += 1;
+        let Some(worker) = self.delivery(probe.at).map(|delivery| delivery.worker) else {
+            return;
+        };
+        let evidence = Evidence {
+            frame: self.frame_number(probe.at.frame),
+            rects: found.rects.clone(),
+            statements: vec![Statement {
+                worker: self.worker(worker).id,
+                value: found.left,
+                is_wrong: true,
+                opening: self.opening_of(probe.at),
+            }],
+            own: Some(found.right),
+        };
+        let accused = Accused {
+            worker,
+            tiles: vec![probe.at],
+        };
+        self.convict(&[accused], Pattern::of(&found), evidence);
+    }
+
+    fn evidence(&self, id: u64, value: Blake3Hash, own: Option<Blake3Hash>) -> Evidence {
+        let dispute = self.disputes.get(&id);
+        let statement = |claim: &Claim<Party>| Statement {
+            worker: self.worker(claim.party.worker).id,
+            value: claim.value,
+            is_wrong: claim.value != value,
+            opening: match claim.party.stake {
+                Stake::Tile(at) => self.opening_of(at),
+                Stake::Task { id, .. } => {
+                    let mut openings = dispute.into_iter().flat_map(|dispute| &dispute.openings);
+                    openings
+                        .find(|(_, opening)| opening.task == id)
+                        .map(|(_, opening)| opening.clone())
+                }
+            },
+        };
+        let claims = dispute.map_or(&[][..], |dispute| dispute.claims.as_slice());
+        Evidence {
+            frame: dispute.map_or(0, |dispute| self.frame_number(dispute.frame)),
+            rects: dispute.map_or(Vec::new(), |dispute| dispute.rects.to_vec()),
+            statements: claims.iter().map(statement).collect(),
+            own,
         }
-        for claim in &dispute.claims {
-            let worker = self.worker(claim.party.worker).id.short();
-            text += &format!("; {worker} says {}", claim.value);
-        }
-        protocol::message::bounded_text(&text)
     }
 
     /// Removes a claim that has lost or is void; what was set aside for it is free.
@@ -279,11 +360,11 @@ impl Farm {
         }
     }
 
-    /// Ends a dispute and returns the parties whose claims were left in it.
-    fn close_dispute(&mut self, id: u64) -> Vec<Party> {
+    /// Ends a dispute and returns the parties whose claims were left in it, and the blobs that were kept for it.
+    fn close_dispute(&mut self, id: u64) -> (Vec<Party>, Vec<Blake3Hash>) {
         self.opinions_wanted.remove(&id);
         let Some(dispute) = self.disputes.remove(&id) else {
-            return Vec::new();
+            return Default::default();
         };
         if let Some(task) = dispute.asked_task {
             self.cancel_task(task);
@@ -291,14 +372,16 @@ impl Farm {
         if let Some(request) = dispute.asked_own {
             self.own_requests.remove(&request);
         }
-        dispute.claims.iter().map(|claim| claim.party).collect()
+        let roots = dispute.openings.iter().map(|(_, opening)| opening.root);
+        let parties = dispute.claims.iter().map(|claim| claim.party);
+        (parties.collect(), roots.collect())
     }
 
     /// Those who were right are paid, their tiles go on: contested probes are drawn from another worker.
     fn reward(&mut self, id: u64, parties: &[Party]) {
         for party in parties {
             match party.stake {
-                Stake::Task { id, price } => self.accept_task(party.worker, id, price),
+                Stake::Task { id, price } => self.accept_task(party.worker, id, price, false),
                 Stake::Tile(at) => self.uncontest(id, at),
             }
         }
@@ -309,9 +392,11 @@ impl Farm {
             return;
         };
         delivery.disputes.remove(&id);
-        match delivery.check == Check::Contested(id) {
-            true => self.want_probe(at),
-            false => self.settle(at),
+        let contested = |probe: &Probe| probe.check == Check::Contested(id);
+        let index = delivery.probes.iter().position(contested);
+        match index.and_then(|index| u8::try_from(index).ok()) {
+            Some(index) => self.want_probe(ProbeRef { at, index }),
+            None => self.settle(at),
         }
     }
 
@@ -332,10 +417,16 @@ impl Farm {
         let first = dispute.claims.first().map(|claim| claim.value);
         let mut claims = dispute.claims.iter();
         if claims.all(|claim| Some(claim.value) == first) {
-            for party in self.close_dispute(id) {
-                self.dismiss(id, party);
-            }
+            self.end_undecided(id);
         }
+    }
+
+    fn end_undecided(&mut self, id: u64) {
+        let (parties, roots) = self.close_dispute(id);
+        for party in parties {
+            self.dismiss(id, party);
+        }
+        roots.into_iter().for_each(|root| self.release_blob(root));
     }
 
     /// A claim in a dispute that ended undecided.
@@ -353,9 +444,33 @@ impl Farm {
     pub(crate) fn drop_disputes(&mut self) {
         let open: Vec<u64> = self.disputes.keys().copied().collect();
         for id in open {
-            for party in self.close_dispute(id) {
-                self.dismiss(id, party);
-            }
+            self.end_undecided(id);
+        }
+    }
+}
+
+impl Accused {
+    fn by(party: &Party) -> Self {
+        Self {
+            worker: party.worker,
+            tiles: match party.stake {
+                Stake::Tile(at) => vec![at],
+                Stake::Task { .. } => Vec::new(),
+            },
+        }
+    }
+}
+
+impl Answer {
+    fn claim(&self, value: Blake3Hash) -> Claim<Party> {
+        let (id, price) = (self.opening.task, self.price);
+        let stake = Stake::Task { id, price };
+        Claim {
+            party: Party {
+                worker: self.worker,
+                stake,
+            },
+            value,
         }
     }
 }

@@ -1,21 +1,16 @@
-//! The checks of a delivery: cell count, commitment, overlap with its neighbours, secret probes.
+//! The checks of a delivery: cell count, commitment, overlap with its neighbours; its probes are in `probing`.
 
 use crate::{
+    arbitration::{Accused, Pattern},
     coordinator::{ArrivedCells, Farm, OwnPurpose, OwnRequest},
-    event::{Effect, Millis, Outcome},
-    frame::{Check, Delivery, Pixels, Purpose, Task, Tile, TileRef, shared_strips},
+    event::{Effect, Evidence, Millis, Opening, Outcome, Statement},
+    frame::{Delivery, Pixels, Purpose, Signed, Task, Tile, TileRef},
     limits::{OPINION_WAIT_MS, OWN_REQUESTS_MAX},
+    probing::{Answer, Contradiction},
     worker::{Standing, WorkerNumber},
 };
-use protocol::{Blake3Hash, Rect, TaskId};
+use protocol::{Blake3Hash, Rect, TaskId, pixels::Looks};
 use std::{collections::BTreeSet, sync::Arc};
-
-/// Where two parties disagree, and what each says the cells there are.
-pub(crate) struct Contradiction {
-    pub rects: Vec<Rect>,
-    pub left: Blake3Hash,
-    pub right: Blake3Hash,
-}
 
 /// Who could render cells for a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,77 +23,160 @@ pub(crate) enum Servers {
     Soon,
 }
 
+/// What came for a task.
+pub(crate) struct Arrived {
+    pub salt: [u8; 32],
+    pub root: Blake3Hash,
+    pub cells: ArrivedCells,
+    pub looks: Looks,
+}
+
 impl Farm {
-    pub(crate) fn on_delivered(
-        &mut self,
-        number: WorkerNumber,
-        id: TaskId,
-        salt: [u8; 32],
-        root: Blake3Hash,
-        cells: ArrivedCells,
-    ) {
+    /// The cells whose hashes are due with the delivery of a committed task, as rectangles of whole cells: all of a probe,
+    /// of a tile or a replica its own probes and what it shares with its neighbours.
+    pub fn cells_due(&self, id: TaskId) -> Vec<Rect> {
+        let Some(task) = self.tasks.get(&id) else {
+            return Vec::new();
+        };
+        let Some(commitment) = &task.committed else {
+            return Vec::new();
+        };
+        let Some(at) = self.whole_tile(task.purpose) else {
+            return task.rects.to_vec();
+        };
+        let probes = self.probe_cells(at.tile, task.worker, &commitment.hash);
+        let shared = self.overlap().shared(self.frame_number(at.frame), at.tile);
+        let size = self.config.grid.size;
+        let shared = shared.iter().filter_map(|cell| cell.rect(size));
+        probes.into_iter().chain(shared).collect()
+    }
+
+    /// The tile that a task delivers whole.
+    fn whole_tile(&self, purpose: Purpose) -> Option<TileRef> {
+        match purpose {
+            Purpose::Tile(at) => Some(at),
+            Purpose::Probe(probe) => {
+                let is_replica = self.probe(probe).is_some_and(|probe| probe.is_replica());
+                is_replica.then_some(probe.at)
+            }
+            Purpose::Opinion(_) => None,
+        }
+    }
+
+    /// The rectangles that a lease is for.
+    pub fn rects_of(&self, id: TaskId) -> Option<&[Rect]> {
+        self.tasks.get(&id).map(|task| &*task.rects)
+    }
+
+    pub(crate) fn overlap(&self) -> verifier::Overlap<'_> {
+        verifier::Overlap {
+            secret: &self.config.secret,
+            grid: &self.config.grid,
+            shape: self.config.probes,
+        }
+    }
+
+    pub(crate) fn on_delivered(&mut self, number: WorkerNumber, id: TaskId, arrived: Arrived) {
+        let root = arrived.root;
         let owned = self.tasks.get(&id).filter(|task| task.worker == number);
-        let Some((task, commitment)) = owned.and_then(|task| Some((task, task.committed?.0)))
-        else {
+        let Some(task) = owned.filter(|task| task.committed.is_some()) else {
             return self.forget_if_unused(root);
         };
-        let opened = self.opened(task, &commitment, &salt, &root, cells);
-        match opened {
-            Ok(cells) => self.take_delivery(number, id, commitment, root, cells),
+        match self.opened(id, task, arrived) {
+            Ok((opening, cells, looks)) => self.take_delivery(number, opening, &cells, looks),
             Err(reason) => self.task_failed(number, id, &reason),
         }
         self.forget_if_unused(root);
     }
 
-    fn take_delivery(
-        &mut self,
-        number: WorkerNumber,
-        id: TaskId,
-        commitment: Blake3Hash,
-        root: Blake3Hash,
-        cells: Arc<[Blake3Hash]>,
-    ) {
-        self.forget_lease(number, id);
-        let Some(task) = self.tasks.remove(&id) else {
-            return;
-        };
-        match task.purpose {
-            Purpose::Tile(at) => self.deliver_tile(at, id, task, commitment, root, cells),
-            Purpose::Probe(at) => self.answer_probe(at, id, task, &cells),
-            Purpose::Opinion(dispute) => self.answer_opinion(dispute, id, &task, &cells),
-        }
-    }
-
     /// Are these the cells that were due, and those that were committed to?
     fn opened(
         &self,
+        id: TaskId,
         task: &Task,
-        commitment: &Blake3Hash,
-        salt: &[u8; 32],
-        root: &Blake3Hash,
-        cells: ArrivedCells,
-    ) -> Result<Arc<[Blake3Hash]>, String> {
-        let cells = cells?;
-        verifier::check_count(&task.rects, &cells).map_err(|e| e.to_string())?;
+        arrived: Arrived,
+    ) -> Result<(Opening, Arc<[Blake3Hash]>, Looks), String> {
+        let Some(commitment) = &task.committed else {
+            return Err("it was not committed to".into());
+        };
+        let Arrived { salt, root, .. } = arrived;
+        let cells = arrived.cells?;
+        verifier::check_count(&self.cells_due(id), &cells).map_err(|e| e.to_string())?;
         let frame = self.frame_number(task.frame);
         let spec_hash = protocol::job::task_hash(&self.config.job, frame, &task.rects);
         let worker = &self.worker(task.worker).id;
-        let opening = verifier::commitment(worker, &spec_hash, salt, root);
-        match opening == *commitment {
-            true => Ok(cells),
-            false => Err("salt and pixels do not open the commitment".into()),
+        if verifier::commitment(worker, &spec_hash, &salt, &root) != commitment.hash {
+            return Err("salt and pixels do not open the commitment".into());
+        }
+        let opening = Opening {
+            task: id,
+            rects: task.rects.clone(),
+            commitment: commitment.hash,
+            signature: commitment.signature,
+            salt,
+            root,
+        };
+        Ok((opening, cells, arrived.looks))
+    }
+
+    fn take_delivery(
+        &mut self,
+        number: WorkerNumber,
+        opening: Opening,
+        cells: &[Blake3Hash],
+        looks: Looks,
+    ) {
+        self.forget_lease(number, opening.task);
+        let Some(task) = self.tasks.remove(&opening.task) else {
+            return;
+        };
+        self.count_pixels(&task);
+        let answer = |task: Task| Answer {
+            worker: number,
+            price: task.price,
+            opening: opening.clone(),
+        };
+        match task.purpose {
+            Purpose::Tile(at) => {
+                self.look_at(at, looks);
+                self.deliver_tile(at, task, opening, cells);
+            }
+            Purpose::Probe(probe) => {
+                let is_replica = self.whole_tile(task.purpose).is_some();
+                let twin = is_replica.then(|| self.new_delivery(probe.at, &task, &opening, cells));
+                self.answer_probe(probe, answer(task), cells, twin);
+            }
+            Purpose::Opinion(dispute) => self.answer_opinion(dispute, answer(task), cells),
         }
     }
 
-    fn deliver_tile(
-        &mut self,
-        at: TileRef,
-        id: TaskId,
-        task: Task,
-        commitment: Blake3Hash,
-        root: Blake3Hash,
-        cells: Arc<[Blake3Hash]>,
-    ) {
+    fn count_pixels(&mut self, task: &Task) {
+        match task.purpose {
+            Purpose::Tile(at) => {
+                let core = self.config.grid.core(at.tile).area();
+                self.checks.tile_pixels += core;
+                self.checks.overlap_pixels += task.pixels.saturating_sub(core);
+            }
+            check if self.whole_tile(check).is_some() => self.checks.replica_pixels += task.pixels,
+            Purpose::Probe(_) | Purpose::Opinion(_) => self.checks.probe_pixels += task.pixels,
+        }
+    }
+
+    /// What looks strange is looked at more closely; how it looks decides nothing.
+    fn look_at(&mut self, at: TileRef, looks: Looks) {
+        match looks {
+            Looks::Ordinary => {
+                self.suspects.remove(&at);
+            }
+            Looks::OneColour | Looks::Pink => {
+                self.suspects.insert(at);
+                self.checks.pink_tiles += u64::from(looks == Looks::Pink);
+            }
+        }
+    }
+
+    fn deliver_tile(&mut self, at: TileRef, task: Task, opening: Opening, cells: &[Blake3Hash]) {
+        let id = opening.task;
         let Some(frame) = self.open.get_mut(at.frame) else {
             return;
         };
@@ -110,54 +188,62 @@ impl Farm {
             }
             Tile::Leased(_) | Tile::Pending => {}
         }
-        let probes = self.probes(at.tile, task.worker, &commitment);
-        let rendered = self.config.grid.rendered(at.tile);
-        let pick = |wanted: &[Rect]| {
-            let picked = verifier::cells::select(&rendered, &cells, wanted);
-            picked.unwrap_or_default().into_boxed_slice()
-        };
-        let answers = pick(&probes);
-        let probe_digest = verifier::digest(&answers);
-        let pixels = Pixels::Fresh {
-            root,
-            answers,
-            shared: pick(&shared_strips(&self.config.grid, at.tile)),
-        };
-        let delivery = Delivery {
-            worker: task.worker,
-            unpaid: Some(id),
-            class: task.class,
-            commitment,
-            probes,
-            probe_digest,
-            pixels,
-            check: Check::Passed { prober: None },
-            probers: Vec::new(),
-            tardy: BTreeSet::new(),
-            moves: 0,
-            disputes: BTreeSet::new(),
-            price: task.price,
-            probe_allowance: task.probe_allowance,
-        };
-        let unprobed = delivery.probes.is_empty();
+        let mut delivery = self.new_delivery(at, &task, &opening, cells);
+        delivery.probes.extend(self.draw_replica(&task, &opening));
+        self.hold_blob(opening.root);
+        self.take_tile(at, Box::new(delivery));
+    }
+
+    /// A tile is here: its checks begin.
+    pub(crate) fn take_tile(&mut self, at: TileRef, delivery: Box<Delivery>) {
         let Some(frame) = self.open.get_mut(at.frame) else {
             return;
         };
-        frame.tiles[at.tile as usize] = Tile::Delivered(Box::new(delivery));
-        self.hold_blob(root);
-        self.worker_mut(task.worker).unverified.insert(at);
-        if !unprobed {
-            self.want_probe(at);
-        }
+        let number = delivery.worker;
+        frame.tiles[at.tile as usize] = Tile::Delivered(delivery);
+        self.worker_mut(number).unverified.insert(at);
+        self.want_probes(at);
         self.check_overlaps(at);
-        match unprobed {
-            true => self.settle(at),
-            false => self.find_prober(at),
+        self.settle(at);
+    }
+
+    fn new_delivery(
+        &self,
+        at: TileRef,
+        task: &Task,
+        opening: &Opening,
+        cells: &[Blake3Hash],
+    ) -> Delivery {
+        let (root, commitment) = (opening.root, opening.commitment);
+        let rects = self.probe_cells(at.tile, task.worker, &commitment);
+        let count = rects.iter().map(Rect::cell_count).sum::<usize>();
+        let (answers, shared) = cells.split_at(count.min(cells.len()));
+        Delivery {
+            worker: task.worker,
+            unpaid: Some(opening.task),
+            class: task.class,
+            commitment,
+            signed: Some(Signed {
+                task: opening.task,
+                signature: opening.signature,
+                salt: opening.salt,
+            }),
+            probe_digest: verifier::digest(answers),
+            pixels: Pixels::Fresh {
+                root,
+                shared: shared.into(),
+            },
+            probes: self.divide_probes(task, &commitment, &rects, answers),
+            disputes: BTreeSet::new(),
+            price: task.price,
+            probe_allowance: task.probe_allowance,
         }
     }
 
     /// Compares a tile with its delivered neighbours of the same class, cell by cell where they overlap.
     fn check_overlaps(&mut self, at: TileRef) {
+        let frame = self.frame_number(at.frame);
+        let mine_shared = self.overlap().shared(frame, at.tile);
         for other in self.neighbours(at) {
             let (Some(mine), Some(theirs)) = (self.delivery(at), self.delivery(other)) else {
                 continue;
@@ -170,37 +256,79 @@ impl Farm {
             if mine.class != theirs.class {
                 continue;
             }
-            let strips = |at: TileRef| shared_strips(&self.config.grid, at.tile);
-            let found = verifier::mismatches(&strips(at), left, &strips(other), right);
+            let their_shared = self.overlap().shared(frame, other.tile);
+            let found = verifier::mismatches((&mine_shared, left), (&their_shared, right));
             let parties = (mine.worker, theirs.worker);
+            let cells = left.len().min(right.len());
             self.checks.overlaps += 1;
             let Some(mismatch) = found.first() else {
                 continue;
             };
             self.checks.overlap_mismatches += 1;
+            let rects = mismatch.cell.rect(self.config.grid.size);
             let contradiction = Contradiction {
-                rects: mismatch
-                    .cell
-                    .rect(self.config.grid.size)
-                    .into_iter()
-                    .collect(),
+                rects: rects.into_iter().collect(),
                 left: mismatch.left,
                 right: mismatch.right,
+                wrong_cells: found.len(),
+                cells,
             };
-            if parties.0 == parties.1 {
-                let evidence = format!(
-                    "frame {}: its tiles {} and {} contradict each other at {}: {} and {}",
-                    self.frame_number(at.frame),
-                    at.tile,
-                    other.tile,
-                    rect_list(&contradiction.rects),
-                    contradiction.left,
-                    contradiction.right
-                );
-                return self.quarantine(&[parties.0], &evidence);
+            match parties.0 == parties.1 {
+                true => return self.contradicts_itself((at, other), contradiction),
+                false => self.dispute_overlap(at, other, contradiction),
             }
-            self.dispute_overlap(at, other, contradiction);
         }
+    }
+
+    /// Two tiles of one worker cannot both be right.
+    fn contradicts_itself(&mut self, tiles: (TileRef, TileRef), found: Contradiction) {
+        let statement = |(at, value): (TileRef, Blake3Hash)| {
+            let delivery = self.delivery(at)?;
+            Some(Statement {
+                worker: self.worker(delivery.worker).id,
+                value,
+                is_wrong: true,
+                opening: self.opening_of(at),
+            })
+        };
+        let said = [(tiles.0, found.left), (tiles.1, found.right)];
+        let evidence = Evidence {
+            frame: self.frame_number(tiles.0.frame),
+            rects: found.rects.clone(),
+            statements: said.into_iter().filter_map(statement).collect(),
+            own: None,
+        };
+        let Some(number) = self.delivery(tiles.0).map(|delivery| delivery.worker) else {
+            return;
+        };
+        let accused = Accused {
+            worker: number,
+            tiles: vec![tiles.0, tiles.1],
+        };
+        self.convict(&[accused], Pattern::of(&found), evidence);
+    }
+
+    /// What a tile's worker signed and opened, as long as that is remembered.
+    pub(crate) fn opening_of(&self, at: TileRef) -> Option<Opening> {
+        let delivery = self.delivery(at)?;
+        let (Some(signed), Pixels::Fresh { root, .. }) = (&delivery.signed, &delivery.pixels)
+        else {
+            return None;
+        };
+        Some(Opening {
+            task: signed.task,
+            rects: self.tile_rects(at),
+            commitment: delivery.commitment,
+            signature: signed.signature,
+            salt: signed.salt,
+            root: *root,
+        })
+    }
+
+    /// What the worker of a tile renders.
+    pub(crate) fn tile_rects(&self, at: TileRef) -> Arc<[Rect]> {
+        let frame = self.frame_number(at.frame);
+        self.overlap().rects(frame, at.tile).into()
     }
 
     fn neighbours(&self, at: TileRef) -> Vec<TileRef> {
@@ -219,110 +347,40 @@ impl Farm {
         found
     }
 
-    /// The first cell (or, where only a digest is left, all probes) on which an answer to a tile's probes and the tile
-    /// disagree.
-    fn contradiction(
-        &self,
-        at: TileRef,
-        rects: &[Rect],
-        answer: &[Blake3Hash],
-    ) -> Option<Contradiction> {
-        let delivery = self.delivery(at)?;
-        let left = delivery.probe_digest;
-        match &delivery.pixels {
-            Pixels::Fresh { answers, .. } if **answers == *answer => return None,
-            Pixels::Fresh { answers, .. } => {
-                let pairs = answers.iter().zip(answer);
-                let cells = rects.iter().flat_map(Rect::cells).map(|(_, rect)| rect);
-                if let Some((rect, (&left, &right))) =
-                    cells.zip(pairs).find(|(_, (left, right))| left != right)
-                {
-                    let rects = vec![rect];
-                    return Some(Contradiction { rects, left, right });
-                }
-            }
-            Pixels::Sealed => {}
-        }
-        let right = verifier::digest(answer);
-        (left != right).then(|| Contradiction {
-            rects: rects.to_vec(),
-            left,
-            right,
-        })
-    }
-
-    fn answer_probe(&mut self, at: TileRef, id: TaskId, task: Task, answer: &[Blake3Hash]) {
-        match self.delivery_mut(at) {
-            Some(delivery) if delivery.check == Check::ProbeLeased(id) => {
-                delivery.probers.push(task.worker);
-            }
-            _ => return self.ledger.release(task.price),
-        }
-        self.checks.probes += 1;
-        match self.contradiction(at, &task.rects, answer) {
-            None => {
-                self.accept_task(task.worker, id, task.price);
-                self.count_checked(at);
-                self.pass(at, Some(task.worker));
-            }
-            Some(contradiction) => {
-                self.checks.probe_mismatches += 1;
-                self.dispute_probe(at, id, &task, contradiction);
-            }
-        }
-    }
-
-    /// The probes of a tile are to be rendered (again).
-    pub(crate) fn want_probe(&mut self, at: TileRef) {
-        let since = self.now;
-        if let Some(delivery) = self.delivery_mut(at) {
-            delivery.check = Check::ProbeWanted { since };
-            self.probes_wanted.insert(at);
-            self.unsettle(at);
-        }
-    }
-
-    /// Somebody else rendered a tile's probes alike: this counts for its worker, once.
-    fn count_checked(&mut self, at: TileRef) {
-        let unpaid = self
-            .delivery(at)
-            .filter(|delivery| delivery.unpaid.is_some());
-        if let Some(number) = unpaid.map(|delivery| delivery.worker) {
-            self.worker_mut(number).tiles_checked += 1;
-        }
-    }
-
-    fn pass(&mut self, at: TileRef, prober: Option<WorkerNumber>) {
-        self.probes_wanted.remove(&at);
-        if let Some(delivery) = self.delivery_mut(at) {
-            delivery.check = Check::Passed { prober };
-        }
-        self.settle(at);
-    }
-
-    /// Accepts and pays a tile whose checks are over and that nobody disputes.
+    /// Accepts a tile whose checks are over and that nobody disputes.
     pub(crate) fn settle(&mut self, at: TileRef) {
         let Some(delivery) = self.delivery(at) else {
             return;
         };
-        let decided =
-            matches!(delivery.check, Check::Passed { .. }) && delivery.disputes.is_empty();
         let (number, unpaid, price) = (delivery.worker, delivery.unpaid, delivery.price);
-        let allowance = delivery.probe_allowance;
-        if !decided || self.worker(number).standing == Standing::Quarantined {
+        let (allowance, is_checked) = (delivery.probe_allowance, delivery.is_checked());
+        // What was accepted before its worker was found flaky stands.
+        let is_void = unpaid.is_some() && self.worker(number).standing == Standing::Quarantined;
+        if !delivery.is_passed() || is_void {
             return;
         }
+        let mut twins = Vec::new();
         if let Some(delivery) = self.delivery_mut(at) {
             delivery.unpaid = None;
             delivery.probe_allowance = protocol::Glm::ZERO;
+            twins.extend(
+                delivery
+                    .probes
+                    .iter_mut()
+                    .filter_map(|probe| probe.twin.take()),
+            );
         }
         self.ledger.release(allowance);
         self.worker_mut(number).unverified.remove(&at);
+        self.suspects.remove(&at);
         self.cancel_copy(at);
         if let Some(task) = unpaid {
-            self.worker_mut(number).tiles_accepted += 1;
-            self.accept_task(number, task, price);
+            let worker = self.worker_mut(number);
+            worker.tiles_accepted += 1;
+            worker.tiles_checked += u64::from(is_checked);
+            self.accept_task(number, task, price, true);
         }
+        twins.into_iter().for_each(|twin| self.accept_twin(&twin));
         if let Some(frame) = self.open.get_mut(at.frame)
             && frame.unsettled.remove(&at.tile)
         {
@@ -343,57 +401,14 @@ impl Farm {
         self.writing_frames.remove(&at.frame);
     }
 
-    /// Tiles and disputes that wait for somebody who can render their cells.
+    /// Probes and disputes that wait for somebody who can render their cells.
     pub(crate) fn check_waiting(&mut self) {
-        for at in self.probes_wanted.clone() {
-            self.find_prober(at);
+        for wanted in self.probes_wanted.clone() {
+            self.find_prober(wanted);
         }
         for id in self.opinions_wanted.clone() {
             self.find_judge(id);
         }
-    }
-
-    /// If no worker can probe this tile soon: own workers are believed, for others the own engine does it, and where it
-    /// cannot, the job waits for somebody, but not for ever.
-    fn find_prober(&mut self, at: TileRef) {
-        let Some(delivery) = self.delivery(at) else {
-            return;
-        };
-        let Check::ProbeWanted { since } = delivery.check else {
-            return;
-        };
-        let (allowance, class) = (delivery.probe_allowance, delivery.class);
-        let owner = self.worker(delivery.worker);
-        let (core, shape) = (self.config.grid.core(at.tile), self.config.probes);
-        let pixels = verifier::probe_pixels_max(&core, shape, owner.trust);
-        let able = |number| self.may_probe(number, at);
-        let affords = |number| self.affords_cells(number, pixels, allowance);
-        let servers = self.servers(&class, since, able, affords);
-        if servers == Servers::Soon {
-            return;
-        }
-        if owner.trust.policy().accepted_unprobed {
-            self.checks.unprobed_tiles += 1;
-            return self.pass(at, None);
-        }
-        let rects = delivery.probes.clone();
-        if let Some(request) = self.ask_own(OwnPurpose::Probe(at), at.frame, class, rects) {
-            self.probes_wanted.remove(&at);
-            if let Some(delivery) = self.delivery_mut(at) {
-                delivery.check = Check::ProbeOwn(request);
-            }
-        } else if !self.ask_the_tardy(at) {
-            let what = format!("tile {} of frame {}", at.tile, self.frame_number(at.frame));
-            self.give_up_waiting(since, &what, servers);
-        }
-    }
-
-    /// Nobody else is left: those who did not come to a tile's probes get another chance.
-    fn ask_the_tardy(&mut self, at: TileRef) -> bool {
-        let own_engine_works = self.own_engine_works;
-        self.delivery_mut(at).is_some_and(|delivery| {
-            !own_engine_works && !std::mem::take(&mut delivery.tardy).is_empty()
-        })
     }
 
     /// Who could render cells of that class that are wanted `since` then?
@@ -489,49 +504,10 @@ impl Farm {
             .ok()
             .filter(|cells| verifier::check_count(&request.rects, cells).is_ok());
         self.own_engine_works &= cells.is_some();
+        self.checks.own_pixels += request.rects.iter().map(Rect::area).sum::<u64>();
         match request.purpose {
-            OwnPurpose::Probe(at) => self.own_probe(id, at, &request.rects, cells),
+            OwnPurpose::Probe(probe) => self.own_probe(id, probe, cells),
             OwnPurpose::Opinion(dispute) => self.own_opinion(dispute, id, cells),
         }
-    }
-
-    fn own_probe(&mut self, id: u64, at: TileRef, rects: &[Rect], cells: Option<Vec<Blake3Hash>>) {
-        let Some(worker) = self
-            .delivery(at)
-            .filter(|delivery| delivery.check == Check::ProbeOwn(id))
-            .map(|delivery| delivery.worker)
-        else {
-            return;
-        };
-        let Some(cells) = cells else {
-            return self.want_probe(at);
-        };
-        self.checks.own_probes += 1;
-        match self.contradiction(at, rects, &cells) {
-            None => {
-                self.count_checked(at);
-                self.pass(at, None);
-            }
-            Some(found) => {
-                self.checks.probe_mismatches += 1;
-                let evidence = format!(
-                    "frame {}, {}: it delivered {}, our own engine rendered {}",
-                    self.frame_number(at.frame),
-                    rect_list(&found.rects),
-                    found.left,
-                    found.right
-                );
-                self.quarantine(&[worker], &evidence);
-            }
-        }
-    }
-}
-
-/// Names rectangles for a person: the first and how many more.
-pub(crate) fn rect_list(rects: &[Rect]) -> String {
-    match rects {
-        [] => "no cell".into(),
-        [one] => format!("cell {one}"),
-        [first, rest @ ..] => format!("cells {first} and {} more", rest.len()),
     }
 }

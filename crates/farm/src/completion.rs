@@ -3,7 +3,7 @@
 use crate::{
     coordinator::Farm,
     event::{Effect, Outcome, Piece},
-    frame::{Check, Delivery, Frame, Pixels, SealedTile, Tile},
+    frame::{Delivery, Frame, Pixels, Probe, SealedTile, Tile},
     worker::{Standing, Worker, WorkerNumber},
 };
 use protocol::{Blake3Hash, Glm, NodeId, TaskId};
@@ -55,17 +55,15 @@ impl Farm {
     }
 
     fn write_frame(&mut self, frame: u32) {
-        let grid = self.config.grid;
-        let Some(open) = self.open.get_mut(frame) else {
+        let (grid, overlap) = (self.config.grid, self.overlap());
+        let Some(open) = self.open.get(frame) else {
             return;
         };
-        open.writing = true;
-        open.writes_under_way += 1;
         let piece = |(tile, state): (u32, &Tile)| match state {
             Tile::Delivered(delivery) => match &delivery.pixels {
                 Pixels::Fresh { root, .. } => Some(Piece {
                     core: grid.core(tile),
-                    rendered: grid.rendered(tile),
+                    rendered: overlap.first_rect(tile),
                     root: *root,
                 }),
                 Pixels::Sealed => None,
@@ -73,6 +71,10 @@ impl Farm {
             Tile::Pending | Tile::Leased(_) => None,
         };
         let tiles = (0..).zip(&open.tiles).filter_map(piece).collect();
+        if let Some(open) = self.open.get_mut(frame) {
+            open.writing = true;
+            open.writes_under_way += 1;
+        }
         self.writing_frames.insert(frame);
         let frame = self.frame_number(frame);
         self.effects.push(Effect::WriteFrame { frame, tiles });
@@ -114,7 +116,7 @@ impl Farm {
         };
         let tiles: Box<[SealedTile]> = open.tiles.iter().filter_map(sealed_tile).collect();
         for tile in &tiles {
-            for number in std::iter::once(tile.worker).chain(tile.prober) {
+            for number in std::iter::once(tile.worker).chain(tile.vouchers.iter()) {
                 self.worker_mut(number).remember_sealed(frame);
             }
         }
@@ -232,6 +234,7 @@ impl Farm {
         self.tasks.is_empty()
             && self.disputes.is_empty()
             && self.probes_wanted.is_empty()
+            && self.comparisons.is_empty()
             && self.own_requests.is_empty()
             && self.writing_frames.is_empty()
             && !self.workers.iter().any(may_come_back)
@@ -282,6 +285,7 @@ impl Farm {
         for (worker, tasks) in leases {
             self.effects.push(Effect::Cancel { worker, tasks });
         }
+        self.pay_all_held();
         self.outcome = Some(outcome.clone());
         self.effects.push(Effect::Finished { outcome });
     }
@@ -296,10 +300,7 @@ fn sealed_tile(delivery: &Delivery, classes: &mut Vec<Blake3Hash>) -> SealedTile
     });
     SealedTile {
         worker: delivery.worker,
-        prober: match delivery.check {
-            Check::Passed { prober } => prober,
-            _ => None,
-        },
+        vouchers: delivery.probes.iter().filter_map(Probe::prober).collect(),
         class: class as u32,
         commitment: delivery.commitment,
         probe_digest: delivery.probe_digest,

@@ -2,21 +2,26 @@
 
 use crate::{
     arbitration::Dispute,
+    checking::Arrived,
     event::{Effect, Event, Millis, Outcome, Trust},
-    frame::{Delivery, OpenFrames, Purpose, SealedTile, Task, TileRef},
+    frame::{Commitment, Delivery, OpenFrames, ProbeRef, Purpose, SealedTile, Task, TileRef},
     ledger::Ledger,
     limits::WORKERS_MAX,
     lookup::Lookup,
+    probing::Comparison,
     progress::{Checks, Copies},
     worker::{Standing, Worker, WorkerNumber},
 };
-use protocol::{Address, Blake3Hash, Glm, JobSpec, NodeId, Rect, TaskId, TaskSpec, TileGrid};
+use protocol::{
+    Address, Blake3Hash, Glm, JobSpec, NodeId, Rect, TaskId, TaskSpec, TileGrid, geometry::Cell,
+    ids::Signature,
+};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
-use verifier::ProbeShape;
+use verifier::{ProbeShape, overlap::TILE_RECTS_MAX};
 
 /// What a job is and what limits its user set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -73,7 +78,7 @@ struct Terms {
 /// What the requestor's own engine was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum OwnPurpose {
-    Probe(TileRef),
+    Probe(ProbeRef),
     Opinion(u64),
 }
 
@@ -98,6 +103,13 @@ pub struct Farm {
     /// Workers ready for work that hold no lease, and that hold one.
     pub(crate) idle: BTreeSet<WorkerNumber>,
     pub(crate) half_idle: BTreeSet<WorkerNumber>,
+    /// Newcomers that would work, while newcomers have their share of the tiles.
+    pub(crate) newcomers: BTreeSet<WorkerNumber>,
+    /// Tiles leased, and those of them that newcomers got.
+    pub(crate) tiles_leased: u64,
+    pub(crate) newcomer_tiles: u64,
+    /// Workers of the job's class that are ready and known from earlier jobs.
+    pub(crate) known_ready: usize,
     /// Frames begun and not final, by their position in the user's order: only these have tiles in memory.
     pub(crate) open: OpenFrames,
     /// Frames of the job by number, with their position.
@@ -120,7 +132,15 @@ pub struct Farm {
     pub(crate) tasks: Lookup<TaskId, Task>,
     pub(crate) next_task: u64,
     pub(crate) disputes: BTreeMap<u64, Dispute>,
-    pub(crate) probes_wanted: BTreeSet<TileRef>,
+    pub(crate) probes_wanted: BTreeSet<ProbeRef>,
+    /// Of these, those for which nobody was drawn yet.
+    pub(crate) probes_unassigned: BTreeSet<ProbeRef>,
+    /// Replicas whose difference is being looked up.
+    pub(crate) comparisons: BTreeMap<u64, Comparison>,
+    /// Tiles that look strange and are not decided.
+    pub(crate) suspects: BTreeSet<TileRef>,
+    /// Workers that may vouch for those of lower levels.
+    pub(crate) trusted: Vec<WorkerNumber>,
     pub(crate) opinions_wanted: BTreeSet<u64>,
     pub(crate) own_requests: BTreeMap<u64, OwnRequest>,
     pub(crate) own_engine_works: bool,
@@ -167,10 +187,15 @@ impl Farm {
                 job: job.settings.size,
             });
         }
+        // The most that a tile's task can be: the tile, and a cell for each rectangle that may follow.
+        let cell = Cell { column: 0, row: 0 }.rect(config.grid.size);
+        let cells = cell.into_iter().cycle().take(TILE_RECTS_MAX - 1);
         let largest = TaskSpec {
             id: TaskId(0),
             frame: 0,
-            rects: vec![config.grid.rendered(0)],
+            rects: std::iter::once(config.grid.rendered(0))
+                .chain(cells)
+                .collect(),
         };
         largest.check(job).map_err(|_| FarmError::TileTooLarge {
             bytes: largest.delivery_bytes(job),
@@ -191,6 +216,10 @@ impl Farm {
             ready: BTreeMap::new(),
             idle: BTreeSet::new(),
             half_idle: BTreeSet::new(),
+            newcomers: BTreeSet::new(),
+            tiles_leased: 0,
+            newcomer_tiles: 0,
+            known_ready: 0,
             open: OpenFrames::default(),
             positions,
             next_frame: 0,
@@ -205,6 +234,10 @@ impl Farm {
             next_task: 0,
             disputes: BTreeMap::new(),
             probes_wanted: BTreeSet::new(),
+            probes_unassigned: BTreeSet::new(),
+            comparisons: BTreeMap::new(),
+            suspects: BTreeSet::new(),
+            trusted: Vec::new(),
             opinions_wanted: BTreeSet::new(),
             own_requests: BTreeMap::new(),
             own_engine_works: true,
@@ -271,6 +304,7 @@ impl Farm {
                 self.on_quoted(worker, payee, terms, &held);
             }
             Event::OwnRendered { request, cells } => self.on_own_rendered(request, cells),
+            Event::Compared { request, found } => self.on_compared(request, found),
             Event::FrameWritten { frame, outcome } => self.on_frame_written(frame, outcome),
             Event::Tick => self.on_tick(),
             Event::Resumed {
@@ -314,15 +348,27 @@ impl Farm {
             Event::Left { .. } => self.on_left(number),
             Event::Heartbeat { tasks, .. } => self.on_heartbeat(number, &tasks),
             Event::Committed {
-                task, commitment, ..
-            } => self.on_committed(number, task, commitment),
+                task,
+                commitment,
+                signature,
+                ..
+            } => self.on_committed(number, task, commitment, signature),
             Event::Delivered {
                 task,
                 salt,
                 root,
                 cells,
+                looks,
                 ..
-            } => self.on_delivered(number, task, salt, root, cells),
+            } => {
+                let arrived = Arrived {
+                    salt,
+                    root,
+                    cells,
+                    looks,
+                };
+                self.on_delivered(number, task, arrived);
+            }
             Event::Failed { task, reason, .. } => self.on_failed(number, task, &reason),
             _ => {}
         }
@@ -339,6 +385,9 @@ impl Farm {
                 worker.standing = Standing::Gone;
                 self.workers.push(worker);
                 self.numbers.insert(id, number);
+                if terms.trust >= Trust::Trusted {
+                    self.trusted.push(number);
+                }
                 number
             }
         };
@@ -384,7 +433,13 @@ impl Farm {
         self.refresh(number);
     }
 
-    fn on_committed(&mut self, number: WorkerNumber, id: TaskId, commitment: Blake3Hash) {
+    fn on_committed(
+        &mut self,
+        number: WorkerNumber,
+        id: TaskId,
+        hash: Blake3Hash,
+        signature: Signature,
+    ) {
         let (now, samples) = (self.now, self.config.job.settings.samples);
         let Some(task) = self.owned_task(number, id) else {
             return;
@@ -392,7 +447,11 @@ impl Farm {
         if task.committed.is_some() {
             return;
         }
-        task.committed = Some((commitment, now));
+        task.committed = Some(Commitment {
+            hash,
+            signature,
+            since: now,
+        });
         let is_tile = matches!(task.purpose, Purpose::Tile(_));
         let pixels = task.pixels;
         let worker = self.worker_mut(number);
@@ -421,8 +480,8 @@ impl Farm {
         let is_parked = matches!(purpose, Purpose::Tile(at) if self.delivery(at).is_some());
         if let Some(task) = self.tasks.get_mut(&id) {
             task.is_parked = is_parked;
-            if let Some((_, since)) = &mut task.committed {
-                *since = now;
+            if let Some(commitment) = &mut task.committed {
+                commitment.since = now;
             }
         }
         let worker = self.worker_mut(number);
@@ -430,7 +489,11 @@ impl Farm {
         worker.revealing.push(id);
         let worker = worker.id;
         if !is_parked {
-            self.effects.push(Effect::Reveal { worker, task: id });
+            self.effects.push(Effect::Reveal {
+                worker,
+                task: id,
+                cells: self.cells_due(id),
+            });
         }
     }
 
@@ -510,45 +573,6 @@ impl Farm {
     pub(crate) fn fresh_number(&mut self) -> u64 {
         self.next_number += 1;
         self.next_number
-    }
-
-    /// The probes of a tile by its worker and commitment: the same whenever they are drawn.
-    pub(crate) fn probes(
-        &self,
-        tile: u32,
-        number: WorkerNumber,
-        commitment: &Blake3Hash,
-    ) -> Arc<[Rect]> {
-        let core = self.config.grid.core(tile);
-        let trust = self.worker(number).trust;
-        let (secret, shape) = (&self.config.secret, self.config.probes);
-        verifier::draw_probes(secret, commitment, &core, shape, trust).into()
-    }
-
-    pub(crate) fn accept_task(&mut self, number: WorkerNumber, task: TaskId, amount: Glm) {
-        self.ledger.pay(amount);
-        let worker = self.worker_mut(number);
-        worker.earned = worker.earned.checked_add(amount).unwrap_or(worker.earned);
-        worker.succeed();
-        let (worker, payee) = (worker.id, worker.payee);
-        self.effects.push(Effect::Accept {
-            worker,
-            payee,
-            task,
-            amount,
-        });
-        self.refresh(number);
-    }
-
-    pub(crate) fn reject_task(&mut self, number: WorkerNumber, task: TaskId, reason: String) {
-        let worker = self.worker_mut(number);
-        worker.tasks_rejected += 1;
-        let worker = worker.id;
-        self.effects.push(Effect::Reject {
-            worker,
-            task,
-            reason,
-        });
     }
 
     pub(crate) fn hold_blob(&mut self, root: Blake3Hash) {

@@ -26,6 +26,7 @@ impl Farm {
         self.learn_typical_speed();
         self.check_own_requests();
         self.elect_class();
+        self.count_known();
         self.check_waiting();
         self.check_providers();
         self.check_deadline();
@@ -73,7 +74,8 @@ impl Farm {
 
     fn check_reveals(&mut self, number: WorkerNumber) {
         let waited = |task: &Task| {
-            let since = task.committed.map_or(task.leased_at, |(_, at)| at);
+            let committed = task.committed.as_ref();
+            let since = committed.map_or(task.leased_at, |commitment| commitment.since);
             self.now.saturating_sub(since)
         };
         let revealing = &self.worker(number).revealing;

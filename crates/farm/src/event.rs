@@ -1,6 +1,8 @@
 //! What the coordinator is told and what it asks for in return.
 
-use protocol::{Address, Blake3Hash, Glm, NodeId, Rect, TaskId, TaskSpec};
+use protocol::{
+    Address, Blake3Hash, Glm, NodeId, Rect, TaskId, TaskSpec, ids::Signature, pixels::Looks,
+};
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
 
@@ -57,6 +59,8 @@ pub enum Event {
         task: TaskId,
         /// The commitment.
         commitment: Blake3Hash,
+        /// Its signature, for evidence.
+        signature: Signature,
         /// Its own word on the time it took.
         render_ms: u32,
     },
@@ -70,8 +74,11 @@ pub enum Event {
         salt: [u8; 32],
         /// Hash of the canonical bytes.
         root: Blake3Hash,
-        /// Hash of each cell, in canonical order; or why the bytes are not pixels at all (length, not finite).
+        /// Hashes of the cells that [`Effect::Reveal`] named ([`Farm::cells_due`](crate::Farm::cells_due)); or why the bytes
+        /// are not pixels at all (length, not finite).
         cells: Result<Arc<[Blake3Hash]>, String>,
+        /// What they look like.
+        looks: Looks,
     },
     /// It could not do a task, or (without one) cannot do the job, or did not answer a request.
     Failed {
@@ -88,6 +95,13 @@ pub enum Event {
         request: u64,
         /// Hash of each cell in the order asked; or why it cannot.
         cells: Result<Vec<Blake3Hash>, String>,
+    },
+    /// Two deliveries were compared (answer to [`Effect::Compare`]).
+    Compared {
+        /// The number from the effect.
+        request: u64,
+        /// Where they differ, if they do; or why they could not be read.
+        found: Result<Option<Difference>, String>,
     },
     /// A frame's file is written, or could not be.
     FrameWritten {
@@ -132,6 +146,8 @@ pub enum Effect {
         worker: NodeId,
         /// Which.
         task: TaskId,
+        /// The cells whose hashes are due, as rectangles of whole cells. They are secret: nobody else may learn of them.
+        cells: Vec<Rect>,
     },
     /// Tell it to drop tasks.
     Cancel {
@@ -140,8 +156,17 @@ pub enum Effect {
         /// Which.
         tasks: Vec<TaskId>,
     },
-    /// Tell it that a task was accepted and pay: raise what it is owed by `amount`.
+    /// Tell it that a task was accepted. It is paid for it now or after further tiles, unless it is caught before.
     Accept {
+        /// Whom.
+        worker: NodeId,
+        /// Which.
+        task: TaskId,
+        /// Price of this task.
+        amount: Glm,
+    },
+    /// Pay for an accepted task: raise what is promised to a worker by `amount`.
+    Pay {
         /// Whom.
         worker: NodeId,
         /// Where its money goes.
@@ -160,12 +185,33 @@ pub enum Effect {
         /// For a person.
         reason: String,
     },
-    /// It was caught: end all dealings. The evidence is for people and logs.
+    /// It was caught: end all dealings. The pixels that the evidence names are forgotten by later effects.
     Quarantine {
         /// Whom.
         worker: NodeId,
+        /// What kind of fault it is.
+        fault: Fault,
         /// What it did.
-        evidence: String,
+        evidence: Box<Evidence>,
+    },
+    /// A cell of it was wrong, by itself and to no gain: a fault to be remembered, and no more.
+    Fault {
+        /// Whose.
+        worker: NodeId,
+        /// What it did.
+        evidence: Box<Evidence>,
+    },
+    /// Look up in the pixels of two deliveries of the same rectangles where they differ, and answer with
+    /// [`Event::Compared`].
+    Compare {
+        /// Number to answer with.
+        request: u64,
+        /// What both deliver.
+        rects: Vec<Rect>,
+        /// The blob of one.
+        left: Blake3Hash,
+        /// The blob of the other.
+        right: Blake3Hash,
     },
     /// Render cells with the requestor's own engine and answer with [`Event::OwnRendered`].
     RenderOwn {
@@ -196,6 +242,96 @@ pub enum Effect {
         /// How it ended.
         outcome: Outcome,
     },
+}
+
+/// Kinds of faults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fault {
+    /// Its pixels are others than those that it was to render.
+    Fraud,
+    /// Single cells are wrong now and then, which saves no work: its memory may be bad.
+    Flaky,
+}
+
+/// Where two deliveries of the same rectangles differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// The first cell on which they do.
+    pub rect: Rect,
+    /// Its hash in one.
+    pub left: Blake3Hash,
+    /// Its hash in the other.
+    pub right: Blake3Hash,
+    /// On how many cells they differ.
+    pub cells: u32,
+}
+
+/// What several parties say about the same cells, and who of them is wrong.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evidence {
+    /// The frame.
+    pub frame: i32,
+    /// The cells: one, unless only a digest of several is left.
+    pub rects: Vec<Rect>,
+    /// What was said.
+    pub statements: Vec<Statement>,
+    /// What the requestor's own engine rendered, if it decided.
+    pub own: Option<Blake3Hash>,
+}
+
+/// What one worker says about cells.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Statement {
+    /// Who.
+    pub worker: NodeId,
+    /// Hash of the cells ([`verifier::digest`]).
+    pub value: Blake3Hash,
+    /// Was it found wrong?
+    pub is_wrong: bool,
+    /// What it signed and opened, while the requestor remembers it.
+    pub opening: Option<Opening>,
+}
+
+/// A signed commitment with what opens it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Opening {
+    /// The task.
+    pub task: TaskId,
+    /// What it was to render.
+    pub rects: Arc<[Rect]>,
+    /// The commitment.
+    pub commitment: Blake3Hash,
+    /// Its worker's signature.
+    pub signature: Signature,
+    /// The salt.
+    pub salt: [u8; 32],
+    /// The hash of the delivery.
+    pub root: Blake3Hash,
+}
+
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "frame {}, {}", self.frame, rect_list(&self.rects))?;
+        if let Some(own) = self.own {
+            write!(f, " is {own} by our own engine")?;
+        }
+        for statement in &self.statements {
+            let verdict = if statement.is_wrong { "wrong" } else { "right" };
+            let (worker, value) = (statement.worker.short(), statement.value);
+            write!(f, "; {worker} says {value} ({verdict})")?;
+        }
+        Ok(())
+    }
+}
+
+/// Names rectangles for a person: the first and how many more.
+pub(crate) fn rect_list(rects: &[Rect]) -> String {
+    match rects {
+        [] => "no cell".into(),
+        [one] => format!("cell {one}"),
+        [first, rest @ ..] => format!("cells {first} and {} more", rest.len()),
+    }
 }
 
 /// Why a worker gets the tasks that it gets.
@@ -276,7 +412,7 @@ impl fmt::Display for LeaseReason {
 pub struct Piece {
     /// What it contributes.
     pub core: Rect,
-    /// What the blob holds: core and overlap.
+    /// The first rectangle that the blob holds: the core, and perhaps an overlap.
     pub rendered: Rect,
     /// The blob of canonical bytes.
     pub root: Blake3Hash,

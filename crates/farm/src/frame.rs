@@ -1,7 +1,7 @@
 //! An open frame: its tiles, and what is known of each delivery until the frame is final.
 
 use crate::{event::Millis, worker::WorkerNumber};
-use protocol::{Blake3Hash, Glm, Rect, TaskId, TileGrid, geometry::CELL_PX};
+use protocol::{Blake3Hash, Glm, Rect, TaskId, ids::Signature};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,128 +26,215 @@ pub(crate) enum Tile {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Pixels {
     /// The blob, and of the cells' hashes those that a check can still ask for: all of them would be a megabyte for
-    /// a frame in one tile.
+    /// a frame in one tile. Those of its probes lie with the probes.
     Fresh {
         root: Blake3Hash,
-        /// The cells of its probes.
-        answers: Box<[Blake3Hash]>,
-        /// The cells that neighbours render too ([`shared_strips`]).
+        /// The cells that neighbours render too ([`verifier::Overlap::shared`]).
         shared: Box<[Blake3Hash]>,
     },
     /// The frame is written and the blob gone: only the digest of its probes is known.
     Sealed,
 }
 
-/// The cells of a tile that its neighbours render too, because a rendered rectangle is the core and one more cell to
-/// the right and below: the outermost line of cells on each side that has a neighbour. Disjoint, from top to bottom;
-/// sides without a neighbour are empty.
-pub(crate) fn shared_strips(grid: &TileGrid, tile: u32) -> [Rect; 4] {
-    let rendered = grid.rendered(tile);
-    let (column, row) = (tile % grid.columns(), tile / grid.columns());
-    let line = |there: bool| if there { CELL_PX } else { 0 };
-    let above = line(row > 0);
-    // The last cells are cut where the frame ends within them.
-    let rest = |length: u32| (length - 1) % CELL_PX + 1;
-    let (last_column, last_row) = (rest(rendered.width), rest(rendered.height));
-    let below = line(row + 1 < grid.rows()).min(last_row);
-    let after = line(column + 1 < grid.columns()).min(last_column);
-    let between = Rect {
-        y: rendered.y + above,
-        height: rendered.height.saturating_sub(above + below),
-        ..rendered
-    };
-    [
-        Rect {
-            height: above.min(rendered.height),
-            ..rendered
-        },
-        Rect {
-            width: line(column > 0).min(rendered.width),
-            ..between
-        },
-        Rect {
-            x: rendered.right() - last_column,
-            width: after,
-            ..between
-        },
-        Rect {
-            y: rendered.bottom() - last_row,
-            height: below,
-            ..rendered
-        },
-    ]
+/// One of the checks of a tile that somebody else renders: a part of its probes, or all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct ProbeRef {
+    pub at: TileRef,
+    pub index: u8,
+}
+
+/// Who found a probe right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Prober {
+    Worker(WorkerNumber),
+    OwnEngine,
+    /// Nobody was there, and its worker is believed; or it was one check more than needed.
+    Nobody,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Check {
-    /// Its probes wait for somebody to render them.
-    ProbeWanted { since: Millis },
-    /// Another worker renders them.
-    ProbeLeased(TaskId),
-    /// The requestor's own engine renders them.
-    ProbeOwn(u64),
-    /// A probe disagreed; this dispute decides.
+    /// It waits for somebody to render it.
+    Wanted {
+        since: Millis,
+    },
+    /// Another worker renders it.
+    Leased(TaskId),
+    /// The requestor's own engine renders it.
+    Own(u64),
+    /// A replica has another root: where it differs is being looked up.
+    Comparing(u64),
+    /// It disagreed; this dispute decides.
     Contested(u64),
-    /// They agree, or the trust level asks for none.
-    Passed { prober: Option<WorkerNumber> },
+    Passed(Prober),
+}
+
+/// What a tile has where it is probed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Expected {
+    Cells(Box<[Blake3Hash]>),
+    /// Only the digest of the cells is left.
+    Digest(Blake3Hash),
+    /// The whole delivery is rendered twice, and should have this root.
+    Replica(Blake3Hash),
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Probe {
+    pub rects: Arc<[Rect]>,
+    pub expected: Expected,
+    pub check: Check,
+    /// Who answered so far: nobody is asked twice.
+    pub probers: Vec<WorkerNumber>,
+    /// Who was asked and did not answer: others are asked first.
+    pub tardy: BTreeSet<WorkerNumber>,
+    /// How often it was taken from a worker that was late.
+    pub moves: u32,
+    /// The delivery of a replica that agrees. It is accepted with the tile, and takes its place should that fall.
+    pub twin: Option<Box<Delivery>>,
+}
+
+impl Probe {
+    pub(crate) fn new(rects: Arc<[Rect]>, expected: Expected) -> Self {
+        Self {
+            rects,
+            expected,
+            check: Check::Passed(Prober::Nobody),
+            probers: Vec::new(),
+            tardy: BTreeSet::new(),
+            moves: 0,
+            twin: None,
+        }
+    }
+
+    pub(crate) fn is_replica(&self) -> bool {
+        matches!(self.expected, Expected::Replica(_))
+    }
+
+    pub(crate) fn passed(&self) -> Option<Prober> {
+        match self.check {
+            Check::Passed(prober) => Some(prober),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn prober(&self) -> Option<WorkerNumber> {
+        match self.check {
+            Check::Passed(Prober::Worker(number)) => Some(number),
+            _ => None,
+        }
+    }
+}
+
+/// What makes a commitment evidence.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Signed {
+    pub task: TaskId,
+    pub signature: Signature,
+    pub salt: [u8; 32],
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Delivery {
     pub worker: WorkerNumber,
-    /// The lease, as long as it is not paid.
+    /// The lease, as long as it is not accepted.
     pub unpaid: Option<TaskId>,
     pub class: Blake3Hash,
     pub commitment: Blake3Hash,
-    /// The probes that follow from the commitment.
-    pub probes: Arc<[Rect]>,
-    /// Digest of the cells that these probes have in it.
+    /// None once its frame was finished.
+    pub signed: Option<Signed>,
+    /// Digest of the cells that its probes have in it.
     pub probe_digest: Blake3Hash,
     pub pixels: Pixels,
-    pub check: Check,
-    /// Who answered its probes so far: nobody is asked twice.
-    pub probers: Vec<WorkerNumber>,
-    /// Who was asked for its probes and did not answer: others are asked first.
-    pub tardy: BTreeSet<WorkerNumber>,
-    /// How often its probes were taken from a worker that was late.
-    pub moves: u32,
+    pub probes: Vec<Probe>,
     /// Open disputes about its cells.
     pub disputes: BTreeSet<u64>,
-    /// What its worker earns; set aside until it is paid.
+    /// What its worker earns; set aside until it is accepted.
     pub price: Glm,
     /// Set aside for its probes.
     pub probe_allowance: Glm,
 }
 
+impl Delivery {
+    pub(crate) fn is_passed(&self) -> bool {
+        self.probes.iter().all(|probe| probe.passed().is_some()) && self.disputes.is_empty()
+    }
+
+    /// Has anybody else rendered cells of it and found them right?
+    pub(crate) fn is_checked(&self) -> bool {
+        let checked = |probe: &Probe| !matches!(probe.passed(), None | Some(Prober::Nobody));
+        self.probes.iter().any(checked)
+    }
+
+    /// Does this worker render one of its probes, or has it?
+    pub(crate) fn is_probed_by(
+        &self,
+        number: WorkerNumber,
+        leased: impl Fn(TaskId) -> bool,
+    ) -> bool {
+        self.probes.iter().any(|probe| {
+            probe.probers.contains(&number)
+                || matches!(probe.check, Check::Leased(id) if leased(id))
+        })
+    }
+}
+
+/// Workers that vouched for a finished tile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Vouchers {
+    One(Option<WorkerNumber>),
+    Many(Box<[WorkerNumber]>),
+}
+
+impl Vouchers {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = WorkerNumber> + '_ {
+        let (one, many) = match self {
+            Self::One(one) => (*one, [].as_slice()),
+            Self::Many(many) => (None, &**many),
+        };
+        one.into_iter().chain(many.iter().copied())
+    }
+}
+
+impl FromIterator<WorkerNumber> for Vouchers {
+    fn from_iter<T: IntoIterator<Item = WorkerNumber>>(numbers: T) -> Self {
+        let all: Vec<WorkerNumber> = numbers.into_iter().collect();
+        match all.as_slice() {
+            [] => Self::One(None),
+            [one] => Self::One(Some(*one)),
+            _ => Self::Many(all.into()),
+        }
+    }
+}
+
 /// What stays of a tile when its frame is written, until the job ends: whom to blame, and what it takes to draw its
-/// probes again and compare them, should its worker or its prober be caught later. A job has up to millions.
+/// probes again and compare them, should its worker or one of its probers be caught later. A job has up to millions.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct SealedTile {
     pub worker: WorkerNumber,
-    pub prober: Option<WorkerNumber>,
     /// Its place in the coordinator's list of classes.
     pub class: u32,
+    pub vouchers: Vouchers,
     pub commitment: Blake3Hash,
     pub probe_digest: Blake3Hash,
 }
 
 impl SealedTile {
-    /// Back to a delivery that was accepted and paid.
+    /// Back to a delivery that was accepted: all its probes in one part.
     pub(crate) fn reopened(&self, class: Blake3Hash, probes: Arc<[Rect]>) -> Delivery {
+        let probes = match probes.is_empty() {
+            true => Vec::new(),
+            false => vec![Probe::new(probes, Expected::Digest(self.probe_digest))],
+        };
         Delivery {
             worker: self.worker,
             unpaid: None,
             class,
             commitment: self.commitment,
-            probes,
+            signed: None,
             probe_digest: self.probe_digest,
             pixels: Pixels::Sealed,
-            check: Check::Passed {
-                prober: self.prober,
-            },
-            probers: self.prober.into_iter().collect(),
-            tardy: BTreeSet::new(),
-            moves: 0,
+            probes,
             disputes: BTreeSet::new(),
             price: Glm::ZERO,
             probe_allowance: Glm::ZERO,
@@ -227,7 +314,7 @@ pub(crate) struct Frame {
     /// Tiles to be leased as the coordinator's sum of all frames has them.
     pub counted: usize,
     /// Workers that render this frame now.
-    pub workers: usize,
+    pub workers: Vec<WorkerNumber>,
     /// Is it handed out to be written, unchanged since?
     pub writing: bool,
     /// Answers to come from writing it.
@@ -246,7 +333,7 @@ impl Frame {
             troubles: BTreeMap::new(),
             copies: BTreeMap::new(),
             counted: 0,
-            workers: 0,
+            workers: Vec::new(),
             writing: false,
             writes_under_way: 0,
             sealed: false,
@@ -278,6 +365,15 @@ impl Frame {
     }
 }
 
+/// A commitment to a task's pixels.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Commitment {
+    pub hash: Blake3Hash,
+    pub signature: Signature,
+    /// Since when its pixels are awaited.
+    pub since: Millis,
+}
+
 /// A lease.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Task {
@@ -293,8 +389,7 @@ pub(crate) struct Task {
     pub price: Glm,
     /// Set aside for its probes, if it is a tile.
     pub probe_allowance: Glm,
-    /// The commitment and since when its pixels are awaited.
-    pub committed: Option<(Blake3Hash, Millis)>,
+    pub committed: Option<Commitment>,
     /// Does its commitment wait for the checks of another worker's delivery of the same tile?
     pub is_parked: bool,
 }
@@ -302,8 +397,7 @@ pub(crate) struct Task {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Purpose {
     Tile(TileRef),
-    /// The probes of this tile.
-    Probe(TileRef),
+    Probe(ProbeRef),
     /// An opinion in this dispute.
     Opinion(u64),
 }
@@ -311,8 +405,6 @@ pub(crate) enum Purpose {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::Size;
-    use std::collections::BTreeSet;
 
     #[test]
     fn open_frames_are_found_in_the_users_order_until_removed() {
@@ -332,41 +424,15 @@ mod tests {
     }
 
     #[test]
-    fn a_million_finished_tiles_take_80_megabytes() {
-        assert!(size_of::<SealedTile>() <= 80);
+    fn a_million_finished_tiles_take_88_megabytes() {
+        assert!(size_of::<SealedTile>() <= 88);
     }
 
     #[test]
-    fn strips_are_exactly_the_cells_that_other_tiles_render_too() {
-        for (width, height, tile_px) in [
-            (100, 70, 32),
-            (64, 64, 8),
-            (65, 71, 16),
-            (200, 9, 40),
-            (9, 200, 8),
-            (50, 50, 0),
-        ] {
-            let grid = TileGrid::new(Size::new(width, height).unwrap(), tile_px);
-            for tile in 0..grid.tile_count() {
-                let strips = shared_strips(&grid, tile);
-                let inside = strips.iter().flat_map(Rect::cells).map(|(cell, _)| cell);
-                let cells: Vec<_> = inside.collect();
-                let found: BTreeSet<_> = cells.iter().copied().collect();
-                assert_eq!(found.len(), cells.len(), "strips overlap in tile {tile}");
-                let counted = strips.iter().map(Rect::cell_count).sum::<usize>();
-                assert_eq!(counted, cells.len(), "an empty strip of tile {tile} counts");
-                let others = (0..grid.tile_count()).filter(|other| *other != tile);
-                let shared = others
-                    .filter_map(|other| grid.rendered(tile).intersection(&grid.rendered(other)));
-                let expected: BTreeSet<_> = shared
-                    .flat_map(|rect| rect.cells().collect::<Vec<_>>())
-                    .map(|(cell, _)| cell)
-                    .collect();
-                assert_eq!(
-                    found, expected,
-                    "tile {tile} of {width}x{height} by {tile_px}"
-                );
-            }
+    fn vouchers_are_kept_whatever_their_number() {
+        for numbers in [vec![], vec![3], vec![3, 1, 2]] {
+            let vouchers: Vouchers = numbers.iter().copied().collect();
+            assert!(vouchers.iter().eq(numbers));
         }
     }
 }

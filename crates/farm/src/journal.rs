@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// Version of both formats, first in the bytes.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Why bytes are no journal.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -48,6 +48,7 @@ pub fn entry(at: Millis, event: &Event) -> Result<Vec<u8>, JournalError> {
             salt,
             root,
             cells: Ok(_),
+            looks,
         } => to_bytes(&(
             at,
             Event::Delivered {
@@ -56,6 +57,7 @@ pub fn entry(at: Millis, event: &Event) -> Result<Vec<u8>, JournalError> {
                 salt: *salt,
                 root: *root,
                 cells: Ok([].into()),
+                looks: *looks,
             },
         )),
         event => to_bytes(&(at, event)),

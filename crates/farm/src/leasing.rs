@@ -8,8 +8,11 @@
 use crate::{
     coordinator::Farm,
     event::{Effect, LeaseReason, Millis, Trust},
-    frame::{Check, Frame, Purpose, Task, Tile, TileRef},
-    limits::{TILE_FAILURES_MAX, TILE_LOSSES_MAX, WORKER_FAILURES_MAX, WRITING_FRAMES_MAX},
+    frame::{Check, Frame, ProbeRef, Purpose, Task, Tile, TileRef},
+    limits::{
+        LOSSES_FOR_PROVEN, PROBE_WAIT_MS, TILE_FAILURES_MAX, TILE_LOSSES_MAX, WORKER_FAILURES_MAX,
+        WRITING_FRAMES_MAX,
+    },
     worker::{Filed, Standing, WorkerNumber},
 };
 use protocol::{Blake3Hash, Glm, Rect, TaskId, TaskSpec};
@@ -36,6 +39,7 @@ impl Farm {
     pub(crate) fn lease_work(&mut self) {
         (self.budget_refused, self.deadline_refused) = (false, false);
         let mut outbox = Outbox::new();
+        self.assign_probes(&mut outbox);
         self.lease_round(&mut outbox, |farm| &farm.idle, Self::lease_one);
         self.lease_round(&mut outbox, |farm| &farm.half_idle, Self::fill_queue);
         self.lease_late(&mut outbox);
@@ -146,59 +150,82 @@ impl Farm {
         if self.probes_wanted.is_empty() {
             return false;
         }
-        let first = |frame| TileRef { frame, tile: 0 };
+        let first = |frame| ProbeRef {
+            at: TileRef { frame, tile: 0 },
+            index: 0,
+        };
         let from_age = self.probes_from_age(number);
-        let is_old = |at: TileRef| match self.delivery(at).map(|delivery| delivery.check) {
-            Some(Check::ProbeWanted { since }) => self.now.saturating_sub(since) >= from_age,
+        let is_old = |wanted: ProbeRef| match self.probe(wanted).map(|probe| probe.check) {
+            Some(Check::Wanted { since }) => {
+                let age = self.now.saturating_sub(since);
+                // Two parts of a tile for one worker only if nobody else takes the second.
+                age >= from_age && (age >= PROBE_WAIT_MS || !self.has_part_of(number, wanted.at))
+            }
             _ => true,
         };
-        let may_probe = |at: &&TileRef| self.may_probe(number, **at) && is_old(**at);
+        let may_probe = |wanted: &&ProbeRef| self.may_probe(number, **wanted) && is_old(**wanted);
         let here = self.worker(number).frame.and_then(|frame| {
             let tiles = first(frame)..first(frame.saturating_add(1));
             self.probes_wanted.range(tiles).find(may_probe)
         });
-        let at = here.or_else(|| self.probes_wanted.iter().find(may_probe));
-        let at = at.copied();
-        at.is_some_and(|at| self.lease_probe_of(number, at, outbox))
+        let wanted = here.or_else(|| self.probes_wanted.iter().find(may_probe));
+        let wanted = wanted.copied();
+        wanted.is_some_and(|wanted| self.lease_probe_of(number, wanted, outbox))
     }
 
     pub(crate) fn lease_probe_of(
         &mut self,
         number: WorkerNumber,
-        at: TileRef,
+        wanted: ProbeRef,
         outbox: &mut Outbox,
     ) -> bool {
-        let Some(delivery) = self.delivery(at) else {
+        let Some((delivery, probe)) = self.delivery(wanted.at).zip(self.probe(wanted)) else {
             return false;
         };
-        let (class, rects) = (delivery.class, delivery.probes.clone());
-        // What was set aside with the tile pays for its probes.
-        let allowance = self.take_allowance(at);
-        self.ledger.release(allowance);
-        let leased = self.lease(number, Purpose::Probe(at), at.frame, class, rects);
+        let (class, rects) = (delivery.class, probe.rects.clone());
+        // What was set aside with the tile pays for its probes, as far as it goes.
+        let part = self.take_allowance(wanted, number);
+        self.ledger.release(part);
+        let purpose = Purpose::Probe(wanted);
+        let leased = self.lease(number, purpose, wanted.at.frame, class, rects);
         let Some((task, spec)) = leased else {
-            self.restore_allowance(at, allowance);
+            self.restore_allowance(wanted.at, part);
             return false;
         };
-        self.probes_wanted.remove(&at);
-        if let Some(delivery) = self.delivery_mut(at) {
-            delivery.check = Check::ProbeLeased(task);
+        self.probes_wanted.remove(&wanted);
+        if let Some(probe) = self.probe_mut(wanted) {
+            probe.check = Check::Leased(task);
         }
         outbox.entry(number).or_default().checks.push(spec);
         true
     }
 
-    fn take_allowance(&mut self, at: TileRef) -> Glm {
-        self.delivery_mut(at)
-            .map(|delivery| std::mem::take(&mut delivery.probe_allowance))
-            .unwrap_or_default()
+    /// Takes from what is set aside for a tile's probes what this one costs by this worker, or what is left.
+    fn take_allowance(&mut self, wanted: ProbeRef, number: WorkerNumber) -> Glm {
+        let samples = self.config.job.settings.samples;
+        let pixels = self.probe(wanted).filter(|probe| !probe.is_replica());
+        let pixels = pixels.map_or(0, |probe| probe.rects.iter().map(Rect::area).sum());
+        let price = self
+            .worker(number)
+            .price(pixels, samples)
+            .unwrap_or_default();
+        let Some(delivery) = self.delivery_mut(wanted.at) else {
+            return Glm::ZERO;
+        };
+        let part = price.min(delivery.probe_allowance);
+        delivery.probe_allowance = delivery
+            .probe_allowance
+            .checked_sub(part)
+            .unwrap_or_default();
+        part
     }
 
-    fn restore_allowance(&mut self, at: TileRef, allowance: Glm) {
-        if self.ledger.reserve(allowance)
+    fn restore_allowance(&mut self, at: TileRef, part: Glm) {
+        if self.ledger.reserve(part)
             && let Some(delivery) = self.delivery_mut(at)
         {
-            delivery.probe_allowance = allowance;
+            let whole = delivery.probe_allowance.checked_add(part);
+            delivery.probe_allowance = whole.unwrap_or(delivery.probe_allowance);
         }
     }
 
@@ -219,7 +246,7 @@ impl Farm {
         let Some(class) = self.class else {
             return false;
         };
-        let rects = Arc::new([self.config.grid.rendered(at.tile)]);
+        let rects = self.tile_rects(at);
         let leased = self.lease(number, Purpose::Tile(at), at.frame, class, rects);
         let Some((task, spec)) = leased else {
             return false;
@@ -230,6 +257,7 @@ impl Farm {
             self.refresh_frame(at.frame);
             self.move_to_frame(number, Some(at.frame));
         }
+        self.count_leased(number);
         let outgoing = outbox.entry(number).or_default();
         outgoing.tiles.push(spec);
         if outgoing.why.is_none() {
@@ -277,6 +305,12 @@ impl Farm {
             Some(troubles) if troubles.has(number) => {
                 !self.someone_else_ready(|other| troubles.has(other))
             }
+            // New keys that take tiles and do nothing cannot make it fail as long as somebody is there who works.
+            Some(troubles)
+                if troubles.lost.len() >= LOSSES_FOR_PROVEN && !self.is_proven(number) =>
+            {
+                !self.someone_else_ready(|other| troubles.has(other) || !self.is_proven(other))
+            }
             _ => true,
         };
         let tile = *open.pending.iter().find(may_take)?;
@@ -295,10 +329,10 @@ impl Farm {
             return;
         }
         if let Some(open) = before.and_then(|frame| self.open.get_mut(frame)) {
-            open.workers = open.workers.saturating_sub(1);
+            open.workers.retain(|worker| *worker != number);
         }
         if let Some(open) = frame.and_then(|frame| self.open.get_mut(frame)) {
-            open.workers += 1;
+            open.workers.push(number);
         }
         for frame in before.into_iter().chain(frame) {
             self.refresh_frame(frame);
@@ -312,7 +346,7 @@ impl Farm {
                 let pending = open.pending.len();
                 let counted = std::mem::replace(&mut open.counted, pending);
                 self.pending_tiles = self.pending_tiles + pending as u64 - counted as u64;
-                (pending, open.workers)
+                (pending, open.workers.len())
             }
             None => (0, 0),
         };
@@ -412,6 +446,7 @@ impl Farm {
             && worker.class == self.class;
         let held = worker.queue.len();
         let filed = match held {
+            _ if works && held <= 1 && !self.may_have_tiles(worker) => Filed::Newcomer,
             0 if works => Filed::Idle,
             // Such a worker hears of no probes either until it is idle: it would be asked at every event.
             _ if self.has_too_much_undecided(number) => Filed::Nowhere,
@@ -422,6 +457,7 @@ impl Farm {
         if filed != before {
             file(&mut self.idle, number, filed == Filed::Idle);
             file(&mut self.half_idle, number, filed == Filed::HalfIdle);
+            file(&mut self.newcomers, number, filed == Filed::Newcomer);
         }
     }
 
@@ -436,14 +472,15 @@ impl Farm {
         worker.standing == Standing::Ready && worker.class.as_ref() == Some(class) && !but(number)
     }
 
-    /// May this worker render the probes of that tile? Never its own, never a second time.
-    pub(crate) fn may_probe(&self, number: WorkerNumber, at: TileRef) -> bool {
-        self.delivery(at).is_some_and(|delivery| {
-            self.may_serve(number, &delivery.class, |number| {
-                number == delivery.worker
-                    || delivery.probers.contains(&number)
-                    || delivery.tardy.contains(&number)
-            })
+    /// May this worker render a probe? Never of its own tile, never a second time.
+    pub(crate) fn may_probe(&self, number: WorkerNumber, wanted: ProbeRef) -> bool {
+        let Some((delivery, probe)) = self.delivery(wanted.at).zip(self.probe(wanted)) else {
+            return false;
+        };
+        self.may_serve(number, &delivery.class, |number| {
+            number == delivery.worker
+                || probe.probers.contains(&number)
+                || probe.tardy.contains(&number)
         })
     }
 
@@ -455,12 +492,10 @@ impl Farm {
         self.ledger.release(reserved.unwrap_or_default());
         match task.purpose {
             Purpose::Tile(at) => self.release_tile(at, id),
-            Purpose::Probe(at) => {
-                if self
-                    .delivery(at)
-                    .is_some_and(|delivery| delivery.check == Check::ProbeLeased(id))
-                {
-                    self.want_probe(at);
+            Purpose::Probe(wanted) => {
+                let probe = self.probe(wanted);
+                if probe.is_some_and(|probe| probe.check == Check::Leased(id)) {
+                    self.want_probe(wanted);
                 }
             }
             Purpose::Opinion(dispute) => self.want_opinion(dispute, id),
@@ -519,9 +554,9 @@ impl Farm {
     fn note_tardy(&mut self, number: WorkerNumber, check: Purpose) {
         match check {
             Purpose::Tile(_) => {}
-            Purpose::Probe(at) => {
-                if let Some(delivery) = self.delivery_mut(at) {
-                    delivery.tardy.insert(number);
+            Purpose::Probe(probe) => {
+                if let Some(probe) = self.probe_mut(probe) {
+                    probe.tardy.insert(number);
                 }
             }
             Purpose::Opinion(dispute) => {

@@ -54,6 +54,11 @@ impl Ledger {
         self.reserved = self.reserved.checked_sub(amount).unwrap_or(Glm::ZERO);
     }
 
+    /// Undoes spending that nobody was paid for.
+    pub(crate) fn take_back(&mut self, amount: Glm) {
+        self.spent = self.spent.checked_sub(amount).unwrap_or(Glm::ZERO);
+    }
+
     /// Spends what was set aside.
     pub(crate) fn pay(&mut self, amount: Glm) {
         self.release(amount);

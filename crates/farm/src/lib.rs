@@ -5,8 +5,9 @@
 //! effects, so production and simulator run the same code.
 //!
 //! Life of a tile: pending, leased, committed, delivered (the commitment is opened and the pixels are here), checked
-//! (cell count, commitment, overlap with neighbours, secret probes rendered by another worker), accepted and paid, and
-//! once all tiles of its frame are, written. Where checks disagree, arbitration finds who is wrong; that worker is
+//! (cell count, commitment, overlap with neighbours, secret probes rendered by other workers, some tiles whole), accepted,
+//! and once all tiles of its frame are, written. It is final when it is paid: after some more tiles of its worker, or at
+//! the job's end. Where checks disagree, arbitration finds who is wrong; that worker is
 //! quarantined and everything it delivered or vouched for is checked or rendered again.
 //!
 //! | module | holds |
@@ -14,12 +15,14 @@
 //! | [`mod@plan`] | how frames are divided |
 //! | `coordinator` | the state and the reaction to each event |
 //! | `leasing` | who gets what next |
+//! | `newcomers` | what keys that nobody knows may have |
 //! | `runs` | how much at once, and how long it will take |
 //! | `stragglers` | copies of late tiles |
 //! | `absence` | workers whose connection breaks, and those that come back |
 //! | `deadlines` | silence, lateness, rest |
 //! | `class` | which determinism class the job uses |
-//! | `checking`, `arbitration`, `quarantine` | the checks and what follows from them |
+//! | `checking`, `probing`, `arbitration`, `quarantine` | the checks and what follows from them |
+//! | `pay` | what is held back and paid |
 //! | `completion` | writing and sealing frames, ending the job |
 //! | `lookup` | maps whose order is never seen |
 //! | [`progress`] | what a person sees |
@@ -40,7 +43,10 @@ mod leasing;
 mod ledger;
 pub mod limits;
 mod lookup;
+mod newcomers;
+mod pay;
 pub mod plan;
+mod probing;
 pub mod progress;
 mod quarantine;
 mod resume;

@@ -26,6 +26,28 @@ pub const COPY_GAIN_MS: Millis = 500;
 pub const MOVE_GAIN_MS: Millis = 2_000;
 /// A worker busy for longer gets no probes while they are younger than its work is long.
 pub const PROBE_WAIT_MS: Millis = 2_000;
+/// Most workers that the probes of a tile are dealt out to.
+pub const PROBES_PER_TILE_MAX: usize = 8;
+/// Cells that each of them gets at least.
+pub const CELLS_PER_PROBE_MIN: usize = 16;
+/// Squares that each of them gets at least, where probes are squares.
+pub const SQUARES_PER_PROBE_MIN: usize = 2;
+/// Probes in a worker's queue beyond its run.
+pub const PROBES_QUEUED_MAX: usize = 4;
+/// To turn to a tile's probes may cost its probers one part of so many of the tile's own time.
+pub const PROBE_COST_SHARE: u64 = 20;
+/// Of so many tiles of strangers one is looked at by the own engine, where no worker is better trusted.
+pub const OWN_AUDIT_ONE_OF: u32 = 8;
+/// Newcomers get one tile of so many where enough known workers are there.
+pub const NEWCOMER_TILES_ONE_OF: u64 = 5;
+/// So many known workers are enough for that.
+pub const KNOWN_WORKERS_MIN: usize = 4;
+/// A tile that so many workers lost goes to proven workers, if there are any.
+pub const LOSSES_FOR_PROVEN: usize = 2;
+/// Faults in single cells that a worker may have before it is out of a job.
+pub const FLAKY_MAX: u32 = 2;
+/// Of fewer cells compared nobody can tell whether a wrong one stands alone.
+pub const FLAKY_CELLS_MIN: usize = 8;
 /// Frames that may wait to be written before another is begun.
 pub const WRITING_FRAMES_MAX: usize = 64;
 /// Renders asked of the requestor's own engine at a time.

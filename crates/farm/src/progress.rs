@@ -15,14 +15,32 @@ pub struct Checks {
     pub overlaps: u64,
     /// Of these, pairs that disagreed.
     pub overlap_mismatches: u64,
-    /// Tiles whose probes a worker rendered.
+    /// Parts of tiles' probes that a worker rendered.
     pub probes: u64,
-    /// Tiles whose probes the requestor's own engine rendered.
+    /// Parts of tiles' probes that the requestor's own engine rendered.
     pub own_probes: u64,
-    /// Of both, tiles where they disagreed.
+    /// Whole tiles that were rendered twice.
+    pub replicas: u64,
+    /// Whole tiles that were to be rendered twice, which nobody was there to do.
+    pub replicas_left_out: u64,
+    /// Of all these, how many disagreed.
     pub probe_mismatches: u64,
+    /// Tiles that had the pink of missing textures.
+    pub pink_tiles: u64,
     /// Tiles of own workers accepted without the probes they were due, because nobody else was there.
     pub unprobed_tiles: u64,
+    /// Pixels of tiles that were delivered, without their overlap.
+    pub tile_pixels: u64,
+    /// Pixels of overlaps that were delivered with them.
+    pub overlap_pixels: u64,
+    /// Pixels of probes and opinions that workers rendered.
+    pub probe_pixels: u64,
+    /// Pixels of replicas.
+    pub replica_pixels: u64,
+    /// Pixels that the requestor's own engine rendered.
+    pub own_pixels: u64,
+    /// What workers are owed for probes, replicas and opinions.
+    pub spent: Glm,
     /// Disputes decided.
     pub arbitrations: u64,
     /// Finished frames taken up again because a worker in them was caught.
@@ -80,6 +98,12 @@ pub struct WorkerRow {
     pub tasks_rejected: u64,
     /// What it is owed.
     pub earned: Glm,
+    /// Of this, what is held back until more of its tiles are accepted.
+    pub held: Glm,
+    /// What it lost when it was caught.
+    pub forfeited: Glm,
+    /// Isolated wrong cells that it was found to have delivered.
+    pub flaky: u32,
     /// The frame it renders, if it does.
     pub frame: Option<i32>,
     /// Its time for a million samples, measured.
@@ -101,6 +125,8 @@ pub struct Progress {
     pub tiles_accepted: u64,
     /// What all workers are owed together.
     pub spent: Glm,
+    /// Of this, what is held back until more tiles are accepted.
+    pub held: Glm,
     /// Samples still to be rendered and accepted.
     pub samples_left: u64,
     /// Samples a second of all workers that work or could: for the time left.
@@ -158,6 +184,7 @@ impl Farm {
                 WorkerState::Working | WorkerState::Idle
             )
         };
+        let workers: Vec<WorkerRow> = self.workers.iter().map(|worker| self.row(worker)).collect();
         Progress {
             frames_total,
             frames_done: self.sealed.len() as u64,
@@ -170,7 +197,10 @@ impl Farm {
             probes_waiting: self.probes_wanted.len() as u64,
             checks: self.checks,
             copies: self.copies,
-            workers: self.workers.iter().map(|worker| self.row(worker)).collect(),
+            held: workers
+                .iter()
+                .fold(Glm::ZERO, |sum, row| add(sum, row.held)),
+            workers,
         }
     }
 
@@ -185,6 +215,9 @@ impl Farm {
             trust: worker.trust,
             tasks_rejected: worker.tasks_rejected,
             earned: worker.earned,
+            held: (worker.held.iter()).fold(Glm::ZERO, |sum, held| add(sum, held.amount)),
+            forfeited: worker.forfeited,
+            flaky: worker.flaky,
             frame: worker
                 .frame
                 .filter(|_| state == WorkerState::Working)
@@ -207,5 +240,25 @@ impl Farm {
             Standing::Ready if worker.resting_until > self.now => WorkerState::Resting,
             Standing::Ready => WorkerState::Idle,
         }
+    }
+}
+
+/// Amounts that were added before stay far from the end of their type.
+fn add(sum: Glm, amount: Glm) -> Glm {
+    sum.checked_add(amount).unwrap_or(sum)
+}
+
+impl WorkerRow {
+    /// What its vouchers promise, or are about to.
+    pub fn paid(&self) -> Glm {
+        self.earned.checked_sub(self.held).unwrap_or_default()
+    }
+}
+
+impl Checks {
+    /// What was rendered besides the tiles, over the tiles: the price of checking.
+    pub fn overhead(&self) -> f64 {
+        let extra = self.overlap_pixels + self.probe_pixels + self.replica_pixels + self.own_pixels;
+        extra as f64 / self.tile_pixels.max(1) as f64
     }
 }

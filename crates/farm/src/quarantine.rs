@@ -2,8 +2,8 @@
 
 use crate::{
     coordinator::Farm,
-    event::Effect,
-    frame::{Check, Frame, Pixels, SealedTile, Tile, TileRef},
+    event::{Effect, Evidence, Fault},
+    frame::{Check, Delivery, Frame, Pixels, ProbeRef, SealedTile, Tile, TileRef},
     worker::{Standing, WorkerNumber},
 };
 use protocol::TaskId;
@@ -11,8 +11,14 @@ use std::collections::BTreeSet;
 
 impl Farm {
     /// Ends all dealings with workers that were proven wrong. What they delivered is rendered again, what they vouched
-    /// for is probed again, in finished frames too; their word in disputes is void.
-    pub(crate) fn quarantine(&mut self, guilty: &[WorkerNumber], evidence: &str) {
+    /// for is probed again, in finished frames too; their word in disputes is void and what they were not paid yet is
+    /// forfeit. Flaky ones keep what was accepted of them, and its pay.
+    pub(crate) fn quarantine(
+        &mut self,
+        guilty: &[WorkerNumber],
+        fault: Fault,
+        evidence: &Evidence,
+    ) {
         let fresh: Vec<WorkerNumber> = guilty
             .iter()
             .copied()
@@ -23,17 +29,39 @@ impl Farm {
             let worker = self.worker(number).id;
             self.effects.push(Effect::Quarantine {
                 worker,
-                evidence: evidence.to_owned(),
+                fault,
+                evidence: Box::new(evidence.clone()),
             });
             self.move_to_frame(number, None);
             self.refresh(number);
         }
         for &number in &fresh {
             self.void_leases(number);
-            self.void_deliveries(number);
-            self.void_sealed(number);
-            self.void_claims(number);
+            match fault {
+                Fault::Fraud => {
+                    self.forfeit(number);
+                    self.void_deliveries(number, true);
+                    self.void_sealed(number);
+                    self.void_claims(number);
+                }
+                Fault::Flaky => {
+                    self.pay_held(number, 0);
+                    self.void_deliveries(number, false);
+                }
+            }
         }
+    }
+
+    /// One tile is wrong; others of its worker stand.
+    pub(crate) fn void_tile(&mut self, at: TileRef) {
+        let Some(delivery) = self.delivery(at) else {
+            return;
+        };
+        let (number, unpaid) = (delivery.worker, delivery.unpaid);
+        if let Some(task) = unpaid {
+            self.reject_task(number, task, "a cell of it is wrong".into());
+        }
+        self.return_tile(at);
     }
 
     fn void_leases(&mut self, number: WorkerNumber) {
@@ -49,7 +77,9 @@ impl Farm {
         }
     }
 
-    fn void_deliveries(&mut self, number: WorkerNumber) {
+    /// What it delivered to frames that are not finished, all or only what is not accepted; in the first case what it
+    /// vouched for too.
+    fn void_deliveries(&mut self, number: WorkerNumber, all: bool) {
         let mut delivered = Vec::new();
         let mut vouched = Vec::new();
         for (frame, open) in self.open.iter() {
@@ -59,15 +89,18 @@ impl Farm {
                 };
                 let at = TileRef { frame, tile };
                 if delivery.worker == number {
-                    delivered.push((at, delivery.unpaid));
-                } else if matches!(delivery.check, Check::Passed { prober: Some(prober) } if prober == number)
-                {
-                    vouched.push(at);
+                    if all || delivery.unpaid.is_some() {
+                        delivered.push((at, delivery.unpaid));
+                    }
+                } else if all {
+                    let probes = (0..).zip(&delivery.probes);
+                    let its = probes.filter(|(_, probe)| probe.prober() == Some(number));
+                    vouched.extend(its.map(|(index, _)| ProbeRef { at, index }));
                 }
             }
         }
-        for at in vouched {
-            self.want_probe(at);
+        for probe in vouched {
+            self.want_probe(probe);
         }
         for (at, unpaid) in delivered {
             if let Some(task) = unpaid {
@@ -105,7 +138,7 @@ impl Farm {
             let delivered = tiles.iter().any(|tile| tile.worker == number);
             let vouched: Vec<u32> = (0..)
                 .zip(tiles.iter())
-                .filter(|(_, tile)| tile.prober == Some(number))
+                .filter(|(_, tile)| tile.vouchers.iter().any(|voucher| voucher == number))
                 .map(|(tile, _)| tile)
                 .collect();
             if !delivered && vouched.is_empty() {
@@ -113,9 +146,9 @@ impl Farm {
             }
             self.checks.frames_reopened += 1;
             let reopened = |(tile, sealed): (u32, &SealedTile)| {
-                let probes = self.probes(tile, sealed.worker, &sealed.commitment);
+                let probes = self.probe_cells(tile, sealed.worker, &sealed.commitment);
                 let class = self.sealed_classes[sealed.class as usize];
-                Tile::Delivered(Box::new(sealed.reopened(class, probes)))
+                Tile::Delivered(Box::new(sealed.reopened(class, probes.into())))
             };
             let open = Frame::audit((0..).zip(tiles.iter()).map(reopened).collect());
             self.sealed.remove(&frame);
@@ -124,7 +157,7 @@ impl Farm {
                 self.render_whole_again(frame);
             } else {
                 for tile in vouched {
-                    self.want_probe(TileRef { frame, tile });
+                    self.want_probes(TileRef { frame, tile });
                 }
             }
         }
@@ -150,8 +183,11 @@ impl Farm {
     }
 
     fn make_pending(&mut self, at: TileRef) {
-        self.drop_delivery(at);
+        let twin = self.drop_delivery(at);
         self.unsettle(at);
+        if let Some(twin) = twin {
+            return self.take_tile(at, twin);
+        }
         let Some(frame) = self.open.get_mut(at.frame) else {
             return;
         };
@@ -167,12 +203,11 @@ impl Farm {
         }
     }
 
-    /// Lets go of all that hangs on a delivery: its blob, money, probes, claims.
-    fn drop_delivery(&mut self, at: TileRef) {
-        let Some(delivery) = self.delivery(at).cloned() else {
-            return;
-        };
-        self.probes_wanted.remove(&at);
+    /// Lets go of all that hangs on a delivery: its blob, money, probes, claims. Another delivery of the same, which had
+    /// confirmed it, may take its place.
+    fn drop_delivery(&mut self, at: TileRef) -> Option<Box<Delivery>> {
+        let mut delivery = self.delivery(at).cloned()?;
+        self.suspects.remove(&at);
         let disputes: BTreeSet<u64> = delivery.disputes;
         if let Some(frame) = self.open.get_mut(at.frame) {
             frame.tiles[at.tile as usize] = Tile::Pending;
@@ -180,12 +215,18 @@ impl Farm {
         for id in disputes {
             self.withdraw(id, delivery.worker);
         }
-        match delivery.check {
-            Check::ProbeLeased(task) => self.cancel_task(task),
-            Check::ProbeOwn(request) => {
-                self.own_requests.remove(&request);
+        for (index, probe) in (0..).zip(&delivery.probes) {
+            self.probes_wanted.remove(&ProbeRef { at, index });
+            match probe.check {
+                Check::Leased(task) => self.cancel_task(task),
+                Check::Own(request) => {
+                    self.own_requests.remove(&request);
+                }
+                Check::Comparing(request) => {
+                    self.drop_comparison(request, "the tile is rendered again");
+                }
+                Check::Wanted { .. } | Check::Contested(_) | Check::Passed(_) => {}
             }
-            Check::ProbeWanted { .. } | Check::Contested(_) | Check::Passed { .. } => {}
         }
         if delivery.unpaid.is_some() {
             self.ledger.release(delivery.price);
@@ -196,6 +237,15 @@ impl Farm {
         if let Pixels::Fresh { root, .. } = delivery.pixels {
             self.release_blob(root);
         }
+        let twins = delivery.probes.iter_mut();
+        let twin = twins.filter_map(|probe| probe.twin.take()).next()?;
+        let is_failed = self.open.get(at.frame)?.failed.is_some();
+        let is_good = self.worker(twin.worker).standing != Standing::Quarantined;
+        if is_good && !is_failed && Some(twin.class) == self.class {
+            return Some(twin);
+        }
+        self.reject_twin(&twin, "the tile that it confirms is void");
+        None
     }
 
     /// Nobody of the class is left who could check what is undecided: it is rendered again by another class.

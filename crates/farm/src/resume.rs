@@ -17,6 +17,9 @@ impl Farm {
         self.everybody_is_away();
         self.wait_anew();
         self.ask_own_again();
+        for (request, comparison) in &self.comparisons {
+            self.effects.push(comparison.effect(*request));
+        }
         // Also frames that are no longer to be written as they were: the answers of the old process never come.
         let open: Vec<u32> = self.open.iter().map(|(frame, _)| frame).collect();
         for frame in open {
@@ -32,8 +35,8 @@ impl Farm {
     fn wait_anew(&mut self) {
         let now = self.now;
         self.own_engine_works = true;
-        for at in self.probes_wanted.clone() {
-            self.want_probe(at);
+        for probe in self.probes_wanted.clone() {
+            self.want_probe(probe);
         }
         for dispute in self.disputes.values_mut() {
             dispute.since = now;
@@ -49,8 +52,9 @@ impl Farm {
         }
         for (request, purpose, rects) in asked {
             let about = match purpose {
-                OwnPurpose::Probe(at) => {
-                    self.delivery(at).map(|delivery| (at.frame, delivery.class))
+                OwnPurpose::Probe(probe) => {
+                    let delivery = self.delivery(probe.at);
+                    delivery.map(|delivery| (probe.at.frame, delivery.class))
                 }
                 OwnPurpose::Opinion(id) => self
                     .disputes

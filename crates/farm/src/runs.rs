@@ -69,7 +69,7 @@ impl Farm {
         worker.unverified.len() + worker.revealing.len() >= most
     }
 
-    fn tile_ms(&self, worker: &Worker) -> Millis {
+    pub(crate) fn tile_ms(&self, worker: &Worker) -> Millis {
         let pixels = self.config.grid.rendered(0).area();
         worker.expected_ms(pixels, self.config.job.settings.samples)
     }
@@ -88,6 +88,17 @@ impl Farm {
         let Some(task) = head else { return 0 };
         let at_it = self.now.saturating_sub(worker.head_since);
         self.task_ms(number, task.pixels).abs_diff(at_it)
+    }
+
+    /// Has a worker had the head of its queue for much longer than it should take?
+    pub(crate) fn is_overdue(&self, number: WorkerNumber) -> bool {
+        let worker = self.worker(number);
+        let head = worker.queue.first().and_then(|id| self.tasks.get(id));
+        head.is_some_and(|task| {
+            let expected = self.task_ms(number, task.pixels);
+            let at_it = self.now.saturating_sub(worker.head_since);
+            at_it > PROBE_WAIT_MS.saturating_add(expected + expected / 2)
+        })
     }
 
     /// The tasks in a worker's queue with the time until each will be done.
@@ -124,13 +135,15 @@ impl Farm {
     /// Probes and opinions younger than this are not for this worker, because it would not come to them soon.
     pub(crate) fn probes_from_age(&self, number: WorkerNumber) -> Millis {
         let wait = self.head_ms(number);
-        let worker = self.worker(number);
-        let typical = u64::from(self.typical_megasample_ms).max(1);
-        let is_slow = u64::from(worker.megasample_ms) > SLOW * typical;
-        match wait > PROBE_WAIT_MS && is_slow {
+        match wait > PROBE_WAIT_MS && self.is_slow(self.worker(number)) {
             true => wait,
             false => 0,
         }
+    }
+
+    pub(crate) fn is_slow(&self, worker: &Worker) -> bool {
+        let typical = u64::from(self.typical_megasample_ms).max(1);
+        u64::from(worker.megasample_ms) > SLOW * typical
     }
 
     /// The speed of a typical worker: the average of those that are ready. And how many those will be soon.

@@ -84,8 +84,8 @@ impl Farm {
                     continue;
                 };
                 // Nobody knows when pixels come that are on their way, nor when a worker that is away does.
-                let remaining = match task.committed {
-                    Some((_, since)) if is_there => self.now.saturating_sub(since),
+                let remaining = match &task.committed {
+                    Some(commitment) if is_there => self.now.saturating_sub(commitment.since),
                     _ => Millis::MAX,
                 };
                 add(*id, task, remaining, false);
@@ -118,9 +118,9 @@ impl Farm {
             |gain: Millis| late.remaining.saturating_sub(gain) > own.saturating_add(own / 2);
         match late.purpose {
             Purpose::Tile(at) => worth_while(COPY_GAIN_MS) && self.may_copy(number, at),
-            Purpose::Probe(at) => {
-                let moves = self.delivery(at).map_or(0, |delivery| delivery.moves);
-                worth_while(MOVE_GAIN_MS << moves.min(16)) && self.may_probe(number, at)
+            Purpose::Probe(probe) => {
+                let moves = self.probe(probe).map_or(0, |probe| probe.moves);
+                worth_while(MOVE_GAIN_MS << moves.min(16)) && self.may_probe(number, probe)
             }
             Purpose::Opinion(id) => {
                 let moves = self.disputes.get(&id).map_or(0, |dispute| dispute.moves);
@@ -146,12 +146,12 @@ impl Farm {
                 self.lease_tile_of(number, at, outbox);
             }
             Purpose::Tile(at) => self.lease_copy(number, at, &late),
-            Purpose::Probe(at) => {
-                if let Some(delivery) = self.delivery_mut(at) {
-                    delivery.moves += 1;
+            Purpose::Probe(late_probe) => {
+                if let Some(probe) = self.probe_mut(late_probe) {
+                    probe.moves += 1;
                 }
                 self.cancel_task(late.id);
-                self.lease_probe_of(number, at, outbox);
+                self.lease_probe_of(number, late_probe, outbox);
             }
             Purpose::Opinion(id) => {
                 if let Some(dispute) = self.disputes.get_mut(&id) {
@@ -165,7 +165,7 @@ impl Farm {
 
     fn lease_copy(&mut self, number: WorkerNumber, at: TileRef, late: &Late) {
         let Some(class) = self.class else { return };
-        let rects = [self.config.grid.rendered(at.tile)].into();
+        let rects = self.tile_rects(at);
         let reason = LeaseReason::Copy {
             holder: self.worker(late.holder).id,
             remaining_ms: late.remaining,

@@ -7,7 +7,7 @@ use crate::{
 };
 use protocol::{Address, Blake3Hash, Glm, NodeId, TaskId};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 /// Position of a worker in the coordinator's list: four bytes where a node id takes 32.
 pub(crate) type WorkerNumber = u32;
@@ -29,6 +29,16 @@ pub(crate) enum Filed {
     Nowhere,
     Idle,
     HalfIdle,
+    /// A newcomer that would work, while newcomers have their share.
+    Newcomer,
+}
+
+/// An accepted task that is not paid yet.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Held {
+    pub task: TaskId,
+    pub amount: Glm,
+    pub is_tile: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -49,6 +59,8 @@ pub(crate) struct Worker {
     pub hold_ms: Millis,
     /// Since when its leases wait for it to come back.
     pub away_since: Option<Millis>,
+    /// Was it the requestor that went, and for nobody knows how long?
+    pub was_left_alone: bool,
     /// Leases not yet committed to, in the order sent: it renders the first.
     pub queue: Vec<TaskId>,
     /// Leases committed to whose pixels are on the way.
@@ -67,7 +79,16 @@ pub(crate) struct Worker {
     /// Tiles that passed the check of another worker or the own engine.
     pub tiles_checked: u64,
     pub tasks_rejected: u64,
+    /// What it is owed, paid or held back.
     pub earned: Glm,
+    /// Accepted and not paid yet, the oldest first.
+    pub held: VecDeque<Held>,
+    /// Tiles among them.
+    pub held_tiles: usize,
+    /// What it lost when it was caught.
+    pub forfeited: Glm,
+    /// Isolated wrong cells that it was found to have delivered.
+    pub flaky: u32,
     /// Finished frames with tiles or probes of it, to be checked again if it is caught; one may stand here twice.
     pub sealed: Vec<u32>,
 }
@@ -93,6 +114,7 @@ impl Worker {
             run: 1,
             hold_ms: 0,
             away_since: None,
+            was_left_alone: false,
             queue: Vec::new(),
             revealing: Vec::new(),
             unverified: BTreeSet::new(),
@@ -106,6 +128,10 @@ impl Worker {
             tiles_checked: 0,
             tasks_rejected: 0,
             earned: Glm::ZERO,
+            held: VecDeque::new(),
+            held_tiles: 0,
+            forfeited: Glm::ZERO,
+            flaky: 0,
             sealed: Vec::new(),
         }
     }

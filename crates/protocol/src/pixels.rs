@@ -10,6 +10,7 @@ use crate::{
     ids::Blake3Hash,
     job::Pass,
 };
+use serde::{Deserialize, Serialize};
 
 /// Bytes of one pass of one cell.
 pub const CELL_PASS_BYTES: usize = (CELL_PX * CELL_PX) as usize * 16;
@@ -184,6 +185,45 @@ pub fn task_bytes(rects: &[RenderedRect], passes: &[Pass]) -> Result<Vec<u8>, Pi
     Ok(bytes)
 }
 
+/// What pixels look like at first sight: grounds for a closer look, never for a verdict.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Looks {
+    /// Like a picture.
+    #[default]
+    Ordinary,
+    /// All of one colour: sky perhaps, or nothing was rendered.
+    OneColour,
+    /// Much of it has the pink of missing textures.
+    Pink,
+}
+
+/// Of so many pixels one may be pink in an ordinary picture.
+const PINK_ONE_OF: usize = 20;
+
+impl Looks {
+    /// Judges canonical bytes by the first pixel of each cell in the first pass.
+    pub fn of(bytes: &[u8], passes: usize) -> Self {
+        let cells = bytes.chunks_exact(passes.max(1) * CELL_PASS_BYTES);
+        let (mut first, mut is_plain) = (None, true);
+        let (mut count, mut pink) = (0, 0);
+        for cell in cells {
+            let value = |at: usize| {
+                f32::from_le_bytes([cell[at], cell[at + 1], cell[at + 2], cell[at + 3]])
+            };
+            let [red, green, blue] = [value(0), value(4), value(8)];
+            let colour = *first.get_or_insert((red, green, blue));
+            is_plain &= colour == (red, green, blue);
+            count += 1;
+            pink += usize::from(red > 0.05 && green < 0.02 * red && (red - blue).abs() < 0.1 * red);
+        }
+        match (pink * PINK_ONE_OF > count, is_plain && count > 1) {
+            (true, _) => Self::Pink,
+            (false, true) => Self::OneColour,
+            (false, false) => Self::Ordinary,
+        }
+    }
+}
+
 /// The hash of each cell of a task (all passes together), rectangle after rectangle in canonical order.
 pub fn cell_hashes(bytes: &[u8], passes: usize) -> Vec<Blake3Hash> {
     bytes
@@ -192,9 +232,41 @@ pub fn cell_hashes(bytes: &[u8], passes: usize) -> Vec<Blake3Hash> {
         .collect()
 }
 
+/// The hashes of the cells at these places of the canonical order; none when one lies outside the bytes.
+pub fn cell_hashes_at(bytes: &[u8], passes: usize, places: &[usize]) -> Option<Vec<Blake3Hash>> {
+    let length = passes.max(1) * CELL_PASS_BYTES;
+    let cell = |place: &usize| bytes.get(place * length..(place + 1) * length);
+    places
+        .iter()
+        .map(|place| cell(place).map(Blake3Hash::of))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_colour_and_pink_are_noticed() {
+        let looks = |colour: &dyn Fn(usize) -> [f32; 4]| {
+            let rect = Rect {
+                x: 0,
+                y: 0,
+                width: 64,
+                height: 32,
+            };
+            let plane = (0..rect.area() as usize).map(colour).collect();
+            let planes = vec![(Pass::Combined, plane)];
+            let bytes = task_bytes(&[RenderedRect { rect, planes }], &[Pass::Combined]);
+            Looks::of(&bytes.unwrap(), 1)
+        };
+        let shade = |at: usize| at as f32 / 2048.0;
+        assert_eq!(looks(&|_| [0.0, 0.0, 0.0, 1.0]), Looks::OneColour);
+        assert_eq!(looks(&|at| [shade(at); 4]), Looks::Ordinary);
+        let pink = |at| [shade(at) + 0.1, 0.0, shade(at) + 0.1, 1.0];
+        assert_eq!(looks(&pink), Looks::Pink);
+        assert_eq!(Looks::of(&[], 4), Looks::Ordinary);
+    }
 
     fn gradient(rect: Rect) -> RenderedRect {
         let plane = |scale: f32| {
@@ -225,7 +297,11 @@ mod tests {
             RenderedRect::from_canonical(rect, &passes, &bytes),
             Ok(rendered)
         );
-        assert_eq!(cell_hashes(&bytes, 2).len(), 6);
+        let all = cell_hashes(&bytes, 2);
+        assert_eq!(all.len(), 6);
+        let some = cell_hashes_at(&bytes, 2, &[5, 0, 3]);
+        assert_eq!(some, Some(vec![all[5], all[0], all[3]]));
+        assert_eq!(cell_hashes_at(&bytes, 2, &[6]), None);
     }
 
     #[test]

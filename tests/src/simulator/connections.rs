@@ -1,8 +1,10 @@
 //! Connections between workers and the requestor: how they begin, what passes over them, how they break.
 
 use super::{
+    disk::Blob,
     network::{Happening, Message, WorkerIndex},
     scenario::Failure,
+    tasks::SIGNATURE,
     world::World,
 };
 use farm::event::{Event, Millis};
@@ -80,6 +82,7 @@ impl World {
             worker: id,
             task: *task,
             commitment: done.commitment,
+            signature: SIGNATURE,
             render_ms: done.render_ms,
         }));
         for event in said {
@@ -120,36 +123,45 @@ impl World {
         if self.scenario.failures.contains(&Failure::Messages) {
             if self.random.percent(UNRULY_PERCENT) {
                 let later = at + self.random.below(LATE_MS);
-                self.send(later, index, connection, event.clone());
+                self.send(later, index, connection, event.clone(), None);
             }
             let is_greeting = matches!(event, Event::Quoted { .. } | Event::Ready { .. });
             if !is_greeting && self.random.percent(UNRULY_PERCENT) {
                 at += self.random.below(LATE_MS);
             }
         }
-        self.send(at, index, connection, event);
+        self.send(at, index, connection, event, None);
     }
 
     /// Pixels go to the requestor.
-    pub(super) fn bring(&mut self, index: WorkerIndex, bytes: u64, event: Event) {
+    pub(super) fn bring(&mut self, index: WorkerIndex, bytes: u64, event: Event, blob: Blob) {
         let worker = &mut self.workers[index];
         let connection = worker.connection;
         let at = (worker.member.link).bring(self.now, bytes, &mut self.random);
         let is_unruly = self.scenario.failures.contains(&Failure::Messages);
         if is_unruly && self.random.percent(UNRULY_PERCENT) {
             let later = at + self.random.below(LATE_MS);
-            self.send(later, index, connection, event.clone());
+            let blob = Some(Box::new(blob.clone()));
+            self.send(later, index, connection, event.clone(), blob);
         }
-        self.send(at, index, connection, event);
+        self.send(at, index, connection, event, Some(Box::new(blob)));
     }
 
-    fn send(&mut self, at: Millis, worker: WorkerIndex, connection: u32, event: Event) {
+    fn send(
+        &mut self,
+        at: Millis,
+        worker: WorkerIndex,
+        connection: u32,
+        event: Event,
+        blob: Option<Box<Blob>>,
+    ) {
         let process = self.requestor.process;
         let arrive = Happening::Arrive {
             worker,
             connection,
             process,
             event: Box::new(event),
+            blob,
         };
         self.agenda.add(at, arrive);
     }
@@ -169,19 +181,11 @@ impl World {
         let worker = &self.workers[index];
         let is_last = worker.connection == connection;
         let lives = is_last && worker.is_connected;
-        let reaches = match event {
+        match event {
             Event::Quoted { .. } | Event::Ready { .. } => lives,
             Event::Delivered { .. } => lives || self.random.percent(50),
             _ => lives || (is_last && worker.loss_pending),
-        };
-        if reaches
-            && let Event::Delivered {
-                task, root, cells, ..
-            } = event
-        {
-            self.blob_arrives(index, *task, *root, cells.as_ref().ok().cloned());
         }
-        reaches
     }
 
     /// The requestor's message goes to a worker, after those before it.

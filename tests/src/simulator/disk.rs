@@ -2,7 +2,7 @@
 
 use farm::{
     Farm,
-    event::{Event, Millis},
+    event::{Difference, Event, Millis},
     journal::{entry, read_entry},
 };
 use protocol::{Blake3Hash, Rect};
@@ -19,7 +19,7 @@ const CHECKPOINT_BYTES_PER_EVENT: usize = 1024;
 /// Pixels on disk.
 #[derive(Debug, Clone)]
 pub struct Blob {
-    /// Its cells, if the journal may ask for them.
+    /// Its cells, if the journal or a comparison may ask for them.
     pub cells: Option<Arc<[Blake3Hash]>>,
     /// Which frame's pixels these are, and where, if they are the truth.
     pub truth: Option<(i32, Rect)>,
@@ -42,11 +42,13 @@ pub struct Disk {
     unneeded: Vec<Blake3Hash>,
     /// Those that it no longer names.
     unnamed: Vec<Blake3Hash>,
+    keeps_cells: bool,
 }
 
 impl Disk {
     /// The disk of a job that begins; without a journal a process that ends is the job's end.
-    pub fn new(farm: &Farm, has_journal: bool) -> Result<Self, String> {
+    /// Cells are kept where deliveries may differ.
+    pub fn new(farm: &Farm, has_journal: bool, keeps_cells: bool) -> Result<Self, String> {
         let journal = match has_journal {
             true => Some(Journal {
                 checkpoint: checkpoint(farm)?,
@@ -60,6 +62,7 @@ impl Disk {
             files: BTreeMap::new(),
             unneeded: Vec::new(),
             unnamed: Vec::new(),
+            keeps_cells: keeps_cells || has_journal,
         })
     }
 
@@ -69,15 +72,39 @@ impl Disk {
     }
 
     /// Pixels arrive.
-    pub fn add_blob(&mut self, root: Blake3Hash, blob: Blob) {
-        let known = self.blobs.entry(root).or_insert(Blob {
-            cells: None,
-            truth: None,
-        });
-        known.truth = known.truth.or(blob.truth);
-        if self.journal.is_some() {
-            known.cells = known.cells.take().or(blob.cells);
+    pub fn add_blob(&mut self, root: Blake3Hash, mut blob: Blob) {
+        if !self.keeps_cells {
+            blob.cells = None;
         }
+        let truth = blob.truth;
+        let known = self.blobs.entry(root).or_insert(blob);
+        known.truth = known.truth.or(truth);
+    }
+
+    /// Where two blobs of the same rectangles differ.
+    pub fn difference(
+        &self,
+        rects: &[Rect],
+        left: &Blake3Hash,
+        right: &Blake3Hash,
+    ) -> Result<Option<Difference>, String> {
+        let cells = |root| {
+            let blob = self
+                .blobs
+                .get(root)
+                .ok_or("a blob that is compared is gone")?;
+            blob.cells.as_ref().ok_or("its cells were not kept")
+        };
+        let pairs = cells(left)?.iter().zip(cells(right)?.iter());
+        let rects = rects.iter().flat_map(Rect::cells).map(|(_, rect)| rect);
+        let mut differing = rects.zip(pairs).filter(|(_, (left, right))| left != right);
+        let first = differing.next();
+        Ok(first.map(|(rect, (&left, &right))| Difference {
+            rect,
+            left,
+            right,
+            cells: 1 + differing.count() as u32,
+        }))
     }
 
     /// Writes events.
@@ -145,7 +172,7 @@ impl Disk {
         let mut unneeded = Vec::new();
         for bytes in &journal.tail {
             let (now, mut event) = read_entry(bytes).map_err(|e| e.to_string())?;
-            self.find_cells(&mut event)?;
+            self.find_cells(&mut event, &farm)?;
             for effect in farm.handle(now, event) {
                 if let farm::event::Effect::Forget { root } = effect {
                     unneeded.push(root);
@@ -155,16 +182,21 @@ impl Disk {
         Ok((farm, unneeded))
     }
 
-    fn find_cells(&self, event: &mut Event) -> Result<(), String> {
+    fn find_cells(&self, event: &mut Event, farm: &Farm) -> Result<(), String> {
         if let Event::Delivered {
+            task,
             root,
             cells: Ok(cells),
             ..
         } = event
         {
-            let found = self.blobs.get(root).and_then(|blob| blob.cells.clone());
-            *cells =
-                found.ok_or_else(|| format!("the journal names the blob {root}, it is gone"))?;
+            let (rects, due) = (farm.rects_of(*task), farm.cells_due(*task));
+            let Some(rects) = rects else { return Ok(()) };
+            let blob = self.blobs.get(root).and_then(|blob| blob.cells.as_ref());
+            let found = blob.and_then(|cells| verifier::cells::select(rects, cells, &due));
+            let found =
+                found.ok_or_else(|| format!("the journal names the blob {root}, it is gone"));
+            *cells = found?.into();
         }
         Ok(())
     }

@@ -54,10 +54,3 @@ pub fn root_of(cells: &[Blake3Hash]) -> Blake3Hash {
     }
     hasher.finalize().into()
 }
-
-/// Is this blob the true pixels of a rectangle, in one of the classes?
-pub fn is_truth(root: &Blake3Hash, frame: i32, rect: Rect) -> bool {
-    [CLASS, OTHER_CLASS]
-        .iter()
-        .any(|class| root_of(&true_cells(*class, frame, &[rect])) == *root)
-}

@@ -1,14 +1,10 @@
 //! What must hold at every step, whatever happens: the referee sees each event and its effects once they are in the
 //! journal, and knows which pixels are right.
 
-use super::{
-    disk::Disk,
-    engine::{is_truth, job},
-    worker::is_tile,
-};
+use super::{disk::Disk, engine::job};
 use farm::{
     Farm, Progress, WorkerState,
-    event::{Effect, Event, Piece},
+    event::{Effect, Event, Evidence, Fault, LeaseReason, Piece},
     limits::WRITING_FRAMES_MAX,
 };
 use protocol::{
@@ -61,6 +57,8 @@ struct Task {
     spec: TaskSpec,
     /// Were the pixels right that its worker committed to?
     is_right: Option<bool>,
+    /// Is it a tile, and not a check of one?
+    is_tile: bool,
     /// Over which connection it was to be revealed last.
     revealed: Option<u32>,
 }
@@ -69,9 +67,13 @@ struct Task {
 #[derive(Default)]
 struct Account {
     owed: Glm,
+    /// Accepted tasks that are not paid.
+    unpaid: HashMap<TaskId, Glm>,
     connections: u32,
     is_wrong: bool,
     is_caught: bool,
+    /// Was it caught at more than single cells?
+    is_expelled: bool,
 }
 
 /// Watches a job.
@@ -180,8 +182,13 @@ impl Referee {
 
     fn judge(&mut self, effect: &Effect, disk: &Disk) -> Result<(), String> {
         match effect {
-            Effect::Lease { worker, tasks, .. } => self.lease(*worker, tasks),
-            Effect::Reveal { worker, task } => self.reveal(worker, *task),
+            Effect::Lease {
+                worker,
+                tasks,
+                reason,
+                ..
+            } => self.lease(*worker, tasks, *reason),
+            Effect::Reveal { worker, task, .. } => self.reveal(worker, *task),
             Effect::Accept {
                 worker,
                 task,
@@ -189,7 +196,18 @@ impl Referee {
                 ..
             } => self.accept(*worker, *task, *amount),
             Effect::Reject { worker, task, .. } => self.reject(*worker, *task),
-            Effect::Quarantine { worker, evidence } => self.quarantine(*worker, evidence),
+            Effect::Pay {
+                worker,
+                task,
+                amount,
+                ..
+            } => self.pay(worker, *task, *amount),
+            Effect::Quarantine {
+                worker,
+                fault,
+                evidence,
+            } => self.quarantine(*worker, *fault, evidence),
+            Effect::Fault { worker, evidence } => self.blame(*worker, evidence),
             Effect::WriteFrame { frame, tiles } => self.check_pieces(*frame, tiles, disk),
             Effect::Forget { root } => {
                 self.live.remove(root);
@@ -197,13 +215,18 @@ impl Referee {
             }
             Effect::Finished { .. } => {
                 self.is_over = true;
-                Ok(())
+                self.check_all_paid()
             }
-            Effect::Cancel { .. } | Effect::RenderOwn { .. } => Ok(()),
+            Effect::Cancel { .. } | Effect::RenderOwn { .. } | Effect::Compare { .. } => Ok(()),
         }
     }
 
-    fn lease(&mut self, worker: NodeId, tasks: &[TaskSpec]) -> Result<(), String> {
+    fn lease(
+        &mut self,
+        worker: NodeId,
+        tasks: &[TaskSpec],
+        reason: LeaseReason,
+    ) -> Result<(), String> {
         let short = worker.short();
         let account = self.accounts.entry(worker).or_default();
         if account.is_caught {
@@ -224,10 +247,12 @@ impl Referee {
             }
             spec.check(&self.job)
                 .map_err(|e| format!("task {id}: {e}"))?;
-            self.open_tiles += usize::from(is_tile(spec));
+            let is_tile = reason != LeaseReason::Check;
+            self.open_tiles += usize::from(is_tile);
             let task = Task {
                 worker,
                 spec: spec.clone(),
+                is_tile,
                 is_right: None,
                 revealed: None,
             };
@@ -265,7 +290,7 @@ impl Referee {
             return Err(format!("task {id} is not open"));
         };
         self.fates[id.0 as usize] = fate;
-        self.open_tiles -= usize::from(is_tile(&task.spec));
+        self.open_tiles -= usize::from(task.is_tile);
         Ok(task)
     }
 
@@ -277,7 +302,7 @@ impl Referee {
                 worker.short()
             ));
         }
-        if is_tile(&task.spec) {
+        if task.is_tile {
             let at = task.spec.rects[0];
             let reasons = self.reasons_to_pay_again;
             let before = self.paid.insert((task.spec.frame, at.x, at.y), reasons);
@@ -291,6 +316,7 @@ impl Referee {
         let account = self.accounts.entry(worker).or_default();
         let add = |sum: Glm| sum.checked_add(amount).ok_or("money overflows");
         account.owed = add(account.owed)?;
+        account.unpaid.insert(id, amount);
         self.total = add(self.total)?;
         match self.budget {
             Some(budget) if self.total > budget => {
@@ -304,18 +330,63 @@ impl Referee {
         self.close(&worker, id, Fate::Rejected).map(drop)
     }
 
-    fn quarantine(&mut self, worker: NodeId, evidence: &str) -> Result<(), String> {
+    fn pay(&mut self, worker: &NodeId, task: TaskId, amount: Glm) -> Result<(), String> {
+        let account = self.accounts.entry(*worker).or_default();
+        match account.unpaid.remove(&task) == Some(amount) && !account.is_expelled {
+            true => Ok(()),
+            false => {
+                let short = worker.short();
+                Err(format!(
+                    "{short} is paid {amount} for task {task}, which is not due"
+                ))
+            }
+        }
+    }
+
+    fn check_all_paid(&self) -> Result<(), String> {
+        let unpaid = |(_, account): &(&NodeId, &Account)| !account.unpaid.is_empty();
+        match self.accounts.iter().find(unpaid) {
+            None => Ok(()),
+            Some((worker, account)) => {
+                let (short, count) = (worker.short(), account.unpaid.len());
+                Err(format!("{count} tasks of {short} are never paid"))
+            }
+        }
+    }
+
+    fn quarantine(
+        &mut self,
+        worker: NodeId,
+        fault: Fault,
+        evidence: &Evidence,
+    ) -> Result<(), String> {
         let account = self.accounts.entry(worker).or_default();
         account.is_caught = true;
+        if fault == Fault::Fraud {
+            account.is_expelled = true;
+            for (_, amount) in account.unpaid.drain() {
+                account.owed = account.owed.checked_sub(amount).ok_or("money is lost")?;
+                self.total = self.total.checked_sub(amount).ok_or("money is lost")?;
+            }
+        }
         self.caught += 1;
+        self.blame(worker, evidence)
+    }
+
+    /// Somebody is said to be wrong: it has to be true, and its tiles may have to be paid to somebody else.
+    fn blame(&mut self, worker: NodeId, evidence: &Evidence) -> Result<(), String> {
         self.reasons_to_pay_again += 1;
+        let account = self.accounts.entry(worker).or_default();
         if !account.is_wrong {
             let short = worker.short();
-            return Err(format!("{short} is honest and quarantined for {evidence}"));
+            return Err(format!("{short} is honest and blamed for {evidence}"));
         }
-        match evidence.starts_with("frame ") {
+        let mut statements = evidence.statements.iter();
+        match statements.any(|statement| statement.worker == worker && statement.is_wrong) {
             true => Ok(()),
-            false => Err(format!("evidence that names no frame: `{evidence}`")),
+            false => Err(format!(
+                "evidence that does not name the guilty: {evidence}"
+            )),
         }
     }
 
@@ -324,8 +395,8 @@ impl Referee {
             return Err(format!("frame {frame} is written of {} tiles", tiles.len()));
         }
         for (index, piece) in (0..).zip(tiles) {
-            let (core, rendered) = (self.grid.core(index), self.grid.rendered(index));
-            if (piece.core, piece.rendered) != (core, rendered) {
+            let core = self.grid.core(index);
+            if (piece.core, piece.rendered) != (core, core) {
                 return Err(format!("tile {index} of frame {frame} is of other pixels"));
             }
             if !disk.blobs.contains_key(&piece.root) {
@@ -392,7 +463,7 @@ impl Referee {
 pub fn content_of(frame: i32, tiles: &[Piece], disk: &Disk) -> Result<(), String> {
     for piece in tiles {
         let known = disk.blobs.get(&piece.root).and_then(|blob| blob.truth);
-        if known != Some((frame, piece.rendered)) && !is_truth(&piece.root, frame, piece.rendered) {
+        if known != Some((frame, piece.rendered)) {
             return Err(format!("{} of frame {frame} is wrong", piece.rendered));
         }
     }

@@ -1,8 +1,8 @@
 //! What happens when: the agenda of a simulated world, and the links between its workers and the requestor.
 
-use super::random::Random;
+use super::{disk::Blob, random::Random};
 use farm::event::{Event, Millis};
-use protocol::{TaskId, TaskSpec};
+use protocol::{Rect, TaskId, TaskSpec};
 use std::{cmp::Ordering, collections::BinaryHeap};
 
 /// A worker's place in the world.
@@ -16,8 +16,8 @@ pub enum Message {
     Lease(Vec<TaskSpec>, bool),
     /// Drop these.
     Cancel(Vec<TaskId>),
-    /// Open a commitment.
-    Reveal(TaskId),
+    /// Open a commitment; these cells will be looked at, which the worker does not learn.
+    Reveal(TaskId, Vec<Rect>),
     /// The task is paid or rejected.
     Verdict(TaskId),
     /// All dealings are over.
@@ -38,6 +38,8 @@ pub enum Happening {
         process: u32,
         /// What it means to the coordinator.
         event: Box<Event>,
+        /// The pixels that come with it.
+        blob: Option<Box<Blob>>,
     },
     /// Something that a requestor's process began ends.
     Local {

@@ -75,7 +75,7 @@ fn hash_effect(hasher: &mut blake3::Hasher, effect: &Effect) {
             let numbers: Vec<u64> = tasks.iter().map(|spec| spec.id.0).collect();
             put(1, Some(worker), &numbers);
         }
-        Effect::Reveal { worker, task } => put(2, Some(worker), &[task.0]),
+        Effect::Reveal { worker, task, .. } => put(2, Some(worker), &[task.0]),
         Effect::Cancel { worker, tasks } => {
             let numbers: Vec<u64> = tasks.iter().map(|task| task.0).collect();
             put(3, Some(worker), &numbers);
@@ -91,6 +91,9 @@ fn hash_effect(hasher: &mut blake3::Hasher, effect: &Effect) {
         }
         Effect::Reject { worker, task, .. } => put(5, Some(worker), &[task.0]),
         Effect::Quarantine { worker, .. } => put(6, Some(worker), &[]),
+        Effect::Fault { worker, .. } => put(11, Some(worker), &[]),
+        Effect::Pay { worker, task, .. } => put(12, Some(worker), &[task.0]),
+        Effect::Compare { request, .. } => put(13, None, &[*request]),
         Effect::RenderOwn { request, .. } => put(7, None, &[*request]),
         Effect::WriteFrame { frame, tiles } => {
             put(8, None, &[*frame as u64]);
@@ -162,6 +165,7 @@ fn said(event: &Event) -> String {
             Ok(cells) => format!("own engine answered {request}: {} cells", cells.len()),
             Err(why) => format!("own engine cannot answer {request}: {why}"),
         },
+        Event::Compared { request, found } => format!("compared {request}: {found:?}"),
         Event::FrameWritten { frame, outcome } => format!("frame {frame} written: {outcome:?}"),
         Event::Tick => "tick".into(),
         Event::Resumed { again, .. } => format!("resumed, again {again:?}"),
@@ -183,7 +187,7 @@ fn asked(effect: &Effect) -> String {
             }
             text
         }
-        Effect::Reveal { worker, task } => format!("reveal {} of {}", task.0, worker.short()),
+        Effect::Reveal { worker, task, .. } => format!("reveal {} of {}", task.0, worker.short()),
         Effect::Cancel { worker, tasks } => {
             format!("cancel {} of {}", numbers(tasks), worker.short())
         }
@@ -198,9 +202,24 @@ fn asked(effect: &Effect) -> String {
             task,
             reason,
         } => format!("reject {} of {}: {reason}", task.0, worker.short()),
-        Effect::Quarantine { worker, evidence } => {
-            format!("quarantine {}: {evidence}", worker.short())
-        }
+        Effect::Quarantine {
+            worker,
+            fault,
+            evidence,
+        } => format!("quarantine {} for {fault:?}: {evidence}", worker.short()),
+        Effect::Fault { worker, evidence } => format!("fault of {}: {evidence}", worker.short()),
+        Effect::Pay {
+            worker,
+            task,
+            amount,
+            ..
+        } => format!("pay {amount} to {} for {}", worker.short(), task.0),
+        Effect::Compare {
+            request,
+            left,
+            right,
+            ..
+        } => format!("compare, {request}: {} and {}", left.short(), right.short()),
         Effect::RenderOwn {
             request,
             frame,

@@ -7,7 +7,10 @@ use super::{
 };
 use farm::event::{Millis, Trust};
 use protocol::{Blake3Hash, Glm, NodeId, Rect, TaskId, TaskSpec, geometry::Cell};
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 /// Time that a worker of ordinary speed takes for a million samples.
 pub const MEGASAMPLE_MS: u64 = 40_000;
@@ -162,7 +165,7 @@ pub struct Finished {
     /// Hash of the delivery.
     pub root: Blake3Hash,
     /// Cells of the delivery.
-    pub cells: Vec<Blake3Hash>,
+    pub cells: Arc<[Blake3Hash]>,
     /// What it said before.
     pub commitment: Blake3Hash,
     /// How long it took.
@@ -293,8 +296,10 @@ impl Worker {
         let rect = spec.rects[0];
         let is_tile = is_tile(spec);
         let (across, down) = (rect.cells_across() as usize, rect.cells_down() as usize);
+        // The first rectangle is the tile itself, its neighbours' cells follow.
         let edit = |keep: &dyn Fn(usize, usize) -> bool| {
-            let cell = |(at, cell): (usize, &Blake3Hash)| match keep(at % across, at / across) {
+            let is_kept = |at: usize| at >= rect.cell_count() || keep(at % across, at / across);
+            let cell = |(at, cell): (usize, &Blake3Hash)| match is_kept(at) {
                 true => *cell,
                 false => self.fake,
             };
@@ -308,7 +313,7 @@ impl Worker {
                     column: cell.column + 1,
                     ..cell
                 };
-                let cells = rect.cells().map(shift);
+                let cells = spec.rects.iter().flat_map(Rect::cells).map(shift);
                 cells
                     .map(|cell| true_cell(class, spec.frame, cell))
                     .collect()
@@ -332,7 +337,8 @@ impl Worker {
     }
 }
 
-/// Is this task a tile, and not cells that check one? Those come one cell a rectangle.
+/// Is this task a tile (or a replica of one, which looks the same), and not cells that check one? Those come one cell a
+/// rectangle.
 pub fn is_tile(spec: &TaskSpec) -> bool {
-    spec.rects.len() == 1 && spec.rects[0].cell_count() > 1
+    spec.rects[0].cell_count() > 1
 }

@@ -9,7 +9,7 @@ use super::{
     requestor::Requestor,
     scenario::{Crashes, Scenario},
     trace::{Sink, Trace},
-    worker::{Member, Worker},
+    worker::{Member, Strategy, Worker},
 };
 use farm::{
     Farm, FarmConfig,
@@ -70,7 +70,9 @@ impl World {
         let has_journal = scenario.crashes != Crashes::Never
             || scenario.resumes_max > 0
             || scenario.checks_journal;
-        let disk = Disk::new(&farm, has_journal)?;
+        let is_honest = |member: &Member| member.strategy == Strategy::Honest;
+        let keeps_cells = !scenario.members.iter().all(is_honest);
+        let disk = Disk::new(&farm, has_journal, keeps_cells)?;
         let requestor = Requestor::new(farm, disk, scenario.crashes, &mut random);
         let members = scenario.members.clone();
         let mut world = Self {
@@ -150,8 +152,14 @@ impl World {
                 connection,
                 process,
                 event,
+                blob,
             } => match self.reaches_requestor(worker, connection, process, &event) {
-                true => self.requestor_hears(*event),
+                true => {
+                    if let (Event::Delivered { root, .. }, Some(blob)) = (&*event, blob) {
+                        self.requestor.disk.add_blob(*root, *blob);
+                    }
+                    self.requestor_hears(*event)
+                }
                 false => Ok(()),
             },
             Happening::Local { process, event } if self.lives(process) => {
@@ -336,7 +344,11 @@ impl World {
                 next,
                 ..
             } => self.tell(worker, Message::Lease(tasks, next)),
-            Effect::Reveal { worker, task } => self.tell(worker, Message::Reveal(task)),
+            Effect::Reveal {
+                worker,
+                task,
+                cells,
+            } => self.tell(worker, Message::Reveal(task, cells)),
             Effect::Cancel { worker, tasks } => self.tell(worker, Message::Cancel(tasks)),
             Effect::Accept { worker, task, .. } | Effect::Reject { worker, task, .. } => {
                 self.tell(worker, Message::Verdict(task));
@@ -367,7 +379,18 @@ impl World {
                 };
                 self.agenda.add(at, written);
             }
-            Effect::Forget { .. } => {}
+            Effect::Compare {
+                request,
+                rects,
+                left,
+                right,
+            } => {
+                let found = self.requestor.disk.difference(&rects, &left, &right);
+                let event = Box::new(Event::Compared { request, found });
+                let at = self.now + self.random.below(100);
+                self.agenda.add(at, Happening::Local { process, event });
+            }
+            Effect::Forget { .. } | Effect::Fault { .. } | Effect::Pay { .. } => {}
             Effect::Finished { outcome } => return self.finish(outcome),
         }
         Ok(())

@@ -1,12 +1,12 @@
 //! How long jobs take among workers of different speeds, in virtual time, over the ideal of work that can be divided
 //! at will.
 
-use crate::script::{SALT, config, node, root_of, true_cells};
+use crate::script::{SALT, SIGNATURE, config, node, root_of, true_cells};
 use farm::{
     Farm, FarmConfig, Progress,
     event::{Effect, Event, Millis, Trust},
 };
-use protocol::{Address, Glm, NodeId, Rect, TaskId, TaskSpec};
+use protocol::{Address, Glm, NodeId, Rect, TaskId, TaskSpec, pixels::Looks};
 use std::collections::{BTreeMap, VecDeque};
 
 const LATENCY_MS: Millis = 20;
@@ -56,6 +56,7 @@ impl Simulation {
             worker: id,
             task: spec.id,
             commitment: verifier::commitment(&id, &spec.hash(&job), &SALT, &root),
+            signature: SIGNATURE,
             render_ms: 0,
         };
         self.done.insert(spec.id, spec);
@@ -88,14 +89,21 @@ impl Simulation {
                 }
                 self.start_next(worker);
             }
-            Effect::Reveal { worker, task } => {
-                let cells = true_cells(&self.done[&task]);
+            Effect::Reveal {
+                worker,
+                task,
+                cells: due,
+            } => {
+                let spec = &self.done[&task];
+                let cells = true_cells(spec);
+                let due = verifier::cells::select(&spec.rects, &cells, &due).unwrap();
                 let delivered = Event::Delivered {
                     worker,
                     task,
                     salt: SALT,
                     root: root_of(&cells),
-                    cells: Ok(cells.into()),
+                    cells: Ok(due.into()),
+                    looks: Looks::Ordinary,
                 };
                 self.schedule(2 * LATENCY_MS, delivered);
             }
@@ -201,14 +209,24 @@ fn job(config: FarmConfig, speeds: &[f64], claimed: &[f64], trust: Trust) -> (Mi
     simulation.run()
 }
 
-/// Time over that of all samples (tiles with their overlap) at the sum of all speeds.
+/// Time over that of all samples (tiles with their overlap and the probes of own workers) at the sum of all speeds.
 fn ratio(frames: i32, tile_px: u32, speeds: &[f64], claimed: &[f64], trust: Trust) -> f64 {
     let config = config(frames, tile_px);
-    let grid = config.grid;
-    let rendered: u64 = (0..grid.tile_count())
-        .map(|tile| grid.rendered(tile).area())
-        .sum();
-    let samples = rendered * frames as u64 * u64::from(config.job.settings.samples);
+    let overlap = verifier::Overlap {
+        secret: &config.secret,
+        grid: &config.grid,
+        shape: config.probes,
+    };
+    let tiles = 0..config.grid.tile_count();
+    let rects = |frame| {
+        let tiles = tiles.clone();
+        tiles.flat_map(move |tile| overlap.rects(frame, tile))
+    };
+    let rendered: u64 = (1..=frames).flat_map(rects).map(|rect| rect.area()).sum();
+    let core = config.grid.core(0);
+    let probes = verifier::probe_pixels_max(&core, config.probes, Trust::Own);
+    let probes = probes * u64::from(config.grid.tile_count()) * frames as u64;
+    let samples = (rendered + probes) * u64::from(config.job.settings.samples);
     let sum: f64 = speeds.iter().sum();
     let ideal = samples as f64 / 1e6 * MEGASAMPLE_MS as f64 / sum;
     let (took, progress) = job(config, speeds, claimed, trust);

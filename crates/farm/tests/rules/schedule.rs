@@ -1,6 +1,6 @@
 //! Late tiles, absent workers, deadlines, runs.
 
-use crate::script::{SALT, Script, config, node, root_of, true_cells};
+use crate::script::{SALT, SIGNATURE, Script, config, node, root_of, true_cells};
 use farm::{
     WorkerState,
     event::{Effect, Event, LeaseReason, Millis, Outcome, RunLimit, Trust},
@@ -154,6 +154,7 @@ fn a_second_commitment_waits_for_the_checks_of_the_first_delivery() {
         worker,
         task,
         commitment,
+        signature: SIGNATURE,
         render_ms: 1,
     });
     assert_eq!(reveals(&script), []);

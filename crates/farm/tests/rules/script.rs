@@ -2,11 +2,11 @@
 
 use farm::{
     Farm, FarmConfig, WorkerState,
-    event::{Effect, Event, LeaseReason, Millis, Outcome, Trust},
+    event::{Effect, Event, Fault, LeaseReason, Millis, Outcome, Trust},
 };
 use protocol::{
     Address, Blake3Hash, EngineKind, Glm, JobId, JobSpec, NodeId, Pass, Rect, RenderSettings, Size,
-    TaskId, TaskSpec, TileGrid,
+    TaskId, TaskSpec, TileGrid, ids::Signature, pixels::Looks,
 };
 use std::collections::BTreeMap;
 
@@ -15,6 +15,11 @@ pub const SIZE: Size = Size {
     height: 64,
 };
 pub const SALT: [u8; 32] = [5; 32];
+/// Nobody checks it within the coordinator.
+pub const SIGNATURE: Signature = Signature {
+    r: [6; 32],
+    s: [7; 32],
+};
 
 /// A farm and the leases it gave, driven by hand.
 pub struct Script {
@@ -24,6 +29,12 @@ pub struct Script {
     pub effects: Vec<Effect>,
     /// Why leases were given, in their order.
     pub reasons: Vec<(NodeId, LeaseReason)>,
+    /// What the own engine was asked for.
+    pub own: Vec<(u64, TaskSpec)>,
+    /// What each worker was paid.
+    pub paid: BTreeMap<NodeId, Glm>,
+    /// Workers that were quarantined, and for what.
+    pub quarantines: Vec<(NodeId, Fault)>,
 }
 
 pub fn node(number: u8) -> NodeId {
@@ -77,6 +88,9 @@ impl Script {
             leases: BTreeMap::new(),
             effects: Vec::new(),
             reasons: Vec::new(),
+            own: Vec::new(),
+            paid: BTreeMap::new(),
+            quarantines: Vec::new(),
         }
     }
 
@@ -97,7 +111,22 @@ impl Script {
                 Effect::Cancel { tasks, .. } => {
                     self.leases.retain(|id, _| !tasks.contains(id));
                 }
-                Effect::Quarantine { worker, .. } => {
+                Effect::Pay { worker, amount, .. } => {
+                    let paid = self.paid.entry(*worker).or_default();
+                    *paid = paid.checked_add(*amount).unwrap();
+                }
+                Effect::RenderOwn {
+                    request,
+                    frame,
+                    rects,
+                    ..
+                } => {
+                    let id = TaskId(0);
+                    let (frame, rects) = (*frame, rects.clone());
+                    self.own.push((*request, TaskSpec { id, frame, rects }));
+                }
+                Effect::Quarantine { worker, fault, .. } => {
+                    self.quarantines.push((*worker, *fault));
                     self.leases.retain(|_, (holder, _)| holder != worker);
                 }
                 _ => {}
@@ -140,34 +169,62 @@ impl Script {
             .map(|(_, spec)| spec.clone())
     }
 
-    pub fn commit(&mut self, number: u8, spec: &TaskSpec, cells: &[Blake3Hash]) {
+    /// Commits to these cells; false if nobody asks for them now.
+    pub fn commit(&mut self, number: u8, spec: &TaskSpec, cells: &[Blake3Hash]) -> bool {
         let worker = node(number);
-        let hash = spec.hash(&config(1, 64).job);
+        let hash = spec.hash(&self.farm.config().job);
         let commitment = verifier::commitment(&worker, &hash, &SALT, &root_of(cells));
         let task = spec.id;
         let effects = self.send(Event::Committed {
             worker,
             task,
             commitment,
+            signature: SIGNATURE,
             render_ms: 1,
         });
-        assert!(effects.contains(&Effect::Reveal { worker, task }));
+        let is_asked = |effect: &Effect| matches!(effect, Effect::Reveal { worker: by, task: of, .. } if (*by, *of) == (worker, task));
+        effects.iter().any(is_asked)
     }
 
     pub fn deliver(&mut self, number: u8, spec: &TaskSpec, cells: Vec<Blake3Hash>) -> &[Effect] {
         self.leases.remove(&spec.id);
+        let due = self.farm.cells_due(spec.id);
+        let root = root_of(&cells);
+        let due = verifier::cells::select(&spec.rects, &cells, &due);
         self.send(Event::Delivered {
             worker: node(number),
             task: spec.id,
             salt: SALT,
-            root: root_of(&cells),
-            cells: Ok(cells.into()),
+            root,
+            cells: due
+                .map(Into::into)
+                .ok_or_else(|| "cells are missing".into()),
+            looks: Looks::Ordinary,
         })
     }
 
+    /// Delivers these cells under a commitment to the true ones: what the draw of its probes depends on is as it was.
+    pub fn deliver_committed(&mut self, number: u8, spec: &TaskSpec, cells: Vec<Blake3Hash>) {
+        let root = root_of(&true_cells(spec));
+        self.leases.remove(&spec.id);
+        let due = self.farm.cells_due(spec.id);
+        let due = verifier::cells::select(&spec.rects, &cells, &due).unwrap();
+        self.send(Event::Delivered {
+            worker: node(number),
+            task: spec.id,
+            salt: SALT,
+            root,
+            cells: Ok(due.into()),
+            looks: Looks::Ordinary,
+        });
+    }
+
     pub fn commit_and_deliver(&mut self, number: u8, spec: &TaskSpec, cells: Vec<Blake3Hash>) {
-        self.commit(number, spec, &cells);
-        self.deliver(number, spec, cells);
+        match self.commit(number, spec, &cells) {
+            true => drop(self.deliver(number, spec, cells).len()),
+            // The tile is here from somebody else: its pixels are asked for if that falls.
+            false => drop(self.leases.remove(&spec.id)),
+        }
     }
 
     /// Renders a worker's oldest lease honestly.
@@ -175,6 +232,21 @@ impl Script {
         let spec = self.lease_of(number).expect("a lease");
         self.commit_and_deliver(number, &spec, true_cells(&spec));
         spec
+    }
+
+    /// Lets somebody who has something to do go on honestly: the own engine, or a worker but for these.
+    pub fn step(&mut self, but: &[u8]) {
+        if let Some((request, asked)) = self.own.pop() {
+            let cells = Ok(true_cells(&asked));
+            self.send(Event::OwnRendered { request, cells });
+            return;
+        }
+        let mut leases = self.leases.values();
+        let lease = leases.find(|(worker, _)| !but.contains(&worker.0[0]));
+        match lease.map(|(worker, _)| worker.0[0]) {
+            Some(worker) => drop(self.work(worker)),
+            None => drop(self.wait(250).len()),
+        }
     }
 
     pub fn wait(&mut self, ms: Millis) -> &[Effect] {

@@ -1,0 +1,544 @@
+//! Probes: cells of a tile that others render again, and replicas: whole tiles rendered twice.
+//!
+//! The probes of a tile are dealt out to several workers, so that one accomplice cannot vouch for all of it. Who gets
+//! which part is drawn from the secret: nobody can come to a probe by asking for it. One part goes to somebody of a
+//! higher trust level where there is one; where there is none the requestor's own engine takes its turn.
+
+use crate::{
+    coordinator::{Farm, OwnPurpose},
+    event::{Difference, Effect, Opening, Trust},
+    frame::{Check, Delivery, Expected, Pixels, Probe, ProbeRef, Prober, Task, TileRef},
+    leasing::Outbox,
+    limits::{
+        CELLS_PER_PROBE_MIN, OWN_AUDIT_ONE_OF, OWN_REQUESTS_MAX, PROBE_COST_SHARE,
+        PROBES_PER_TILE_MAX, PROBES_QUEUED_MAX, SQUARES_PER_PROBE_MIN,
+    },
+    worker::{Standing, WorkerNumber},
+};
+use protocol::{Blake3Hash, Glm, Rect};
+use serde::{Deserialize, Serialize};
+use verifier::{ProbeShape, draw::SecretDraw};
+
+const PROBER_CONTEXT: &[u8] = b"open render farm 2026 prober draw v1";
+const OWN_AUDIT_CONTEXT: &[u8] = b"open render farm 2026 own audit draw v1";
+/// Workers drawn among the better trusted, among those at work on the same frame, among all.
+const TRIES: [usize; 3] = [8, 8, 24];
+
+/// A probe, replica or opinion that came, with what makes it evidence.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Answer {
+    pub worker: WorkerNumber,
+    /// Set aside for it.
+    pub price: Glm,
+    pub opening: Opening,
+}
+
+/// A replica whose root differs from its tile's: both blobs are kept until it is known where.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Comparison {
+    pub probe: ProbeRef,
+    /// The tile's root.
+    pub left: Blake3Hash,
+    pub answer: Answer,
+}
+
+/// Where two parties disagree, what each says the cells there are, and on how many cells of how many they do.
+pub(crate) struct Contradiction {
+    pub rects: Vec<Rect>,
+    pub left: Blake3Hash,
+    pub right: Blake3Hash,
+    pub wrong_cells: usize,
+    pub cells: usize,
+}
+
+impl Farm {
+    /// The probe cells of a tile by its worker and commitment: the same whenever they are drawn.
+    pub(crate) fn probe_cells(
+        &self,
+        tile: u32,
+        number: WorkerNumber,
+        commitment: &Blake3Hash,
+    ) -> Vec<Rect> {
+        let core = self.config.grid.core(tile);
+        let trust = self.worker(number).trust;
+        let (secret, shape) = (&self.config.secret, self.config.probes);
+        verifier::draw_probes(secret, commitment, &core, shape, trust)
+    }
+
+    /// The probes of a delivery, dealt out. `answers` are the cells of `rects` in it.
+    pub(crate) fn divide_probes(
+        &self,
+        task: &Task,
+        commitment: &Blake3Hash,
+        rects: &[Rect],
+        answers: &[Blake3Hash],
+    ) -> Vec<Probe> {
+        let secret = &self.config.secret;
+        let parts = self.probe_parts(task.worker, &task.class, rects.len());
+        if rects.is_empty() {
+            return Vec::new();
+        }
+        let parts = verifier::split_probes(secret, commitment, rects, parts);
+        let probe = |part: Vec<Rect>| {
+            let cells = verifier::cells::select(rects, answers, &part).unwrap_or_default();
+            Probe::new(part.into(), Expected::Cells(cells.into()))
+        };
+        parts.into_iter().map(probe).collect()
+    }
+
+    /// The second rendering of a whole tile, if it gets one.
+    pub(crate) fn draw_replica(&self, task: &Task, opening: &Opening) -> Option<Probe> {
+        let trust = self.worker(task.worker).trust;
+        let is_drawn = verifier::draw_replica(&self.config.secret, &opening.commitment, trust);
+        let expected = Expected::Replica(opening.root);
+        (is_drawn && self.affords_replica(task)).then(|| Probe::new(task.rects.clone(), expected))
+    }
+
+    fn affords_replica(&self, task: &Task) -> bool {
+        let others = self
+            .ready_in(&task.class)
+            .filter(|number| *number != task.worker);
+        let samples = self.config.job.settings.samples;
+        others.take(1).any(|number| {
+            let price = self.worker(number).price(task.pixels, samples);
+            price.is_some_and(|price| self.ledger.affords(price))
+        })
+    }
+
+    /// In how many parts a tile's probes are dealt out: fewer where there are few workers, and where to turn to a task
+    /// costs them much.
+    fn probe_parts(&self, number: WorkerNumber, class: &Blake3Hash, rects: usize) -> usize {
+        let worker = self.worker(number);
+        if worker.trust == Trust::Own {
+            return 1;
+        }
+        let by_size = match self.config.probes {
+            ProbeShape::Cells => rects / CELLS_PER_PROBE_MIN,
+            ProbeShape::Squares { .. } => rects / SQUARES_PER_PROBE_MIN,
+        };
+        let ready = self.ready.get(class).map_or(0, |ready| ready.len());
+        let others = ready.saturating_sub(1);
+        let overhead = u64::from(worker.overhead_ms.unwrap_or(0)).max(1);
+        let by_cost = self.tile_ms(worker) / PROBE_COST_SHARE / overhead;
+        let by_cost = usize::try_from(by_cost).unwrap_or(usize::MAX);
+        let most = PROBES_PER_TILE_MAX.min(others).min(by_cost);
+        by_size.min(most).max(1)
+    }
+
+    pub(crate) fn probe(&self, probe: ProbeRef) -> Option<&Probe> {
+        let delivery = self.delivery(probe.at)?;
+        delivery.probes.get(usize::from(probe.index))
+    }
+
+    pub(crate) fn probe_mut(&mut self, probe: ProbeRef) -> Option<&mut Probe> {
+        let delivery = self.delivery_mut(probe.at)?;
+        delivery.probes.get_mut(usize::from(probe.index))
+    }
+
+    /// All probes of a tile are to be rendered.
+    pub(crate) fn want_probes(&mut self, at: TileRef) {
+        let probes = self
+            .delivery(at)
+            .map_or(0, |delivery| delivery.probes.len());
+        for index in 0..probes as u8 {
+            self.want_probe(ProbeRef { at, index });
+        }
+    }
+
+    /// A probe is to be rendered (again).
+    pub(crate) fn want_probe(&mut self, wanted: ProbeRef) {
+        let since = self.now;
+        let twin = self.probe_mut(wanted).and_then(|probe| probe.twin.take());
+        if let Some(twin) = twin {
+            self.reject_twin(&twin, "its worker was caught");
+        }
+        if let Some(probe) = self.probe_mut(wanted) {
+            probe.check = Check::Wanted { since };
+            self.probes_wanted.insert(wanted);
+            self.probes_unassigned.insert(wanted);
+            self.unsettle(wanted.at);
+        }
+    }
+
+    /// Gives new probes to workers that are drawn for them. Those for which nobody was found wait for idle workers.
+    pub(crate) fn assign_probes(&mut self, outbox: &mut Outbox) {
+        for wanted in std::mem::take(&mut self.probes_unassigned) {
+            if !self.probes_wanted.contains(&wanted) || self.take_to_own_engine(wanted) {
+                continue;
+            }
+            if let Some(number) = self.draw_prober(wanted) {
+                self.lease_probe_of(number, wanted, outbox);
+            }
+            if self.probes_wanted.contains(&wanted) {
+                self.find_prober(wanted);
+            }
+        }
+    }
+
+    /// Strangers' tiles, where nobody is better trusted than they, are looked at by the own engine now and then, and
+    /// those that look strange always.
+    fn take_to_own_engine(&mut self, wanted: ProbeRef) -> bool {
+        let Some((delivery, probe)) = self.delivery(wanted.at).zip(self.probe(wanted)) else {
+            return false;
+        };
+        let is_suspect = self.suspects.contains(&wanted.at);
+        let trust = self.worker(delivery.worker).trust;
+        let is_first = wanted.index == 0 && !probe.is_replica();
+        if !is_first || trust >= Trust::Trusted || self.own_requests.len() >= OWN_REQUESTS_MAX {
+            return false;
+        }
+        let class = delivery.class;
+        let mut draw = SecretDraw::new(
+            &self.config.secret,
+            OWN_AUDIT_CONTEXT,
+            &delivery.commitment.0,
+        );
+        let is_drawn = draw.below(OWN_AUDIT_ONE_OF) == 0
+            && !self
+                .better_trusted(trust)
+                .iter()
+                .any(|number| self.is_ready(*number, &class));
+        (is_suspect || is_drawn) && self.ask_own_probe(wanted)
+    }
+
+    /// Workers that may vouch for one of this level before others.
+    fn better_trusted(&self, than: Trust) -> &[WorkerNumber] {
+        match than < Trust::Trusted {
+            true => &self.trusted,
+            false => &[],
+        }
+    }
+
+    fn is_ready(&self, number: WorkerNumber, class: &Blake3Hash) -> bool {
+        let worker = self.worker(number);
+        worker.standing == Standing::Ready && worker.class.as_ref() == Some(class)
+    }
+
+    /// Who renders a probe: drawn from the secret among those better trusted (for the first part), those at work on the
+    /// same frame, and all.
+    fn draw_prober(&self, wanted: ProbeRef) -> Option<WorkerNumber> {
+        let delivery = self.delivery(wanted.at)?;
+        let probe = self.probe(wanted)?;
+        let turn = probe.probers.len() + probe.tardy.len() + probe.moves as usize;
+        let mut name = delivery.commitment.0.to_vec();
+        name.push(wanted.index);
+        name.extend_from_slice(&(turn as u32).to_le_bytes());
+        let mut draw = SecretDraw::new(&self.config.secret, PROBER_CONTEXT, &name);
+        let trust = self.worker(delivery.worker).trust;
+        let better = match wanted.index {
+            0 => self.better_trusted(trust),
+            _ => &[],
+        };
+        let at_it = self.open.get(wanted.at.frame);
+        let at_it = at_it.map_or(&[][..], |frame| frame.workers.as_slice());
+        let all = self.workers.len() as u32;
+        for (group, tries) in [better, at_it].into_iter().zip(TRIES) {
+            for _ in 0..tries.min(group.len() * 2) {
+                let number = group[draw.below(group.len() as u32) as usize];
+                if self.is_free_for(number, wanted) {
+                    return Some(number);
+                }
+            }
+        }
+        (0..TRIES[2])
+            .map(|_| draw.below(all))
+            .find(|number| self.is_free_for(*number, wanted))
+    }
+
+    /// May this worker render a probe, has it no other part of the tile, and will it come to it soon?
+    fn is_free_for(&self, number: WorkerNumber, wanted: ProbeRef) -> bool {
+        let worker = self.worker(number);
+        self.may_probe(number, wanted)
+            && !self.has_part_of(number, wanted.at)
+            && worker.queue.len() < worker.run + PROBES_QUEUED_MAX
+            && !self.is_overdue(number)
+            && worker.revealing.len() < self.revealing_max(number)
+            && worker.resting_until <= self.now
+            && (worker.queue.is_empty() || !self.is_slow(worker))
+    }
+
+    pub(crate) fn has_part_of(&self, number: WorkerNumber, at: TileRef) -> bool {
+        let is_leased = |id| {
+            self.tasks
+                .get(&id)
+                .is_some_and(|task| task.worker == number)
+        };
+        self.delivery(at)
+            .is_some_and(|delivery| delivery.is_probed_by(number, is_leased))
+    }
+
+    fn ask_own_probe(&mut self, wanted: ProbeRef) -> bool {
+        let Some((delivery, probe)) = self.delivery(wanted.at).zip(self.probe(wanted)) else {
+            return false;
+        };
+        let (class, rects) = (delivery.class, probe.rects.clone());
+        let purpose = OwnPurpose::Probe(wanted);
+        let Some(request) = self.ask_own(purpose, wanted.at.frame, class, rects) else {
+            return false;
+        };
+        self.probes_wanted.remove(&wanted);
+        if let Some(probe) = self.probe_mut(wanted) {
+            probe.check = Check::Own(request);
+        }
+        true
+    }
+
+    /// If no worker can render this probe soon: own workers are believed and replicas left out; for others the own engine
+    /// does it, and where it cannot, the job waits for somebody, but not for ever.
+    pub(crate) fn find_prober(&mut self, wanted: ProbeRef) {
+        let Some((delivery, probe)) = self.delivery(wanted.at).zip(self.probe(wanted)) else {
+            return;
+        };
+        let Check::Wanted { since } = probe.check else {
+            return;
+        };
+        let (allowance, class) = (delivery.probe_allowance, delivery.class);
+        let owner = self.worker(delivery.worker);
+        let pixels = probe.rects.iter().map(Rect::area).sum();
+        let is_replica = probe.is_replica();
+        let able = |number| self.may_probe(number, wanted);
+        let affords = |number| self.affords_cells(number, pixels, allowance);
+        let servers = self.servers(&class, since, able, affords);
+        if servers == crate::checking::Servers::Soon {
+            return;
+        }
+        if is_replica {
+            self.checks.replicas_left_out += 1;
+            return self.pass(wanted, Prober::Nobody);
+        }
+        if owner.trust.policy().accepted_unprobed {
+            self.checks.unprobed_tiles += 1;
+            return self.pass(wanted, Prober::Nobody);
+        }
+        if !self.ask_own_probe(wanted) && !self.ask_the_tardy(wanted) {
+            let frame = self.frame_number(wanted.at.frame);
+            let what = format!("tile {} of frame {frame}", wanted.at.tile);
+            self.give_up_waiting(since, &what, servers);
+        }
+    }
+
+    /// Nobody else is left: those who did not come to a probe get another chance.
+    fn ask_the_tardy(&mut self, wanted: ProbeRef) -> bool {
+        let own_engine_works = self.own_engine_works;
+        self.probe_mut(wanted)
+            .is_some_and(|probe| !own_engine_works && !std::mem::take(&mut probe.tardy).is_empty())
+    }
+
+    pub(crate) fn answer_probe(
+        &mut self,
+        answered: ProbeRef,
+        answer: Answer,
+        cells: &[Blake3Hash],
+        twin: Option<Delivery>,
+    ) {
+        let (number, task, price) = (answer.worker, answer.opening.task, answer.price);
+        let probe = self.probe_mut(answered);
+        let Some(probe) = probe.filter(|probe| probe.check == Check::Leased(task)) else {
+            return self.ledger.release(price);
+        };
+        probe.probers.push(number);
+        match probe.is_replica() {
+            true => self.checks.replicas += 1,
+            false => self.checks.probes += 1,
+        }
+        match self.compare(answered, answer.opening.root, cells) {
+            Compared::Agrees => match twin {
+                Some(twin) => {
+                    self.hold_blob(answer.opening.root);
+                    probe_twin(self.probe_mut(answered), twin);
+                    self.pass(answered, Prober::Worker(number));
+                }
+                None => self.agree(answered, &answer),
+            },
+            Compared::Differs(found) => self.dispute_probe(answered, answer, found),
+            Compared::RootsDiffer(left) => self.begin_comparison(Comparison {
+                probe: answered,
+                left,
+                answer,
+            }),
+        }
+    }
+
+    fn agree(&mut self, answered: ProbeRef, answer: &Answer) {
+        self.accept_task(answer.worker, answer.opening.task, answer.price, false);
+        self.pass(answered, Prober::Worker(answer.worker));
+    }
+
+    /// The first cell (or, where only a digest is left, all probes) on which an answer to a tile's probes and the tile
+    /// disagree.
+    fn compare(&self, answered: ProbeRef, root: Blake3Hash, answer: &[Blake3Hash]) -> Compared {
+        let Some(probe) = self.probe(answered) else {
+            return Compared::Agrees;
+        };
+        let whole = |left: Blake3Hash, right: Blake3Hash| Contradiction {
+            rects: probe.rects.to_vec(),
+            left,
+            right,
+            wrong_cells: answer.len(),
+            cells: answer.len(),
+        };
+        match &probe.expected {
+            Expected::Replica(left) if *left == root => Compared::Agrees,
+            Expected::Replica(left) => Compared::RootsDiffer(*left),
+            Expected::Digest(left) => match verifier::digest(answer) {
+                right if right == *left => Compared::Agrees,
+                right => Compared::Differs(whole(*left, right)),
+            },
+            Expected::Cells(expected) => {
+                let cells = probe
+                    .rects
+                    .iter()
+                    .flat_map(Rect::cells)
+                    .map(|(_, rect)| rect);
+                let pairs = expected.iter().zip(answer);
+                let mut wrong = cells.zip(pairs).filter(|(_, (left, right))| left != right);
+                let Some((rect, (&left, &right))) = wrong.next() else {
+                    return Compared::Agrees;
+                };
+                Compared::Differs(Contradiction {
+                    rects: vec![rect],
+                    left,
+                    right,
+                    wrong_cells: 1 + wrong.count(),
+                    cells: answer.len(),
+                })
+            }
+        }
+    }
+
+    fn begin_comparison(&mut self, comparison: Comparison) {
+        let request = self.fresh_number();
+        self.hold_blob(comparison.left);
+        self.hold_blob(comparison.answer.opening.root);
+        if let Some(probe) = self.probe_mut(comparison.probe) {
+            probe.check = Check::Comparing(request);
+        }
+        self.effects.push(comparison.effect(request));
+        self.comparisons.insert(request, comparison);
+    }
+
+    pub(crate) fn on_compared(&mut self, request: u64, found: Result<Option<Difference>, String>) {
+        let Some(comparison) = self.comparisons.remove(&request) else {
+            return;
+        };
+        let (compared, answer) = (comparison.probe, comparison.answer);
+        let roots = [comparison.left, answer.opening.root];
+        let cells = answer.opening.rects.iter().map(Rect::cell_count).sum();
+        match found {
+            Ok(Some(found)) => {
+                let contradiction = Contradiction {
+                    rects: vec![found.rect],
+                    left: found.left,
+                    right: found.right,
+                    wrong_cells: found.cells as usize,
+                    cells,
+                };
+                self.dispute_probe(compared, answer, contradiction);
+            }
+            Ok(None) => self.agree(compared, &answer),
+            // The pixels cannot be read here: nobody is to blame, and it is rendered once more.
+            Err(_) => {
+                self.ledger.release(answer.price);
+                self.reject_task(
+                    answer.worker,
+                    answer.opening.task,
+                    "it could not be read".into(),
+                );
+                self.want_probe(compared);
+            }
+        }
+        roots.into_iter().for_each(|root| self.release_blob(root));
+    }
+
+    /// A comparison that nobody needs any more.
+    pub(crate) fn drop_comparison(&mut self, request: u64, reason: &str) {
+        if let Some(Comparison { left, answer, .. }) = self.comparisons.remove(&request) {
+            self.ledger.release(answer.price);
+            self.reject_task(answer.worker, answer.opening.task, reason.into());
+            self.release_blob(left);
+            self.release_blob(answer.opening.root);
+        }
+    }
+
+    pub(crate) fn own_probe(
+        &mut self,
+        request: u64,
+        probed: ProbeRef,
+        cells: Option<Vec<Blake3Hash>>,
+    ) {
+        let probe = self.probe(probed);
+        if probe.is_none_or(|probe| probe.check != Check::Own(request)) {
+            return;
+        }
+        let Some(cells) = cells else {
+            return self.want_probe(probed);
+        };
+        self.checks.own_probes += 1;
+        match self.compare(probed, NO_ROOT, &cells) {
+            Compared::Agrees => self.pass(probed, Prober::OwnEngine),
+            Compared::Differs(found) => self.convict_by_own_engine(probed, found),
+            // Replicas are never asked of the own engine.
+            Compared::RootsDiffer(_) => self.want_probe(probed),
+        }
+    }
+
+    /// The tile is accepted, and with it the delivery that equals it.
+    pub(crate) fn accept_twin(&mut self, twin: &Delivery) {
+        if self.worker(twin.worker).standing == Standing::Quarantined {
+            return self.reject_twin(twin, "its worker was caught");
+        }
+        if let Some(task) = twin.unpaid {
+            self.accept_task(twin.worker, task, twin.price, false);
+        }
+        self.drop_twin_blob(twin);
+    }
+
+    /// The delivery of a replica that stands for nothing any more.
+    pub(crate) fn reject_twin(&mut self, twin: &Delivery, reason: &str) {
+        self.ledger.release(twin.price);
+        if let Some(task) = twin.unpaid {
+            self.reject_task(twin.worker, task, reason.into());
+        }
+        self.drop_twin_blob(twin);
+    }
+
+    fn drop_twin_blob(&mut self, twin: &Delivery) {
+        if let Pixels::Fresh { root, .. } = twin.pixels {
+            self.release_blob(root);
+        }
+    }
+
+    pub(crate) fn pass(&mut self, passed: ProbeRef, prober: Prober) {
+        self.probes_wanted.remove(&passed);
+        if let Some(probe) = self.probe_mut(passed) {
+            probe.check = Check::Passed(prober);
+        }
+        self.settle(passed.at);
+    }
+}
+
+fn probe_twin(probe: Option<&mut Probe>, twin: Delivery) {
+    if let Some(probe) = probe {
+        probe.twin = Some(Box::new(twin));
+    }
+}
+
+/// The own engine renders cells, not deliveries.
+const NO_ROOT: Blake3Hash = Blake3Hash([0; 32]);
+
+impl Comparison {
+    pub(crate) fn effect(&self, request: u64) -> Effect {
+        Effect::Compare {
+            request,
+            rects: self.answer.opening.rects.to_vec(),
+            left: self.left,
+            right: self.answer.opening.root,
+        }
+    }
+}
+
+enum Compared {
+    Agrees,
+    Differs(Contradiction),
+    RootsDiffer(Blake3Hash),
+}

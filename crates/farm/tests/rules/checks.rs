@@ -1,0 +1,399 @@
+//! How deliveries are checked: who gets their probes, what replicas find, what a fault costs, what is paid when.
+
+use crate::script::{SALT, SIGNATURE, Script, config, node, root_of, true_cells};
+use farm::{
+    FarmConfig, WorkerState,
+    event::{Difference, Effect, Event, Fault, Trust},
+    limits::{FLAKY_MAX, HEARTBEAT_TIMEOUT_MS, TILE_LOSSES_MAX},
+};
+use protocol::{Blake3Hash, Glm, Rect, Size, TaskSpec, TileGrid, pixels::Looks};
+use std::collections::BTreeSet;
+
+const BAD: Blake3Hash = Blake3Hash([0; 32]);
+
+/// One tile of 1,024 cells a frame: 128 probes for strangers.
+fn large(frames: i32, secret: u8) -> FarmConfig {
+    let mut large = config(frames, 0);
+    large.job.settings.size = Size::new(256, 256).unwrap();
+    large.grid = TileGrid::new(large.job.settings.size, 0);
+    large.secret = [secret; 32];
+    large
+}
+
+fn is_probe(spec: &TaskSpec) -> bool {
+    spec.rects[0].area() <= 64
+}
+
+fn leases(script: &Script, wanted: impl Fn(&TaskSpec) -> bool) -> Vec<(u8, TaskSpec)> {
+    let leases = script.leases.values().filter(|(_, spec)| wanted(spec));
+    leases
+        .map(|(worker, spec)| (worker.0[0], spec.clone()))
+        .collect()
+}
+
+/// Strangers, of which the first delivers the tile of the first frame as `edit` has it; others hold theirs.
+fn first_tile(secret: u8, workers: u8, edit: impl Fn(&mut Vec<Blake3Hash>)) -> (Script, TaskSpec) {
+    let mut script = Script::new(large(100, secret));
+    for number in 1..=workers {
+        script.join(number, Trust::Unknown);
+    }
+    script.wait(2_000);
+    let tile = script.lease_of(1).unwrap();
+    let mut cells = true_cells(&tile);
+    edit(&mut cells);
+    script.commit_and_deliver(1, &tile, cells);
+    (script, tile)
+}
+
+/// A secret under which the first tile gets a replica (or not) and none of its probes goes to the own engine.
+fn secret(with_replica: bool) -> u8 {
+    let is_so = |secret: &u8| {
+        let (script, tile) = first_tile(*secret, 10, |_| {});
+        let replicas = leases(&script, |spec| {
+            spec.rects == tile.rects && spec.frame == tile.frame
+        });
+        let asks_own = |effect: &Effect| matches!(effect, Effect::RenderOwn { .. });
+        replicas.is_empty() != with_replica && !script.effects.iter().any(asks_own)
+    };
+    (1..=100)
+        .find(is_so)
+        .expect("a quarter of the tiles have one")
+}
+
+#[test]
+fn the_probes_of_a_tile_are_dealt_out_to_eight_workers() {
+    let (script, tile) = first_tile(secret(false), 12, |_| {});
+    let probes = leases(&script, is_probe);
+    let workers: BTreeSet<u8> = probes.iter().map(|(worker, _)| *worker).collect();
+    assert_eq!((probes.len(), workers.len()), (8, 8));
+    assert!(!workers.contains(&1));
+    let rects: BTreeSet<Rect> = probes
+        .iter()
+        .flat_map(|(_, spec)| spec.rects.clone())
+        .collect();
+    assert_eq!(rects.len(), 128);
+    assert!(probes.iter().all(|(_, spec)| spec.frame == tile.frame));
+}
+
+#[test]
+fn one_part_of_a_strangers_probes_goes_to_somebody_trusted() {
+    for secret in 1..=5 {
+        let mut script = Script::new(large(100, secret));
+        for number in 1..=40 {
+            let trust = if number == 40 {
+                Trust::Trusted
+            } else {
+                Trust::Unknown
+            };
+            script.join(number, trust);
+        }
+        script.wait(2_000);
+        script.work(1);
+        let probes = leases(&script, is_probe);
+        assert!(
+            probes.iter().any(|(worker, _)| *worker == 40),
+            "secret {secret}"
+        );
+    }
+}
+
+#[test]
+fn where_nobody_is_trusted_the_own_engine_looks_at_some_tiles_and_at_strange_ones_always() {
+    let mut asked = 0;
+    for secret in 1..=100 {
+        for (looks, is_certain) in [(Looks::Ordinary, false), (Looks::OneColour, true)] {
+            let mut script = Script::new(large(100, secret));
+            (1..=12).for_each(|number| script.join(number, Trust::Unknown));
+            script.wait(2_000);
+            let tile = script.lease_of(1).unwrap();
+            let cells = true_cells(&tile);
+            script.commit(1, &tile, &cells);
+            let due = script.farm.cells_due(tile.id);
+            let due = verifier::cells::select(&tile.rects, &cells, &due).unwrap();
+            let effects = script.send(Event::Delivered {
+                worker: node(1),
+                task: tile.id,
+                salt: SALT,
+                root: root_of(&cells),
+                cells: Ok(due.into()),
+                looks,
+            });
+            let asks = effects
+                .iter()
+                .any(|effect| matches!(effect, Effect::RenderOwn { .. }));
+            match is_certain {
+                true => assert!(asks),
+                false => asked += u32::from(asks),
+            }
+        }
+    }
+    assert!((4..25).contains(&asked), "{asked} of 100");
+}
+
+#[test]
+fn a_replica_finds_a_single_cell() {
+    // A cell that no probe hits: the replica is the only one to see it.
+    let secret = secret(true);
+    let (script, tile) = first_tile(secret, 10, |_| {});
+    let probed: BTreeSet<Rect> = leases(&script, is_probe)
+        .into_iter()
+        .flat_map(|(_, spec)| spec.rects)
+        .collect();
+    let cells: Vec<Rect> = tile
+        .rects
+        .iter()
+        .flat_map(Rect::cells)
+        .map(|(_, rect)| rect)
+        .collect();
+    let unseen = cells
+        .iter()
+        .position(|rect| !probed.contains(rect))
+        .unwrap();
+
+    // The commitment decides the draw, so the probes of the edited tile are others; the replica may be none.
+    let found = (1..=255u8).find_map(|byte| {
+        let edit = |cells: &mut Vec<Blake3Hash>| cells[unseen] = Blake3Hash([byte; 32]);
+        let (script, tile) = first_tile(secret, 10, edit);
+        let replica = leases(&script, |spec| spec.rects == tile.rects && spec.frame == 1);
+        let is_unseen = leases(&script, is_probe)
+            .iter()
+            .all(|(_, spec)| !spec.rects.contains(&cells[unseen]));
+        let (worker, spec) = replica.first()?.clone();
+        is_unseen.then_some((script, tile, worker, spec, byte))
+    });
+    let (mut script, tile, worker, replica, byte) = found.expect("one of four has a replica");
+    let honest = true_cells(&replica);
+    script.commit_and_deliver(worker, &replica, honest.clone());
+    let request = script.effects.iter().find_map(|effect| match effect {
+        Effect::Compare { request, .. } => Some(*request),
+        _ => None,
+    });
+    let difference = Difference {
+        rect: cells[unseen],
+        left: Blake3Hash([byte; 32]),
+        right: honest[unseen],
+        cells: 1,
+    };
+    script.send(Event::Compared {
+        request: request.expect("the roots differ"),
+        found: Ok(Some(difference)),
+    });
+    let is_blamed =
+        |effect: &Effect| matches!(effect, Effect::Fault { worker, .. } if *worker == node(1));
+    while !script.effects.iter().any(is_blamed) {
+        script.step(&[1]);
+    }
+    // One cell of a thousand: a fault, and its tile is rendered again.
+    assert_eq!(tile.frame, 1);
+    assert_ne!(script.state(1), WorkerState::Quarantined);
+    assert_eq!(script.farm.progress().workers[0].flaky, 1);
+}
+
+#[test]
+fn a_replica_that_agrees_takes_the_place_of_a_tile_whose_worker_is_caught() {
+    let (mut script, tile) = first_tile(secret(true), 10, |_| {});
+    let replica = leases(&script, |spec| {
+        spec.rects == tile.rects && spec.frame == tile.frame
+    });
+    let (second, spec) = replica[0].clone();
+    script.commit_and_deliver(second, &spec, true_cells(&spec));
+    let mine = |script: &Script| {
+        let rows = script.farm.progress().workers;
+        rows.iter()
+            .find(|row| row.worker == node(second))
+            .unwrap()
+            .clone()
+    };
+    assert_eq!(
+        (mine(&script).tiles_accepted, mine(&script).earned),
+        (0, Glm::ZERO)
+    );
+    // The first is caught elsewhere: its second tile contradicts itself by the word of all who look.
+    let other = script.lease_of(1).unwrap();
+    script.commit_and_deliver(1, &other, vec![BAD; true_cells(&other).len()]);
+    while script.state(1) != WorkerState::Quarantined {
+        // Others look at it, and leave the first frame as it is.
+        let mut looks = leases(&script, |spec| spec.frame != 1).into_iter();
+        match looks.find(|(worker, _)| *worker != 1) {
+            Some((worker, spec)) => script.commit_and_deliver(worker, &spec, true_cells(&spec)),
+            None => script.step(&[1]),
+        }
+    }
+    // Nobody renders the first tile again: the replica is it, and gets probes of its own.
+    assert!(leases(&script, |spec| spec.rects == tile.rects && spec.frame == 1).is_empty());
+    while mine(&script).tiles_accepted == 0 {
+        script.step(&[second]);
+    }
+}
+
+#[test]
+fn single_wrong_cells_cost_their_tiles_and_at_last_the_job() {
+    let mut script = Script::new(large(100, 1));
+    (1..=6).for_each(|number| script.join(number, Trust::Unknown));
+    script.wait(2_000);
+    let mut faults = 0;
+    while script.state(1) != WorkerState::Quarantined {
+        let Some(flaky) = script.lease_of(1) else {
+            script.step(&[]);
+            continue;
+        };
+        let mut cells = true_cells(&flaky);
+        if !is_probe(&flaky) {
+            script.commit(1, &flaky, &cells);
+        }
+        // One cell that is going to be looked at.
+        match script.farm.cells_due(flaky.id).first() {
+            Some(rect) => {
+                let places = verifier::cells::places(&flaky.rects, &[*rect]).unwrap();
+                cells[places[0]] = BAD;
+            }
+            None => cells[0] = BAD,
+        }
+        match is_probe(&flaky) {
+            true => script.commit_and_deliver(1, &flaky, cells),
+            // Its commitment is to the true pixels; what counts is that the draw does not change.
+            false => script.deliver_committed(1, &flaky, cells),
+        }
+        for _ in 0..100 {
+            script.step(&[1]);
+            let is_fault = |effect: &&Effect| matches!(effect, Effect::Fault { .. });
+            faults += script.effects.iter().filter(is_fault).count();
+        }
+    }
+    assert_eq!(faults, FLAKY_MAX as usize);
+    let fault = script.quarantines.last().unwrap();
+    assert_eq!(*fault, (node(1), Fault::Flaky));
+}
+
+#[test]
+fn a_strangers_tiles_are_paid_late_and_a_cheats_never() {
+    let mut script = Script::new(config(100, 0));
+    (1..=4).for_each(|number| script.join(number, Trust::Unknown));
+    script.wait(2_000);
+    let row = |script: &Script, number: u8| {
+        let rows = script.farm.progress().workers;
+        rows.iter()
+            .find(|row| row.worker == node(number))
+            .unwrap()
+            .clone()
+    };
+    let paid = |script: &Script| script.paid.get(&node(1)).copied().unwrap_or_default();
+    while row(&script, 1).tiles_accepted < 22 {
+        script.step(&[]);
+        if row(&script, 1).tiles_accepted <= 20 {
+            assert_eq!(paid(&script), Glm::ZERO);
+        }
+        assert_eq!(row(&script, 1).paid(), paid(&script));
+    }
+    assert!(Glm::ZERO < paid(&script) && paid(&script) < row(&script, 1).earned);
+
+    // Now it is caught: what was held back is gone, what was paid is not.
+    while script.state(1) != WorkerState::Quarantined {
+        match script.lease_of(1) {
+            Some(spec) => script.commit_and_deliver(1, &spec, vec![BAD; true_cells(&spec).len()]),
+            None => script.step(&[]),
+        }
+    }
+    let caught = row(&script, 1);
+    assert!(caught.forfeited > Glm::ZERO);
+    assert_eq!((caught.held, caught.earned), (Glm::ZERO, paid(&script)));
+    script.send(Event::Stop);
+    assert_eq!(caught.earned, paid(&script));
+    let progress = script.farm.progress();
+    assert_eq!(progress.held, Glm::ZERO);
+    let sum = |sum: Glm, paid: &Glm| sum.checked_add(*paid).unwrap();
+    assert_eq!(progress.spent, script.paid.values().fold(Glm::ZERO, sum));
+}
+
+#[test]
+fn newcomers_share_a_fifth_of_the_tiles_where_four_known_workers_are() {
+    for (known, least, most) in [(4, 0.0, 0.21), (3, 0.5, 1.0)] {
+        let mut script = Script::new(config(40, 32));
+        (1..=known).for_each(|number| script.join(number, Trust::Trusted));
+        (11..=30).for_each(|number| script.join(number, Trust::Unknown));
+        script.wait(2_000);
+        let (mut all, mut theirs) = (0, 0);
+        for turn in 0..10_000 {
+            if turn % 10 == 0 {
+                script.wait(1);
+            }
+            let Some((worker, spec)) = leases(&script, |_| true).into_iter().nth(turn % 7) else {
+                continue;
+            };
+            script.commit_and_deliver(worker, &spec, true_cells(&spec));
+        }
+        for row in &script.farm.progress().workers {
+            all += row.tiles_accepted;
+            theirs += if row.trust == Trust::Unknown {
+                row.tiles_accepted
+            } else {
+                0
+            };
+        }
+        let share = theirs as f64 / all as f64;
+        assert!(
+            all > 100 && (least..=most).contains(&share),
+            "{known} known: {theirs} of {all}"
+        );
+    }
+}
+
+#[test]
+fn a_flood_of_new_keys_that_do_nothing_fails_no_frame_while_others_work() {
+    let mut script = Script::new(config(40, 32));
+    (1..=2).for_each(|number| script.join(number, Trust::Unknown));
+    script.wait(2_000);
+    while script.farm.progress().tiles_accepted < 4 {
+        let number = (1..=2)
+            .find(|number| script.lease_of(*number).is_some())
+            .unwrap();
+        script.work(number);
+    }
+    for wave in 0..3 * TILE_LOSSES_MAX as u8 {
+        for key in 0..4 {
+            script.join(100 + wave * 4 + key, Trust::Unknown);
+        }
+        script.heartbeats(&[1, 2]);
+        script.wait(HEARTBEAT_TIMEOUT_MS + 1);
+        for number in 1..=2 {
+            if script.lease_of(number).is_some() {
+                script.work(number);
+            }
+        }
+    }
+    assert_eq!(script.farm.progress().frames_failed, 0);
+}
+
+/// Nobody is asked about a commitment that was never signed; that the signature is kept is what evidence needs.
+#[test]
+fn evidence_holds_what_the_guilty_signed() {
+    let (mut script, _) = first_tile(secret(false), 6, |cells| cells.fill(BAD));
+    while script.quarantines.is_empty() {
+        script.step(&[1]);
+    }
+    let evidence = script.effects.iter().find_map(|effect| match effect {
+        Effect::Quarantine { evidence, .. } => Some(evidence),
+        _ => None,
+    });
+    let evidence = evidence.unwrap();
+    assert_eq!((evidence.frame, evidence.rects.len()), (1, 1));
+    let guilty: Vec<_> = evidence
+        .statements
+        .iter()
+        .filter(|said| said.is_wrong)
+        .collect();
+    assert_eq!(
+        (guilty.len(), guilty[0].worker, guilty[0].value),
+        (1, node(1), BAD)
+    );
+    let right = evidence
+        .statements
+        .iter()
+        .filter(|said| !said.is_wrong)
+        .count();
+    assert!(right >= 2);
+    for statement in &evidence.statements {
+        let opening = statement.opening.as_ref().expect("all is remembered");
+        assert_eq!((opening.signature, opening.salt), (SIGNATURE, SALT));
+    }
+}

@@ -426,7 +426,7 @@ mod tests {
         assert_eq!(together, sorted);
         assert_eq!(
             split_probes(&[7; 32], &seeded(1), &probes, 1),
-            [probes.clone()]
+            std::slice::from_ref(&probes)
         );
         assert_eq!(split_probes(&[7; 32], &seeded(1), &probes[..3], 8).len(), 3);
         assert_ne!(parts, split_probes(&[8; 32], &seeded(1), &probes, 8));

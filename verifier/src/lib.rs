@@ -14,10 +14,12 @@ pub mod arbitration;
 pub mod cells;
 pub mod commitment;
 pub mod probes;
+pub mod record;
 pub mod trust;
 
 pub use arbitration::{Claim, Verdict, arbitrate};
 pub use cells::{CellMismatch, CountError, check_count, digest, mismatches};
 pub use commitment::{commitment, commitment_statement, verify_signature};
 pub use probes::{ProbeShape, draw_probes, probe_pixels_max};
-pub use trust::{Record, Trust};
+pub use record::{FaultKind, PastFault, Record, Standing};
+pub use trust::Trust;

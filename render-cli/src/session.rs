@@ -290,8 +290,8 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
     let started = Instant::now();
     let mut report = Report::new(voice(&arguments), arguments.explain);
     let pattern = Pattern::parse(&arguments.output)?;
-    let kind = engine_kind(&arguments)?;
     let admission = admission(&arguments)?;
+    let kind = engine_kind(&arguments)?;
     pattern.check_writable()?;
     let data_dir = data_dir(arguments.data_dir.as_deref())?;
     let _only = only_user(&data_dir)?;

@@ -84,7 +84,12 @@ fn what_is_no_identity_is_refused_in_one_line() {
     assert_eq!(stranger.status.code(), Some(2), "{}", words(&stranger));
     let arguments = ["none.glb", "--only-known", "--allow", "xyz"];
     let output = render(data.path(), &arguments);
-    assert_ne!(output.status.code(), Some(0));
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        words(&output).contains("error: --allow: `xyz`"),
+        "{}",
+        words(&output)
+    );
 }
 
 #[test]

@@ -48,7 +48,9 @@ pub fn details(node: NodeId, provider: &Provider, now: u64) -> Vec<String> {
         lines.push(format!("why      {}", printable(&why)));
     }
     lines.push(format!("known    {}", reasons::date(provider.first_seen)));
-    lines.push(format!("seen     {}", reasons::date(provider.last_seen)));
+    if !provider.work.is_empty() || !provider.faults.is_empty() {
+        lines.push(format!("seen     {}", reasons::date(provider.last_seen)));
+    }
     lines.push("work".to_owned());
     lines.extend(
         provider

@@ -5,6 +5,7 @@ use super::*;
 use protocol::{Blake3Hash, EngineKind};
 use redb::{StorageBackend, backends::InMemoryBackend};
 use std::{
+    collections::BTreeMap,
     fs, io,
     sync::{
         Arc,
@@ -17,6 +18,8 @@ const FEW: Limits = Limits {
     strangers: 60,
     faulted: 40,
 };
+/// Bytes that the file is written in.
+const PAGE: usize = 4096;
 const ENGINE: EngineKind = EngineKind::Tracer;
 
 fn node(number: u64) -> NodeId {
@@ -216,6 +219,19 @@ fn a_damaged_file_is_an_error_in_words() {
                 .is_err()
         );
     }
+    let rows = (0..30).map(|number| (node(number), worked(1, 0)));
+    let rows: BTreeMap<_, _> = rows.collect();
+    let mut found = 0;
+    for offset in (0..whole.len() - PAGE).step_by(PAGE) {
+        let mut damaged = whole.clone();
+        damaged[offset + PAGE / 2] ^= 1;
+        fs::write(&store.path, &damaged).unwrap();
+        match store.check() {
+            Err(_) => found += 1,
+            Ok(()) => assert!(store.all().unwrap().into_iter().eq(rows.clone())),
+        }
+    }
+    assert!(found > 0);
     fs::write(&store.path, &whole).unwrap();
     let rubbish = store.write(|rows| {
         rows.is_changed = true;

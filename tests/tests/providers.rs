@@ -247,13 +247,13 @@ fn a_worker_that_is_denied_while_it_works_is_dropped_from_the_job() {
         .iter()
         .map(|worker| format!("--peer {} ", worker.addresses[0]));
     let options = format!(
-        "--frames 2-4 --size 256x256 --samples 1 --tile 128 {}",
+        "--frames 2-4 --size 256x256 --samples 1 --tile 128 --deadline 5m {}",
         peers.collect::<String>()
     );
     let output = std::thread::scope(|scope| {
         let running =
             scope.spawn(|| job(dir.path(), &scene("reading_room.glb"), "####.exr", &options));
-        // Nobody delivers a tile before the denied worker's are taken back.
+        // Nobody delivers a tile before the denied worker's are taken back; if they are not, the deadline ends the job.
         asked.recv().unwrap();
         said(dir.path(), &["deny", &workers[0].addresses[0]]);
         running.join().unwrap()

@@ -46,6 +46,12 @@ pub struct Arguments {
     /// Use the workers that announce themselves in the local network (`render-worker --mdns`)
     #[arg(long)]
     pub mdns: bool,
+    /// Give the job only to workers that you own or allow, or whose work was checked often enough to leave the strangers
+    #[arg(long)]
+    pub only_known: bool,
+    /// With --only-known, identity of a further worker that gets this job; may be repeated
+    #[arg(long, value_name = "NODE", requires = "only_known")]
+    pub allow: Vec<String>,
     /// Most GLM to spend
     #[arg(long)]
     pub budget: Option<Glm>,

@@ -12,6 +12,7 @@ use crate::{
     peers::Peers,
     providers::Providers,
     report::Report,
+    standing,
     thread::lock,
 };
 use engine::frame_file::{Packing, part_path, write_exr, write_png};
@@ -34,7 +35,7 @@ use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinHandle,
 };
-use verifier::Trust;
+use verifier::{FaultKind, Trust};
 
 /// Events that may wait for the coordinator.
 const EVENTS_MAX: usize = 4096;
@@ -44,6 +45,8 @@ const TICK: Duration = Duration::from_millis(250);
 const FRAMES_WRITING_MAX: usize = 2;
 /// Deliveries fetched and hashed at once.
 const DELIVERIES_MAX: usize = 8;
+/// How often it is looked whether the user has denied a worker, from another process.
+const DENIED_POLL: Duration = Duration::from_secs(2);
 
 /// Everything that a job needs from outside.
 pub struct JobContext {
@@ -70,7 +73,7 @@ pub struct JobContext {
     /// Workers that the user started: they are trusted as the user's own.
     pub own_workers: BTreeSet<NodeId>,
     /// What is remembered of the others.
-    pub providers: Arc<Mutex<Providers>>,
+    pub providers: Arc<Providers>,
     /// Where the job's state lies.
     pub folder: JobFolder,
 }
@@ -78,7 +81,7 @@ pub struct JobContext {
 /// State shared with the tasks that wait for answers.
 pub struct Shared {
     pub context: JobContext,
-    events: mpsc::Sender<Event>,
+    pub events: mpsc::Sender<Event>,
     pub peers: Peers,
     /// What each lease is for, until it is decided.
     pub tasks: Mutex<BTreeMap<TaskId, TaskSpec>>,
@@ -115,6 +118,8 @@ pub async fn run(
     let paying = tokio::spawn(pay(Arc::clone(&shared)));
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut looks = tokio::time::interval(DENIED_POLL);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let (mut stopping, mut told_status) = (false, None);
     let mut first = Some(first);
     loop {
@@ -127,6 +132,10 @@ pub async fn run(
                 },
                 told = inbox.recv() => (told, None),
                 _ = ticks.tick() => (None, Some(tick(&shared.context.folder, &books.farm, &mut told_status))),
+                _ = looks.tick() => {
+                    spawn(&shared, |shared| async move { standing::drop_denied(&shared).await });
+                    (None, None)
+                }
                 _ = interrupted() => {
                     if stopping {
                         std::process::exit(Code::Interrupted as i32);
@@ -264,13 +273,16 @@ fn translate(shared: &Arc<Shared>, event: NodeEvent) -> Option<Event> {
 /// Offers the job to a peer; a quote makes it a worker.
 async fn offer(shared: &Arc<Shared>, worker: NodeId) {
     let context = &shared.context;
-    let level = match context.own_workers.contains(&worker) {
-        true => Some(Trust::Own),
-        false => lock(&context.providers).level(worker, jobs::now()),
+    let admitted = match context.own_workers.contains(&worker) {
+        true => Ok(None),
+        false => context.providers.admit(worker, jobs::now()).await.map(Some),
     };
-    let Some(trust) = level else {
-        tracing::warn!(worker = %worker.short(), "gets no job: see `render providers`");
-        return;
+    let known = match admitted {
+        Ok(known) => known,
+        Err(reason) => {
+            tracing::warn!(worker = %worker.short(), "{reason}");
+            return;
+        }
     };
     let request = Request::Offer {
         job: Box::new(context.spec.clone()),
@@ -281,10 +293,17 @@ async fn offer(shared: &Arc<Shared>, worker: NodeId) {
             price_megasample,
             payee,
             about,
+            device,
             held,
             hold_s,
         }) => {
-            tracing::info!(worker = %worker.short(), %price_megasample, about, "quote");
+            tracing::info!(worker = %worker.short(), %price_megasample, about, device, "quote");
+            let engine = context.spec.engine;
+            let trust = known.map_or(Some(Trust::Own), |provider| {
+                provider.level(engine, &device, jobs::now())
+            });
+            let Some(trust) = trust else { return };
+            context.providers.quoted(worker, device);
             let quoted = Event::Quoted {
                 worker,
                 trust,
@@ -420,16 +439,17 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
             );
         }
         Effect::Fault { worker, evidence } => {
-            tracing::warn!(worker = %worker.short(), %evidence, "a cell is wrong")
+            let kind = FaultKind::Flaky;
+            standing::remember_fault(shared, worker, kind, evidence.to_string());
         }
         Effect::Quarantine {
             worker,
-            fault: _,
+            fault,
             evidence,
         } => {
-            let evidence = bounded_text(&evidence.to_string());
-            remember_fault(shared, worker, &evidence);
-            let rejected = Some(evidence);
+            let evidence = evidence.to_string();
+            let rejected = Some(bounded_text(&evidence));
+            standing::remember_fault(shared, worker, fault, evidence);
             let verdict = Request::Verdict {
                 job,
                 task: TaskId(u64::MAX),
@@ -498,19 +518,6 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
         // Books keep blobs until the journal names them no more; the end is the loop's.
         Effect::Forget { .. } | Effect::Finished { .. } => {}
     }
-}
-
-/// A provider that was caught is to stay caught, whatever becomes of this process.
-fn remember_fault(shared: &Arc<Shared>, worker: NodeId, evidence: &str) {
-    let providers = Arc::clone(&shared.context.providers);
-    let mut known = lock(&providers);
-    known.caught(worker, shared.context.spec.id, evidence, jobs::now());
-    drop(known);
-    tokio::task::spawn_blocking(move || {
-        if let Err(error) = lock(&providers).save() {
-            tracing::warn!(%error, "what a provider was caught at is not on disk");
-        }
-    });
 }
 
 fn spawn<F>(shared: &Arc<Shared>, work: impl FnOnce(Arc<Shared>) -> F)

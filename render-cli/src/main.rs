@@ -21,6 +21,7 @@ mod providers;
 mod report;
 mod resume;
 mod session;
+mod standing;
 mod thread;
 
 use arguments::Arguments;

@@ -1,24 +1,38 @@
-//! `render providers`: who worked for the user, how far each is trusted and why, and the user's own word on it.
+//! `render providers`: who worked for the user, how far each is trusted and why, the user's own word on it, and faults told
+//! to and by other requestors.
+
+mod reasons;
+mod table;
 
 use crate::{
-    commands::{Common, age, data_dir},
+    commands::{Common, data_dir},
     failure::{Code, Failure},
     jobs,
-    providers::{Provider, Providers, Word},
-    session::only_user,
+    providers::{Admission, Providers, claims, identity, row::Word},
 };
 use clap::{Args, Subcommand};
 use protocol::NodeId;
 use serde_json::json;
-use verifier::{
-    Trust,
-    trust::{PROBATION, QUARANTINE_S, TRUSTED},
+use std::{
+    fs::File,
+    io::{BufReader, ErrorKind, Write},
+    path::{Path, PathBuf},
 };
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+#[command(
+    after_help = "NODE is a worker's identity: 64 hexadecimal digits, the first digits of a known one, or its address.\n\n\
+                  Levels, for each engine and device: unknown (a new key: many cells of every tile are checked), probation (20 checked tiles \
+                  and a day: half as many), trusted (200 and a week), own (as you said: a few). A fraud costs a week without work and all that was \
+                  earned; single wrong cells that save no work are flaky: they cost what was earned, the third in 30 days a day without work. Who is not seen \
+                  for 60 days loses half of its checked tiles, and so on every 60 days."
+)]
 pub struct ProvidersArguments {
     #[command(subcommand)]
     action: Option<Action>,
+    /// One provider, in detail
+    node: Option<String>,
     #[command(flatten)]
     common: Common,
 }
@@ -27,116 +41,153 @@ pub struct ProvidersArguments {
 enum Action {
     /// Trust a worker as your own: next to nothing of its work is checked
     Own(One),
-    /// Give a worker no jobs
+    /// Give a worker no jobs; one that is running drops it too
     Deny(One),
+    /// Give a worker jobs also under `render --only-known`; it is checked as its level says
+    Allow(One),
     /// Take back what you said of a worker
     Clear(One),
     /// Forget all of a worker: it is a stranger again
     Forget(One),
+    /// Learn of the faults that another requestor exported: each is a claim, and makes its worker a stranger again
+    Import(Import),
+    /// Print the faults that were seen here, one JSON object a line, for other requestors
+    Export(Common),
 }
 
 #[derive(Debug, Args)]
 struct One {
-    /// Its identity, the last part of its address
-    node: NodeId,
+    /// Its identity, the first digits of it, or its address
+    node: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+struct Import {
+    /// A file of `render providers export`
+    file: PathBuf,
     #[command(flatten)]
     common: Common,
 }
 
 /// Carries out the command.
 pub fn run(arguments: &ProvidersArguments) -> Result<(), Failure> {
-    match &arguments.action {
-        None => list(&arguments.common),
-        Some(Action::Own(one)) => say(one, Some(Word::Own)),
-        Some(Action::Deny(one)) => say(one, Some(Word::Denied)),
-        Some(Action::Clear(one)) => say(one, None),
-        Some(Action::Forget(one)) => forget(one),
+    match (&arguments.action, &arguments.node) {
+        (None, None) => list(&arguments.common),
+        (None, Some(node)) => show(node, &arguments.common),
+        (Some(Action::Own(one)), _) => say(one, Some(Word::Own)),
+        (Some(Action::Deny(one)), _) => say(one, Some(Word::Denied)),
+        (Some(Action::Allow(one)), _) => say(one, Some(Word::Allowed)),
+        (Some(Action::Clear(one)), _) => say(one, None),
+        (Some(Action::Forget(one)), _) => forget(one),
+        (Some(Action::Import(import)), _) => learn(import),
+        (Some(Action::Export(common)), _) => export(common),
     }
 }
 
 fn open(common: &Common) -> Result<Providers, Failure> {
-    Providers::open(&data_dir(common)?)
+    Providers::open(&data_dir(common)?, Admission::default())
 }
 
-fn save(providers: &Providers) -> Result<(), Failure> {
-    let saved = providers.save();
-    saved.map_err(|e| Failure::preflight(format!("the list of providers: {e}")))
-}
-
-fn say(one: &One, word: Option<Word>) -> Result<(), Failure> {
-    // A running job writes the file too.
-    let _only = only_user(&data_dir(&one.common)?)?;
-    let mut providers = open(&one.common)?;
-    providers.say(one.node, word, jobs::now());
-    save(&providers)
-}
-
-fn forget(one: &One) -> Result<(), Failure> {
-    let _only = only_user(&data_dir(&one.common)?)?;
-    let mut providers = open(&one.common)?;
-    if !providers.forget(one.node) {
-        let message = format!("no provider {} is known", one.node);
-        return Err(Failure::new(Code::Usage, message).hint("`render providers` lists them"));
-    }
-    save(&providers)
-}
-
-fn list(common: &Common) -> Result<(), Failure> {
-    let (providers, now) = (open(common)?, jobs::now());
-    if !common.json {
-        println!(
-            "{:<64} {:<12} {:>8} {:>10}  why",
-            "provider", "level", "checked", "known"
-        );
-    }
-    for (node, provider) in providers.iter() {
-        let (level, why) = (level_name(provider, now), why(provider, now));
-        match common.json {
-            true => println!(
-                "{}",
-                json!({
-                    "provider": node, "level": level, "checked_tiles": provider.checked_tiles(),
-                    "first_seen": provider.first_seen, "word": provider.word, "fault": provider.fault, "why": why,
-                })
-            ),
-            false => println!(
-                "{node:<64} {level:<12} {:>8} {:>10}  {why}",
-                provider.checked_tiles(),
-                age(provider.first_seen)
-            ),
+/// A reader that has seen enough, as `head` does, is no failure.
+fn print(lines: impl Iterator<Item = String>) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    for line in lines {
+        match writeln!(out, "{line}") {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
+            written => written.map_err(|e| Failure::preflight(format!("stdout: {e}")))?,
         }
     }
     Ok(())
 }
 
-fn level_name(provider: &Provider, now: u64) -> &'static str {
-    match provider.level(now) {
-        Some(Trust::Unknown) => "unknown",
-        Some(Trust::Probation) => "probation",
-        Some(Trust::Trusted) => "trusted",
-        Some(Trust::Own) => "own",
-        None if provider.word == Some(Word::Denied) => "denied",
-        None => "quarantined",
+fn usage(message: impl Into<String>) -> Failure {
+    Failure::new(Code::Usage, message).hint("`render providers` lists all that are known")
+}
+
+fn named(text: &str, providers: &Providers) -> Result<NodeId, Failure> {
+    let known = providers.all()?;
+    identity::find(text, known.iter().map(|(node, _)| node)).map_err(usage)
+}
+
+fn list(common: &Common) -> Result<(), Failure> {
+    let (all, now) = (open(common)?.all()?, jobs::now());
+    if common.json {
+        let lines = all.iter();
+        return print(lines.map(|(node, provider)| table::json(*node, provider, now).to_string()));
+    }
+    if all.is_empty() {
+        return print(["no provider has worked for you yet".to_owned()].into_iter());
+    }
+    let lines = all.iter();
+    print(lines.flat_map(|(node, provider)| table::lines(*node, provider, now)))
+}
+
+fn show(text: &str, common: &Common) -> Result<(), Failure> {
+    let providers = open(common)?;
+    let node = named(text, &providers)?;
+    let Some(provider) = providers.find(node)? else {
+        return Err(usage(format!("nothing is known of provider {node}")));
+    };
+    let now = jobs::now();
+    match common.json {
+        true => print([table::json(node, &provider, now).to_string()].into_iter()),
+        false => print(table::details(node, &provider, now).into_iter()),
     }
 }
 
-fn why(provider: &Provider, now: u64) -> String {
-    let days = |seconds: u64| seconds / 86_400;
-    let needs = |(tiles, time_s): (u64, u64), what: &str| {
-        format!(
-            "{what} with {tiles} checked tiles and after {} days",
-            days(time_s)
-        )
+fn say(one: &One, word: Option<Word>) -> Result<(), Failure> {
+    let providers = open(&one.common)?;
+    let node = named(&one.node, &providers)?;
+    providers.say(node, word, jobs::now())?;
+    let line = match one.common.json {
+        true => json!({ "provider": node.to_string(), "word": word }).to_string(),
+        false => format!("{node} {}", reasons::of_word(word)),
     };
-    let rise = match provider.level(now) {
-        _ if provider.word.is_some() => "as you said".to_owned(),
-        Some(Trust::Unknown) => needs(PROBATION, "probation"),
-        Some(Trust::Probation) => needs(TRUSTED, "trusted"),
-        Some(Trust::Trusted | Trust::Own) => "half as many cells are checked".to_owned(),
-        None => format!("no work for {} days", days(QUARANTINE_S)),
-    };
-    match &provider.fault {
-        Some(fault) => format!("{rise}; caught {}: {}", age(fault.at), fault.evidence),
-        None => rise,
+    print([line].into_iter())
+}
+
+fn forget(one: &One) -> Result<(), Failure> {
+    let providers = open(&one.common)?;
+    let node = named(&one.node, &providers)?;
+    if !providers.forget(node)? {
+        return Err(usage(format!("nothing is known of provider {node}")));
     }
+    let line = match one.common.json {
+        true => json!({ "provider": node.to_string(), "forgotten": true }).to_string(),
+        false => format!("{node} is forgotten"),
+    };
+    print([line].into_iter())
+}
+
+fn learn(import: &Import) -> Result<(), Failure> {
+    let path = &import.file;
+    let fail = |error: &dyn std::fmt::Display| {
+        Failure::new(Code::Usage, format!("{}: {error}", path.display()))
+            .hint("nothing was imported; `render providers export` writes such files")
+    };
+    let file = File::open(path).map_err(|e| fail(&e))?;
+    let whole = std::path::absolute(path).map_err(|e| fail(&e))?;
+    let folder = whole.parent().unwrap_or(Path::new("/"));
+    let claims = claims::read(BufReader::new(file), folder).map_err(|e| fail(&e))?;
+    // Evidence files are kept and shown, not checked: all are claims.
+    let claims = claims.into_iter().map(|claim| (claim, false)).collect();
+    let learned = open(&import.common)?.learn(claims, jobs::now())?;
+    let line = match import.common.json {
+        true => json!({ "new": learned.new, "known": learned.old }).to_string(),
+        false => format!(
+            "{} faults are new, {} were known or weigh too little to be kept",
+            learned.new, learned.old
+        ),
+    };
+    print([line].into_iter())
+}
+
+fn export(common: &Common) -> Result<(), Failure> {
+    let all = open(common)?.all()?;
+    let lines = all
+        .iter()
+        .flat_map(|(node, provider)| claims::lines(*node, provider));
+    print(lines.map(|line| line.to_string()))
 }

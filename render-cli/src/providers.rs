@@ -1,261 +1,299 @@
-//! What is remembered of providers beyond one job, in `providers.json` of the data folder: how much of their work was
-//! checked, what they were caught at, and what the user says of them.
+//! What is remembered of providers beyond one job, in a table of the data folder: how much of their work was checked, what
+//! they were caught at, and what the user says of them. Another process may change it while a job runs.
 
-use crate::{failure::Failure, jobs};
-use farm::{WorkerRow, WorkerState};
-use protocol::{JobId, NodeId};
-use serde::{Deserialize, Serialize};
-use std::{
-    collections::BTreeMap,
-    fs, io,
-    path::{Path, PathBuf},
+pub mod claims;
+pub mod identity;
+mod old_file;
+pub mod row;
+mod store;
+
+use crate::{
+    failure::Failure,
+    jobs::{self, JobFolder},
+    thread::lock,
 };
-use verifier::{Record, Trust};
+use claims::Claim;
+use farm::WorkerRow;
+use protocol::{EngineKind, JobId, NodeId};
+use row::{Fault, Proof, Provider, Word};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::{Arc, Mutex},
+};
+use store::{Limits, Store};
+use verifier::{FaultKind, Trust};
 
-/// Providers that are remembered; beyond, those of least work are forgotten, those with a fault or a word of the user never.
-const PROVIDERS_MAX: usize = 100_000;
+pub use store::StoreError;
 
-/// The user's own word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Word {
-    /// It is the user's own: next to nothing is checked.
-    Own,
-    /// It gets no jobs.
-    Denied,
+/// Providers that are remembered without a word of the user. Rows take a few hundred bytes, a few thousand at most.
+const LIMITS: Limits = Limits {
+    strangers: 20_000,
+    faulted: 10_000,
+};
+/// Quoting workers of one run whose device is remembered; work of further ones is not counted.
+const QUOTED_MAX: usize = 65_536;
+
+/// Who gets a job, beyond what their records say.
+#[derive(Debug, Clone, Default)]
+pub struct Admission {
+    /// Only providers that are known, and those that the user allows.
+    pub only_known: bool,
+    /// Allowed for this run.
+    pub allowed: BTreeSet<NodeId>,
 }
 
-/// A proven fault.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Fault {
-    /// Seconds since 1970.
-    pub at: u64,
-    /// In which job.
-    pub job: String,
-    /// What it did.
-    pub evidence: String,
-    /// Its checked tiles until then: they count no more.
-    checked_before: u64,
-}
-
-/// One provider.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Provider {
-    /// When it first worked for this user, in seconds since 1970.
-    pub first_seen: u64,
-    /// What the user says of it.
-    pub word: Option<Word>,
-    /// The last thing that it was caught at.
-    pub fault: Option<Fault>,
-    /// Tiles that others checked and found right, of each job.
-    checked: BTreeMap<String, u64>,
-}
-
-impl Provider {
-    fn new(now: u64) -> Self {
-        Self {
-            first_seen: now,
-            word: None,
-            fault: None,
-            checked: BTreeMap::new(),
-        }
-    }
-
-    /// Checked tiles since its last fault.
-    pub fn checked_tiles(&self) -> u64 {
-        let before = self.fault.as_ref().map_or(0, |fault| fault.checked_before);
-        self.checked.values().sum::<u64>().saturating_sub(before)
-    }
-
-    /// Its level; none when it gets no work.
-    pub fn level(&self, now: u64) -> Option<Trust> {
-        match self.word {
-            Some(Word::Own) => Some(Trust::Own),
-            Some(Word::Denied) => None,
-            None => Record {
-                checked_tiles: self.checked_tiles(),
-                known_s: now.saturating_sub(self.first_seen),
-                fault_s: (self.fault.as_ref()).map(|fault| now.saturating_sub(fault.at)),
-            }
-            .level(),
-        }
-    }
+/// What a worker said that it renders on.
+#[derive(Debug)]
+enum Device {
+    One(String),
+    /// It said different things in one run: nobody knows which of them its tiles are from.
+    Several,
 }
 
 /// All that are remembered.
 #[derive(Debug)]
 pub struct Providers {
-    path: PathBuf,
-    all: BTreeMap<String, Provider>,
+    store: Store,
+    admission: Admission,
+    /// The workers that quoted in this run.
+    quoted: Mutex<BTreeMap<NodeId, Device>>,
+}
+
+/// What became of claims.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Learned {
+    /// Faults that are known now.
+    pub new: usize,
+    /// Faults that were known, or that graver ones leave no place for.
+    pub old: usize,
 }
 
 impl Providers {
-    /// Reads the file of a data folder; none is there before the first job.
-    pub fn open(data_dir: &Path) -> Result<Self, Failure> {
-        let path = data_dir.join("providers.json");
-        let all = match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::from),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
-            Err(error) => Err(error),
-        };
-        match all {
-            Ok(all) => Ok(Self { path, all }),
-            Err(error) => Err(
-                Failure::preflight(format!("{}: {error}", path.display())).hint(
-                    "put a copy back, or remove the file: then all providers are strangers again",
-                ),
-            ),
+    /// Opens the table of a data folder; none is there before the first job.
+    pub fn open(data_dir: &Path, admission: Admission) -> Result<Self, Failure> {
+        let store = Store::new(data_dir.join("providers.redb"), LIMITS);
+        store.check()?;
+        old_file::import(
+            data_dir,
+            &store,
+            |job| engine_of(data_dir, job),
+            jobs::now(),
+        )?;
+        Ok(Self {
+            store,
+            admission,
+            quoted: Mutex::default(),
+        })
+    }
+
+    /// All, by identity.
+    pub fn all(&self) -> Result<Vec<(NodeId, Provider)>, StoreError> {
+        self.store.all()
+    }
+
+    /// One, if anything is known of it.
+    pub fn find(&self, node: NodeId) -> Result<Option<Provider>, StoreError> {
+        let found = self.store.find(&[node])?;
+        Ok(found.into_iter().next().map(|(_, provider)| provider))
+    }
+
+    /// What is known of a provider that may get this run's job; else why it gets none. For async callers.
+    pub async fn admit(self: &Arc<Self>, node: NodeId, now: u64) -> Result<Provider, String> {
+        let providers = Arc::clone(self);
+        let found = tokio::task::spawn_blocking(move || providers.find(node)).await;
+        let found = found.map_err(|e| e.to_string())?;
+        let provider = found.map_err(|e| e.to_string())?;
+        self.judge(node, provider.unwrap_or_else(|| Provider::new(now)), now)
+    }
+
+    fn judge(&self, node: NodeId, provider: Provider, now: u64) -> Result<Provider, String> {
+        let admission = &self.admission;
+        if !provider.gets_work(now) {
+            return Err("gets no job: see `render providers`".into());
+        }
+        match !admission.only_known || admission.allowed.contains(&node) || provider.is_known(now) {
+            true => Ok(provider),
+            false => Err("is not known, and only known providers get this job".into()),
         }
     }
 
-    /// All, by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Provider)> {
-        self.all
-            .iter()
-            .map(|(node, provider)| (node.as_str(), provider))
+    /// A worker quoted in this run and told what it renders on.
+    pub fn quoted(&self, node: NodeId, device: String) {
+        let mut quoted = lock(&self.quoted);
+        let is_full = quoted.len() >= QUOTED_MAX;
+        match quoted.get_mut(&node) {
+            Some(Device::One(known)) if *known == device => {}
+            Some(known) => *known = Device::Several,
+            None if is_full => {}
+            None => drop(quoted.insert(node, Device::One(device))),
+        }
     }
 
-    /// The level of a provider; none when it gets no work.
-    pub fn level(&self, node: NodeId, now: u64) -> Option<Trust> {
-        let known = self.all.get(&node.to_string());
-        known.map_or(Some(Trust::Unknown), |provider| provider.level(now))
-    }
-
-    fn entry(&mut self, node: NodeId, now: u64) -> &mut Provider {
-        let entry = self.all.entry(node.to_string());
-        entry.or_insert_with(|| Provider::new(now))
+    /// Workers that quoted in this run and that the user has denied since; each is told once.
+    pub fn denied(&self) -> Result<Vec<NodeId>, StoreError> {
+        let nodes: Vec<NodeId> = lock(&self.quoted).keys().copied().collect();
+        if nodes.is_empty() {
+            return Ok(nodes);
+        }
+        let mut known = self.store.find(&nodes)?;
+        known.retain(|(_, provider)| provider.word == Some(Word::Denied));
+        let denied: Vec<NodeId> = known.into_iter().map(|(node, _)| node).collect();
+        let mut quoted = lock(&self.quoted);
+        denied.iter().for_each(|node| drop(quoted.remove(node)));
+        Ok(denied)
     }
 
     /// The user says something of a provider, or takes it back.
-    pub fn say(&mut self, node: NodeId, word: Option<Word>, now: u64) {
-        self.entry(node, now).word = word;
+    pub fn say(&self, node: NodeId, word: Option<Word>, now: u64) -> Result<(), StoreError> {
+        self.store.write(|rows| {
+            let mut provider = rows.get(node)?.unwrap_or_else(|| Provider::new(now));
+            provider.word = word;
+            match provider.is_blank() {
+                true => rows.remove(node).map(drop),
+                false => rows.put(node, &provider),
+            }
+        })
     }
 
-    /// Forgets all of a provider.
-    pub fn forget(&mut self, node: NodeId) -> bool {
-        self.all.remove(&node.to_string()).is_some()
+    /// Forgets all of a provider; was it known?
+    pub fn forget(&self, node: NodeId) -> Result<bool, StoreError> {
+        self.store.write(|rows| rows.remove(node))
     }
 
-    /// A provider was caught.
-    pub fn caught(&mut self, node: NodeId, job: JobId, evidence: &str, now: u64) {
-        let provider = self.entry(node, now);
-        provider.fault = Some(Fault {
-            at: now,
-            job: job.to_string(),
-            evidence: evidence.to_owned(),
-            checked_before: provider.checked.values().sum(),
-        });
+    /// A provider was caught in a job.
+    pub fn caught(
+        &self,
+        node: NodeId,
+        kind: FaultKind,
+        job: JobId,
+        evidence: &str,
+        now: u64,
+    ) -> Result<(), StoreError> {
+        self.store.write(|rows| {
+            let mut provider = rows.get(node)?.unwrap_or_else(|| Provider::new(now));
+            blame(&mut provider, kind, job, evidence, now);
+            rows.put(node, &provider)
+        })
+    }
+
+    /// Others tell of faults, each with evidence that was checked and found right or without.
+    pub fn learn(&self, claims: Vec<(Claim, bool)>, now: u64) -> Result<Learned, StoreError> {
+        self.store.write(|rows| {
+            let mut learned = Learned::default();
+            for (claim, is_verified) in claims {
+                let node = claim.node;
+                let mut provider = rows.get(node)?.unwrap_or_else(|| Provider::new(now));
+                match provider.blame(claim.into_fault(is_verified, now)) {
+                    true => learned.new += 1,
+                    false => learned.old += 1,
+                }
+                rows.put(node, &provider)?;
+            }
+            Ok(learned)
+        })
     }
 
     /// Takes note of the work in a job, said as often as one likes. Local workers are the user's own by themselves.
-    pub fn note(&mut self, job: JobId, rows: &[WorkerRow], now: u64) {
+    pub fn note(
+        &self,
+        job: JobId,
+        engine: EngineKind,
+        rows: &[WorkerRow],
+        now: u64,
+    ) -> Result<(), StoreError> {
+        let quoted = lock(&self.quoted);
         let strangers = rows.iter().filter(|row| row.trust != Trust::Own);
-        for row in strangers.filter(|row| row.tiles_accepted > 0) {
-            let provider = self.entry(row.worker, now);
-            let checked = provider.checked.entry(job.to_string()).or_default();
-            let more = row.tiles_checked.saturating_sub(*checked);
-            *checked += more;
-            // What it delivered before it was caught counts no more, also when it is told later.
-            if row.state == WorkerState::Quarantined
-                && let Some(fault) = &mut provider.fault
-            {
-                fault.checked_before += more;
+        let noted: Vec<_> = strangers
+            .filter(|row| row.tiles_checked > 0 || row.fault.is_some())
+            .map(|row| {
+                let device = match quoted.get(&row.worker) {
+                    Some(Device::One(device)) => Some(device.clone()),
+                    _ => None,
+                };
+                (row, device)
+            })
+            .collect();
+        drop(quoted);
+        if noted.is_empty() {
+            return Ok(());
+        }
+        self.store.write(|rows| {
+            for (row, device) in noted {
+                let known = rows.get(row.worker)?;
+                let mut provider = known.unwrap_or_else(|| Provider::new(now));
+                note_one(&mut provider, job, engine, row, device, now);
+                rows.put(row.worker, &provider)?;
             }
-        }
-        self.forget_some();
+            Ok(())
+        })
     }
+}
 
-    fn forget_some(&mut self) {
-        while self.all.len() > PROVIDERS_MAX {
-            let plain = (self.all.iter())
-                .filter(|(_, provider)| provider.word.is_none() && provider.fault.is_none());
-            let least = plain.min_by_key(|(_, provider)| provider.checked_tiles());
-            let Some(node) = least.map(|(node, _)| node.clone()) else {
-                return;
-            };
-            self.all.remove(&node);
+/// What one row of a job says of its provider. What it delivered before it was caught counts no more, also when it is told
+/// later.
+fn note_one(
+    provider: &mut Provider,
+    job: JobId,
+    engine: EngineKind,
+    row: &WorkerRow,
+    device: Option<String>,
+    now: u64,
+) {
+    let more = provider.count(&job.to_string(), row.tiles_checked);
+    match (row.fault, device) {
+        (Some(FaultKind::Fraud), _) => {
+            // Told already, unless the process was killed before that was on disk.
+            blame(provider, FaultKind::Fraud, job, "caught in this job", now);
         }
+        // What was right before and after a wrong cell does not make up for it in the same job.
+        (Some(FaultKind::Flaky), _) => {}
+        (None, Some(device)) => provider.earn(engine, &device, more, now),
+        (None, None) => {}
     }
+}
 
-    /// Writes the file whole, beside its place first.
-    pub fn save(&self) -> io::Result<()> {
-        jobs::write_json(&self.path, &self.all)
+/// Enters what was seen here; a worker is quarantined once a job.
+fn blame(provider: &mut Provider, kind: FaultKind, job: JobId, evidence: &str, now: u64) {
+    let job = job.to_string();
+    let is_known =
+        |fault: &Fault| (fault.kind, fault.proof, &fault.job) == (kind, Proof::Seen, &job);
+    if kind == FaultKind::Fraud && provider.faults.iter().any(is_known) {
+        return;
+    }
+    provider.last_seen = now;
+    provider.blame(Fault {
+        at: now,
+        learned: now,
+        kind,
+        proof: Proof::Seen,
+        job,
+        evidence: evidence.to_owned(),
+        bundle: None,
+    });
+}
+
+/// The engine of a job that is still on disk.
+fn engine_of(data_dir: &Path, job: &str) -> Option<EngineKind> {
+    let record = JobFolder::of(data_dir, job.parse().ok()?).record().ok()?;
+    match record.scene.extension()?.to_str()? {
+        "blend" => Some(EngineKind::Blender),
+        "glb" | "gltf" => Some(EngineKind::Tracer),
+        _ => None,
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let hint = match &error {
+            StoreError::Busy(_) => "try again",
+            StoreError::Storage { .. } => {
+                "put a copy back, or remove the file: then all providers are strangers again"
+            }
+        };
+        Failure::preflight(error.to_string()).hint(hint)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use protocol::{Address, Glm};
-    use verifier::trust::{PROBATION, QUARANTINE_S};
-
-    const NODE: NodeId = NodeId([1; 32]);
-    const JOB: JobId = JobId([2; 16]);
-
-    fn row(tiles_checked: u64, state: WorkerState) -> WorkerRow {
-        WorkerRow {
-            worker: NODE,
-            payee: Address([3; 20]),
-            state,
-            tiles_accepted: tiles_checked,
-            tiles_checked,
-            trust: Trust::Unknown,
-            tasks_rejected: 0,
-            earned: Glm::ZERO,
-            held: Glm::ZERO,
-            forfeited: Glm::ZERO,
-            flaky: 0,
-            frame: None,
-            megasample_ms: 1,
-        }
-    }
-
-    #[test]
-    fn work_counts_once_and_is_remembered() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut providers = Providers::open(folder.path()).unwrap();
-        assert_eq!(providers.level(NODE, 0), Some(Trust::Unknown));
-        for tiles in [5, PROBATION.0, PROBATION.0] {
-            providers.note(JOB, &[row(tiles, WorkerState::Idle)], 100);
-        }
-        providers.save().unwrap();
-        let providers = Providers::open(folder.path()).unwrap();
-        let (_, provider) = providers.iter().next().unwrap();
-        assert_eq!(provider.checked_tiles(), PROBATION.0);
-        assert_eq!(providers.level(NODE, 100), Some(Trust::Unknown));
-        assert_eq!(
-            providers.level(NODE, 100 + PROBATION.1),
-            Some(Trust::Probation)
-        );
-    }
-
-    #[test]
-    fn who_is_caught_begins_anew_after_a_while() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut providers = Providers::open(folder.path()).unwrap();
-        providers.note(JOB, &[row(1_000, WorkerState::Idle)], 0);
-        let caught_at = 10 * QUARANTINE_S;
-        assert_eq!(providers.level(NODE, caught_at), Some(Trust::Trusted));
-        providers.caught(NODE, JOB, "frame 1: black", caught_at);
-        providers.note(JOB, &[row(1_007, WorkerState::Quarantined)], caught_at);
-        assert_eq!(providers.level(NODE, caught_at + QUARANTINE_S - 1), None);
-        assert_eq!(
-            providers.level(NODE, caught_at + 5 * QUARANTINE_S),
-            Some(Trust::Unknown)
-        );
-        assert_eq!(providers.iter().next().unwrap().1.checked_tiles(), 0);
-        providers.say(NODE, Some(Word::Own), caught_at);
-        assert_eq!(providers.level(NODE, caught_at), Some(Trust::Own));
-        providers.say(NODE, Some(Word::Denied), caught_at);
-        assert_eq!(providers.level(NODE, 99 * caught_at), None);
-        assert!(providers.forget(NODE) && !providers.forget(NODE));
-        assert_eq!(providers.level(NODE, caught_at), Some(Trust::Unknown));
-    }
-
-    #[test]
-    fn a_damaged_file_is_an_error() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("providers.json"), b"{\"x\":").unwrap();
-        assert!(Providers::open(folder.path()).is_err());
-    }
-}
+mod tests;

@@ -2,7 +2,7 @@
 
 use farm::{
     Checks, Copies, Progress, WorkerState,
-    event::{Effect, Event, Fault},
+    event::{Effect, Event, FaultKind},
 };
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use protocol::{JobId, NodeId, frames::summarize};
@@ -131,8 +131,10 @@ impl Report {
                 evidence,
             } => {
                 let why = match fault {
-                    Fault::Fraud => "is quarantined",
-                    Fault::Flaky => "delivers single wrong cells too often and gets no more work",
+                    FaultKind::Fraud => "is quarantined",
+                    FaultKind::Flaky => {
+                        "delivers single wrong cells too often and gets no more work"
+                    }
                 };
                 self.say(&format!("worker {} {why}: {evidence}", worker.short()));
                 self.data(&json!({

@@ -12,10 +12,9 @@ use crate::{
     local_workers::{self, LocalWorker},
     output::{Format, Pattern},
     own_engine::{self, OwnEngine},
-    providers::Providers,
+    providers::{Admission, Providers, identity},
     report::{Report, Voice},
     resume,
-    thread::lock,
 };
 use engine::{CancelFlag, SceneDescription};
 use farm::{Farm, FarmConfig, PlanRequest, Progress, event::Event, plan};
@@ -26,7 +25,7 @@ use protocol::{
 };
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::task::JoinSet;
@@ -271,11 +270,27 @@ fn local_workers_wanted(arguments: &Arguments) -> u32 {
     }
 }
 
+/// Whom the arguments let take part.
+fn admission(arguments: &Arguments) -> Result<Admission, Failure> {
+    let named = |text: &String| {
+        identity::parse(text).map_err(|why| Failure::new(Code::Usage, format!("--allow: {why}")))
+    };
+    Ok(Admission {
+        only_known: arguments.only_known,
+        allowed: arguments
+            .allow
+            .iter()
+            .map(named)
+            .collect::<Result<_, _>>()?,
+    })
+}
+
 /// Renders: from the command line to the closing table.
 pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
     let started = Instant::now();
     let mut report = Report::new(voice(&arguments), arguments.explain);
     let pattern = Pattern::parse(&arguments.output)?;
+    let admission = admission(&arguments)?;
     let kind = engine_kind(&arguments)?;
     pattern.check_writable()?;
     let data_dir = data_dir(arguments.data_dir.as_deref())?;
@@ -321,7 +336,7 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
         again: begun.again,
     };
     let cancel = CancelFlag::default();
-    let providers = Arc::new(Mutex::new(Providers::open(&data_dir)?));
+    let providers = Arc::new(Providers::open(&data_dir, admission)?);
     let context = job::JobContext {
         node: node.clone(),
         blobs,
@@ -347,7 +362,7 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
     dialling.iter().for_each(|task| task.abort());
     cancel.cancel();
     let progress = begun.books.farm.progress();
-    remember(&providers, job_id, &progress);
+    remember(&providers, begun.books.farm.config(), &progress);
     let ended = ended.and_then(|outcome| {
         let output = arguments.output.display().to_string();
         let sent = node.bytes_served();
@@ -361,10 +376,9 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
 }
 
 /// Keeps for later jobs what this one has shown of its providers.
-fn remember(providers: &Mutex<Providers>, job: JobId, progress: &Progress) {
-    let mut providers = lock(providers);
-    providers.note(job, &progress.workers, jobs::now());
-    if let Err(error) = providers.save() {
+fn remember(providers: &Providers, config: &FarmConfig, progress: &Progress) {
+    let (job, engine) = (config.job.id, config.job.engine);
+    if let Err(error) = providers.note(job, engine, &progress.workers, jobs::now()) {
         tracing::warn!(%error, "what was learned of the providers is not on disk");
     }
 }

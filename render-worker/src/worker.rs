@@ -32,6 +32,9 @@ use tokio::{
     time::MissedTickBehavior,
 };
 
+/// What renders: both engines use the processor only.
+const DEVICE: &str = "cpu";
+
 /// Works for requestors until `stop` completes. Every job gets an engine of its own from `make_engine`, which is
 /// called on the job's thread.
 ///
@@ -248,6 +251,7 @@ impl Worker {
             price_megasample: self.config.price_megasample,
             payee: self.config.payee,
             about,
+            device: DEVICE.to_owned(),
             held,
             hold_s: u32::try_from(self.config.hold.as_secs()).unwrap_or(u32::MAX),
         }

@@ -183,7 +183,7 @@ fn stays_caught(dir: &Path, workers: &[Started]) {
     let line = known.lines().find(|line| line.contains(&cheat));
     let known: serde_json::Value = serde_json::from_str(line.expect(&known)).unwrap();
     assert_eq!(known["level"], "quarantined", "{known}");
-    let evidence = known["fault"]["evidence"].as_str().unwrap();
+    let evidence = known["faults"][0]["evidence"].as_str().unwrap();
     assert!(evidence.starts_with("frame "), "{known}");
     let peers = workers
         .iter()
@@ -268,6 +268,7 @@ impl Babbler {
                     },
                     payee: Address([255; 20]),
                     about: "\u{1b}[31mred\r\n\0".repeat(100),
+                    device: "\u{1b}[2J\0".repeat(12),
                     held: vec![TaskId(u64::MAX); 3],
                     hold_s: u32::MAX,
                 }
@@ -281,6 +282,7 @@ impl Babbler {
                     price_megasample: Glm::ZERO,
                     payee: Address([0; 20]),
                     about: String::new(),
+                    device: String::new(),
                     held: Vec::new(),
                     hold_s: 0,
                 },

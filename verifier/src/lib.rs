@@ -16,6 +16,7 @@ pub mod commitment;
 pub mod draw;
 pub mod overlap;
 pub mod probes;
+pub mod record;
 pub mod trust;
 
 pub use arbitration::{Claim, Verdict, arbitrate};
@@ -23,4 +24,5 @@ pub use cells::{CellMismatch, CountError, check_count, digest, mismatches};
 pub use commitment::{commitment, commitment_statement, verify_signature};
 pub use overlap::Overlap;
 pub use probes::{ProbeShape, draw_probes, draw_replica, probe_pixels_max, split_probes};
-pub use trust::{Record, Trust};
+pub use record::{FaultKind, PastFault, Record, Standing};
+pub use trust::Trust;

@@ -1,12 +1,13 @@
 //! Disputes: two parties say different things about the same cells; further opinions decide who is wrong.
 //!
-//! Opinions come from workers of the class that are no party, one after the other, until two agree; where there is no
-//! such worker the requestor's own engine decides alone. Nobody is blamed before.
+//! The requestor's own engine decides alone where it can: disputes are rare, and accomplices cannot outvote it. Where it
+//! cannot, opinions come from workers of the class that are no party, one after the other, until two agree. Nobody is
+//! blamed before.
 
 use crate::{
     checking::Servers,
     coordinator::{Farm, OwnPurpose},
-    event::{Effect, Evidence, Fault, Millis, Opening, Statement, rect_list},
+    event::{Effect, Evidence, FaultKind, Millis, Opening, Statement, rect_list},
     frame::{Check, Probe, ProbeRef, TileRef},
     limits::{FLAKY_CELLS_MIN, FLAKY_MAX},
     probing::{Answer, Contradiction},
@@ -154,7 +155,7 @@ impl Farm {
         })
     }
 
-    /// Where no worker can judge soon, the own engine is asked, and where it cannot, the job waits, but not for ever.
+    /// The own engine is asked, and where it cannot, workers; where they cannot either, the job waits, but not for ever.
     pub(crate) fn find_judge(&mut self, id: u64) {
         let Some(dispute) = self.disputes.get(&id) else {
             return;
@@ -163,9 +164,6 @@ impl Farm {
         let able = |number| self.may_judge(number, id);
         let affords = |number| self.affords_cells(number, pixels, Glm::ZERO);
         let servers = self.servers(&dispute.class, dispute.since, able, affords);
-        if servers == Servers::Soon {
-            return;
-        }
         let (frame, class, since) = (dispute.frame, dispute.class, dispute.since);
         let rects = dispute.rects.clone();
         let what = format!(
@@ -180,6 +178,7 @@ impl Farm {
                 dispute.asked_own = request;
                 self.opinions_wanted.remove(&id);
             }
+            (None, _) if servers == Servers::Soon => {}
             // Nobody else is left: those who did not come to it get another chance.
             (None, Some(dispute)) if !own_engine_works && !dispute.tardy.is_empty() => {
                 dispute.tardy.clear();
@@ -287,8 +286,8 @@ impl Farm {
             }
         }
         let fault = match pattern {
-            Pattern::Isolated => Fault::Flaky,
-            Pattern::Any => Fault::Fraud,
+            Pattern::Isolated => FaultKind::Flaky,
+            Pattern::Any => FaultKind::Fraud,
         };
         self.quarantine(&expelled, fault, &evidence);
     }

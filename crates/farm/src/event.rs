@@ -9,7 +9,7 @@ use std::{fmt, sync::Arc};
 /// Milliseconds since the job began, by the requestor's monotonic clock.
 pub type Millis = u64;
 
-pub use verifier::Trust;
+pub use verifier::{FaultKind, Trust};
 
 /// Something that happened.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -190,7 +190,7 @@ pub enum Effect {
         /// Whom.
         worker: NodeId,
         /// What kind of fault it is.
-        fault: Fault,
+        fault: FaultKind,
         /// What it did.
         evidence: Box<Evidence>,
     },
@@ -242,16 +242,6 @@ pub enum Effect {
         /// How it ended.
         outcome: Outcome,
     },
-}
-
-/// Kinds of faults.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Fault {
-    /// Its pixels are others than those that it was to render.
-    Fraud,
-    /// Single cells are wrong now and then, which saves no work: its memory may be bad.
-    Flaky,
 }
 
 /// Where two deliveries of the same rectangles differ.

@@ -2,7 +2,7 @@
 
 use crate::{
     coordinator::{Farm, FarmConfig},
-    event::{Millis, Trust},
+    event::{FaultKind, Millis, Trust},
     worker::{Standing, Worker},
 };
 use protocol::{Address, Blake3Hash, Glm, NodeId};
@@ -104,6 +104,8 @@ pub struct WorkerRow {
     pub forfeited: Glm,
     /// Isolated wrong cells that it was found to have delivered.
     pub flaky: u32,
+    /// The worst that it was caught at.
+    pub fault: Option<FaultKind>,
     /// The frame it renders, if it does.
     pub frame: Option<i32>,
     /// Its time for a million samples, measured.
@@ -218,6 +220,9 @@ impl Farm {
             held: (worker.held.iter()).fold(Glm::ZERO, |sum, held| add(sum, held.amount)),
             forfeited: worker.forfeited,
             flaky: worker.flaky,
+            fault: worker
+                .fault
+                .or((worker.flaky > 0).then_some(FaultKind::Flaky)),
             frame: worker
                 .frame
                 .filter(|_| state == WorkerState::Working)

@@ -2,7 +2,7 @@
 
 use crate::{
     coordinator::Farm,
-    event::{Effect, Evidence, Fault},
+    event::{Effect, Evidence, FaultKind},
     frame::{Check, Delivery, Frame, Pixels, ProbeRef, SealedTile, Tile, TileRef},
     worker::{Standing, WorkerNumber},
 };
@@ -16,7 +16,7 @@ impl Farm {
     pub(crate) fn quarantine(
         &mut self,
         guilty: &[WorkerNumber],
-        fault: Fault,
+        fault: FaultKind,
         evidence: &Evidence,
     ) {
         let fresh: Vec<WorkerNumber> = guilty
@@ -26,6 +26,7 @@ impl Farm {
             .collect();
         for &number in &fresh {
             self.stand(number, Standing::Quarantined);
+            self.worker_mut(number).fault = Some(fault);
             let worker = self.worker(number).id;
             self.effects.push(Effect::Quarantine {
                 worker,
@@ -38,13 +39,13 @@ impl Farm {
         for &number in &fresh {
             self.void_leases(number);
             match fault {
-                Fault::Fraud => {
+                FaultKind::Fraud => {
                     self.forfeit(number);
                     self.void_deliveries(number, true);
                     self.void_sealed(number);
                     self.void_claims(number);
                 }
-                Fault::Flaky => {
+                FaultKind::Flaky => {
                     self.pay_held(number, 0);
                     self.void_deliveries(number, false);
                 }

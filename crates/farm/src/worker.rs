@@ -1,7 +1,7 @@
 //! What the coordinator remembers of one provider: standing, leases, failures, earnings.
 
 use crate::{
-    event::{Millis, Trust},
+    event::{FaultKind, Millis, Trust},
     frame::TileRef,
     limits::{AWAY_MS_MAX, FORGIVE_MS, REST_MS_MAX, REST_MS_MIN},
 };
@@ -89,6 +89,8 @@ pub(crate) struct Worker {
     pub forfeited: Glm,
     /// Isolated wrong cells that it was found to have delivered.
     pub flaky: u32,
+    /// What it was quarantined for.
+    pub fault: Option<FaultKind>,
     /// Finished frames with tiles or probes of it, to be checked again if it is caught; one may stand here twice.
     pub sealed: Vec<u32>,
 }
@@ -132,6 +134,7 @@ impl Worker {
             held_tiles: 0,
             forfeited: Glm::ZERO,
             flaky: 0,
+            fault: None,
             sealed: Vec::new(),
         }
     }

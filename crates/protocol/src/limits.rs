@@ -1,7 +1,7 @@
 //! Every bound on what a peer may send or a user may ask, as a named constant with its unit last.
 
 /// Version of the wire messages; peers refuse others by name.
-pub const PROTOCOL_VERSION: u16 = 2;
+pub const PROTOCOL_VERSION: u16 = 3;
 
 /// Longest side of a frame in pixels.
 pub const FRAME_SIDE_MAX_PX: u32 = 32_768;
@@ -25,6 +25,8 @@ pub const LEASE_TASKS_MAX: usize = 64;
 pub const MESSAGE_BYTES_MAX: u64 = 1 << 20;
 /// Longest human text in a message (a reason, an error), in bytes.
 pub const TEXT_BYTES_MAX: usize = 2_048;
+/// Longest name of what renders (`cpu`, the kind of a graphics card), in bytes.
+pub const DEVICE_BYTES_MAX: usize = 64;
 /// Longest manifest of a bundle in bytes.
 pub const MANIFEST_BYTES_MAX: u64 = 4 << 20;
 /// Most files in a bundle.

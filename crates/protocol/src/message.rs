@@ -21,7 +21,8 @@ use crate::{
     ids::{Address, Blake3Hash, JobId, Signature, TaskId},
     job::{JobSpec, TaskSpec},
     limits::{
-        LEASE_TASKS_MAX, MESSAGE_BYTES_MAX, PROTOCOL_VERSION, TASKS_HELD_MAX, TEXT_BYTES_MAX,
+        DEVICE_BYTES_MAX, LEASE_TASKS_MAX, MESSAGE_BYTES_MAX, PROTOCOL_VERSION, TASKS_HELD_MAX,
+        TEXT_BYTES_MAX,
     },
     money::Glm,
 };
@@ -139,6 +140,8 @@ pub enum Reply {
         payee: Address,
         /// For people: program, version, engine, threads.
         about: String,
+        /// What renders: `cpu`, or the kind of a graphics card. Trust is earned for each by itself.
+        device: String,
         /// Tasks of this job that it still holds from before the connection broke: leased, rendering or committed to.
         held: Vec<TaskId>,
         /// How long it keeps such tasks and their results for a requestor that is away, in seconds.
@@ -330,6 +333,9 @@ impl Bounded for Reply {
             Reply::Quote { held, .. } if held.len() > TASKS_HELD_MAX => {
                 Err(MessageError::Limit("list of tasks"))
             }
+            Reply::Quote { device, .. } if device.len() > DEVICE_BYTES_MAX => {
+                Err(MessageError::Limit("name of a device"))
+            }
             Reply::Quote { about: text, .. }
             | Reply::Declined { reason: text }
             | Reply::Refused { reason: text } => check_text(text),
@@ -377,6 +383,25 @@ mod tests {
         assert_eq!(
             bounded_text(&"ä".repeat(TEXT_BYTES_MAX)).len(),
             TEXT_BYTES_MAX
+        );
+    }
+
+    #[test]
+    fn the_name_of_a_device_has_its_limit() {
+        let quote = |device: String| Reply::Quote {
+            price_megasample: Glm::ZERO,
+            payee: Address([1; 20]),
+            about: "render-worker".into(),
+            device,
+            held: Vec::new(),
+            hold_s: 0,
+        };
+        let longest = quote("x".repeat(DEVICE_BYTES_MAX));
+        assert_eq!(decode::<Reply>(&encode(&longest).unwrap()), Ok(longest));
+        let long = quote("x".repeat(DEVICE_BYTES_MAX + 1));
+        assert_eq!(
+            decode::<Reply>(&encode(&long).unwrap()),
+            Err(MessageError::Limit("name of a device"))
         );
     }
 

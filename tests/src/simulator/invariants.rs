@@ -4,7 +4,7 @@
 use super::{disk::Disk, engine::job};
 use farm::{
     Farm, Progress, WorkerState,
-    event::{Effect, Event, Evidence, Fault, LeaseReason, Piece},
+    event::{Effect, Event, Evidence, FaultKind, LeaseReason, Piece},
     limits::WRITING_FRAMES_MAX,
 };
 use protocol::{
@@ -357,12 +357,12 @@ impl Referee {
     fn quarantine(
         &mut self,
         worker: NodeId,
-        fault: Fault,
+        fault: FaultKind,
         evidence: &Evidence,
     ) -> Result<(), String> {
         let account = self.accounts.entry(worker).or_default();
         account.is_caught = true;
-        if fault == Fault::Fraud {
+        if fault == FaultKind::Fraud {
             account.is_expelled = true;
             for (_, amount) in account.unpaid.drain() {
                 account.owed = account.owed.checked_sub(amount).ok_or("money is lost")?;

@@ -3,7 +3,7 @@
 use crate::script::{SALT, SIGNATURE, Script, config, node, root_of, true_cells};
 use farm::{
     FarmConfig, WorkerState,
-    event::{Difference, Effect, Event, Fault, Trust},
+    event::{Difference, Effect, Event, FaultKind, Trust},
     limits::{FLAKY_MAX, HEARTBEAT_TIMEOUT_MS, TILE_LOSSES_MAX},
 };
 use protocol::{Blake3Hash, Glm, Rect, Size, TaskSpec, TileGrid, pixels::Looks};
@@ -45,15 +45,14 @@ fn first_tile(secret: u8, workers: u8, edit: impl Fn(&mut Vec<Blake3Hash>)) -> (
     (script, tile)
 }
 
-/// A secret under which the first tile gets a replica (or not) and none of its probes goes to the own engine.
+/// A secret under which the first tile gets a replica, or not.
 fn secret(with_replica: bool) -> u8 {
     let is_so = |secret: &u8| {
         let (script, tile) = first_tile(*secret, 10, |_| {});
         let replicas = leases(&script, |spec| {
             spec.rects == tile.rects && spec.frame == tile.frame
         });
-        let asks_own = |effect: &Effect| matches!(effect, Effect::RenderOwn { .. });
-        replicas.is_empty() != with_replica && !script.effects.iter().any(asks_own)
+        replicas.is_empty() != with_replica
     };
     (1..=100)
         .find(is_so)
@@ -102,7 +101,7 @@ fn where_nobody_is_trusted_the_own_engine_looks_at_some_tiles_and_at_strange_one
     let mut asked = 0;
     for secret in 1..=100 {
         for (looks, is_certain) in [(Looks::Ordinary, false), (Looks::OneColour, true)] {
-            let mut script = Script::new(large(100, secret));
+            let mut script = Script::with_own_engine(large(100, secret));
             (1..=12).for_each(|number| script.join(number, Trust::Unknown));
             script.wait(2_000);
             let tile = script.lease_of(1).unwrap();
@@ -262,7 +261,7 @@ fn single_wrong_cells_cost_their_tiles_and_at_last_the_job() {
     }
     assert_eq!(faults, FLAKY_MAX as usize);
     let fault = script.quarantines.last().unwrap();
-    assert_eq!(*fault, (node(1), Fault::Flaky));
+    assert_eq!(*fault, (node(1), FaultKind::Flaky));
 }
 
 #[test]

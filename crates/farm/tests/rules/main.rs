@@ -123,7 +123,7 @@ fn a_lying_prober_is_caught_by_a_third_opinion() {
 
 #[test]
 fn a_cheat_caught_by_a_probe_loses_its_tile_to_others() {
-    let mut script = Script::new(config(1, 0));
+    let mut script = Script::with_own_engine(config(1, 0));
     script.join(1, Trust::Unknown);
     script.join(2, Trust::Unknown);
     script.wait(2_000);
@@ -281,7 +281,7 @@ fn the_answer_to_an_outdated_write_does_not_finish_a_frame() {
 
 #[test]
 fn one_unknown_worker_is_checked_by_our_own_engine_or_not_believed() {
-    let mut script = Script::new(config(1, 0));
+    let mut script = Script::with_own_engine(config(1, 0));
     script.join(1, Trust::Unknown);
     script.wait(2_000);
     script.work(1);

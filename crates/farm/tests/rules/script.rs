@@ -2,7 +2,7 @@
 
 use farm::{
     Farm, FarmConfig, WorkerState,
-    event::{Effect, Event, Fault, LeaseReason, Millis, Outcome, Trust},
+    event::{Effect, Event, FaultKind, LeaseReason, Millis, Outcome, Trust},
 };
 use protocol::{
     Address, Blake3Hash, EngineKind, Glm, JobId, JobSpec, NodeId, Pass, Rect, RenderSettings, Size,
@@ -29,12 +29,13 @@ pub struct Script {
     pub effects: Vec<Effect>,
     /// Why leases were given, in their order.
     pub reasons: Vec<(NodeId, LeaseReason)>,
+    pub has_own_engine: bool,
     /// What the own engine was asked for.
     pub own: Vec<(u64, TaskSpec)>,
     /// What each worker was paid.
     pub paid: BTreeMap<NodeId, Glm>,
     /// Workers that were quarantined, and for what.
-    pub quarantines: Vec<(NodeId, Fault)>,
+    pub quarantines: Vec<(NodeId, FaultKind)>,
 }
 
 pub fn node(number: u8) -> NodeId {
@@ -81,8 +82,10 @@ pub fn root_of(cells: &[Blake3Hash]) -> Blake3Hash {
 }
 
 impl Script {
+    /// A requestor without an engine of its own, so that workers decide disputes.
     pub fn new(config: FarmConfig) -> Self {
         Self {
+            has_own_engine: false,
             farm: Farm::new(config).unwrap(),
             now: 0,
             leases: BTreeMap::new(),
@@ -94,8 +97,31 @@ impl Script {
         }
     }
 
+    /// The same with one.
+    pub fn with_own_engine(config: FarmConfig) -> Self {
+        Self {
+            has_own_engine: true,
+            ..Self::new(config)
+        }
+    }
+
     pub fn send(&mut self, event: Event) -> &[Effect] {
         self.effects = self.farm.handle(self.now, event);
+        let is_own = |effect: &Effect| match effect {
+            Effect::RenderOwn { request, .. } => Some(*request),
+            _ => None,
+        };
+        while !self.has_own_engine
+            && let Some(at) = self
+                .effects
+                .iter()
+                .position(|effect| is_own(effect).is_some())
+            && let Some(request) = is_own(&self.effects.remove(at))
+        {
+            let cells = Err("there is none".into());
+            let answer = Event::OwnRendered { request, cells };
+            self.effects.extend(self.farm.handle(self.now, answer));
+        }
         for effect in &self.effects {
             match effect {
                 Effect::Lease {

@@ -256,7 +256,11 @@ impl Bundle {
         }
     }
 
-    fn check(&self) -> Result<(), EvidenceError> {
+    /// Does it keep every limit? Nothing is said of its truth.
+    ///
+    /// # Errors
+    /// Says which it breaks.
+    pub fn check(&self) -> Result<(), EvidenceError> {
         let limit = |message: String| Err(EvidenceError::Limit(message));
         let spec = |e: protocol::job::SpecError| EvidenceError::Limit(e.to_string());
         self.job.check().map_err(spec)?;

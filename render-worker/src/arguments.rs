@@ -24,7 +24,7 @@ pub enum Command {
     Doctor(ReportArguments),
     /// List what requestors have promised.
     Earnings(ReportArguments),
-    /// Check evidence against a worker: whose is what it shows, and who is right by a render of the disputed cell here.
+    /// Check evidence against a worker: who signed what, and who is right by a render of the disputed cell here.
     #[command(
         after_help = "Exit codes: 0 the accused is wrong, 1 it could not be checked (another scene, no engine), 2 usage, \
                             3 an accused worker is right, 4 the evidence is not genuine and proves nothing, \

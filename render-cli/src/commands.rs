@@ -2,6 +2,7 @@
 
 use crate::{
     arguments::Arguments,
+    evidence_list::{self, EvidenceArguments},
     failure::{Code, Failure},
     jobs::{self, JobFolder, Order, Record, State, Status},
     provider_list::{self, ProvidersArguments},
@@ -47,6 +48,8 @@ enum Command {
     Clean(Common),
     /// List the providers that worked for you, with their trust levels and why; or say something of one
     Providers(ProvidersArguments),
+    /// List the evidence against workers that were caught, or show that of a job
+    Evidence(EvidenceArguments),
 }
 
 #[derive(Debug, Args)]
@@ -105,6 +108,7 @@ pub fn run() -> Result<Option<(Arguments, Asked)>, Failure> {
         Command::Cancel(of) => stop(&of, Order::Cancel).map(|()| None),
         Command::Clean(common) => clean(&common).map(|()| None),
         Command::Providers(arguments) => provider_list::run(&arguments).map(|()| None),
+        Command::Evidence(arguments) => evidence_list::run(&arguments).map(|()| None),
         Command::Resume(resume) => go_on(&resume, Vec::new()).map(Some),
         Command::Again(again) => {
             let frames = again.frames.expand().frames;

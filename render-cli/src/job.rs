@@ -35,7 +35,7 @@ use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinHandle,
 };
-use verifier::{FaultKind, Trust};
+use verifier::Trust;
 
 /// Events that may wait for the coordinator.
 const EVENTS_MAX: usize = 4096;
@@ -76,6 +76,10 @@ pub struct JobContext {
     pub providers: Arc<Providers>,
     /// Where the job's state lies.
     pub folder: JobFolder,
+    /// Where evidence is kept.
+    pub data_dir: PathBuf,
+    /// The own engine's version, for whoever reads evidence.
+    pub engine_build: String,
 }
 
 /// State shared with the tasks that wait for answers.
@@ -161,6 +165,8 @@ pub async fn run(
         arrived
             .into_iter()
             .for_each(|root| shared.arriving.leave(root));
+        // While the pixels are here that it rests on.
+        standing::remember_faults(&shared, &effects).await;
         forget(&shared, books.take_unneeded(&shared.arriving));
         let mut outcome = None;
         for effect in effects {
@@ -438,18 +444,10 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
                 },
             );
         }
-        Effect::Fault { worker, evidence } => {
-            let kind = FaultKind::Flaky;
-            standing::remember_fault(shared, worker, kind, evidence.to_string());
-        }
         Effect::Quarantine {
-            worker,
-            fault,
-            evidence,
+            worker, evidence, ..
         } => {
-            let evidence = evidence.to_string();
-            let rejected = Some(bounded_text(&evidence));
-            standing::remember_fault(shared, worker, fault, evidence);
+            let rejected = Some(bounded_text(&evidence.to_string()));
             let verdict = Request::Verdict {
                 job,
                 task: TaskId(u64::MAX),
@@ -515,8 +513,8 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
                 .send(Event::FrameWritten { frame, outcome })
                 .await;
         }),
-        // Books keep blobs until the journal names them no more; the end is the loop's.
-        Effect::Forget { .. } | Effect::Finished { .. } => {}
+        // Books keep blobs until the journal names them no more; faults are remembered before; the end is the loop's.
+        Effect::Forget { .. } | Effect::Fault { .. } | Effect::Finished { .. } => {}
     }
 }
 

@@ -7,6 +7,8 @@ mod bundle;
 mod commands;
 mod conclusion;
 mod delivery;
+mod evidence;
+mod evidence_list;
 mod failure;
 mod job;
 mod jobs;

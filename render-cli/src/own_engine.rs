@@ -92,6 +92,11 @@ fn refused(error: EngineError) -> Failure {
 }
 
 impl OwnEngine {
+    /// The engine's version, for a person.
+    pub fn build(&mut self) -> String {
+        self.loaded.engine().build()
+    }
+
     /// Loads a scene; blocks, for seconds with Blender.
     pub fn load(mut loaded: Chosen, scene: &Path) -> Result<Self, Failure> {
         let folder = scene.parent().unwrap_or(Path::new("."));

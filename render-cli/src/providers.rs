@@ -18,7 +18,7 @@ use protocol::{EngineKind, JobId, NodeId};
 use row::{Fault, Proof, Provider, Word};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 use store::{Limits, Store};
@@ -161,18 +161,19 @@ impl Providers {
         self.store.write(|rows| rows.remove(node))
     }
 
-    /// A provider was caught in a job.
+    /// A provider was caught in a job; `bundle` is the file of evidence, if there is one.
     pub fn caught(
         &self,
         node: NodeId,
         kind: FaultKind,
         job: JobId,
         evidence: &str,
+        bundle: Option<PathBuf>,
         now: u64,
     ) -> Result<(), StoreError> {
         self.store.write(|rows| {
             let mut provider = rows.get(node)?.unwrap_or_else(|| Provider::new(now));
-            blame(&mut provider, kind, job, evidence, now);
+            blame(&mut provider, kind, job, (evidence, bundle), now);
             rows.put(node, &provider)
         })
     }
@@ -244,7 +245,8 @@ fn note_one(
     match (row.fault, device) {
         (Some(FaultKind::Fraud), _) => {
             // Told already, unless the process was killed before that was on disk.
-            blame(provider, FaultKind::Fraud, job, "caught in this job", now);
+            let evidence = ("caught in this job", None);
+            blame(provider, FaultKind::Fraud, job, evidence, now);
         }
         // What was right before and after a wrong cell does not make up for it in the same job.
         (Some(FaultKind::Flaky), _) => {}
@@ -254,7 +256,13 @@ fn note_one(
 }
 
 /// Enters what was seen here; a worker is quarantined once a job.
-fn blame(provider: &mut Provider, kind: FaultKind, job: JobId, evidence: &str, now: u64) {
+fn blame(
+    provider: &mut Provider,
+    kind: FaultKind,
+    job: JobId,
+    (evidence, bundle): (&str, Option<PathBuf>),
+    now: u64,
+) {
     let job = job.to_string();
     let is_known =
         |fault: &Fault| (fault.kind, fault.proof, &fault.job) == (kind, Proof::Seen, &job);
@@ -269,7 +277,7 @@ fn blame(provider: &mut Provider, kind: FaultKind, job: JobId, evidence: &str, n
         proof: Proof::Seen,
         job,
         evidence: evidence.to_owned(),
-        bundle: None,
+        bundle,
     });
 }
 

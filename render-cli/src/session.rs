@@ -297,7 +297,7 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
     let _only = only_user(&data_dir)?;
     let local = local_workers_wanted(&arguments);
     let (node, network_events, blobs) = start_node(&data_dir, &arguments).await?;
-    let (own, workers) = load_and_start(local, kind, node.id(), &arguments, &data_dir).await?;
+    let (mut own, workers) = load_and_start(local, kind, node.id(), &arguments, &data_dir).await?;
     let layer = own.description.layer.clone();
     let wanted = preflight(&arguments, &own, pattern.format, &blobs, &report).await?;
     let settings = wanted.settings.clone();
@@ -338,6 +338,8 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
     let cancel = CancelFlag::default();
     let providers = Arc::new(Providers::open(&data_dir, admission)?);
     let context = job::JobContext {
+        engine_build: own.build(),
+        data_dir: data_dir.clone(),
         node: node.clone(),
         blobs,
         payer: purse.payer(),

@@ -24,6 +24,13 @@ pub enum Command {
     Doctor(ReportArguments),
     /// List what requestors have promised.
     Earnings(ReportArguments),
+    /// Check evidence against a worker: who signed what, and who is right by a render of the disputed cell here.
+    #[command(
+        after_help = "Exit codes: 0 the accused is wrong, 1 it could not be checked (another scene, no engine), 2 usage, \
+                            3 an accused worker is right, 4 the evidence is not genuine and proves nothing, \
+                            5 undecided: this machine is of another determinism class, or agrees with nobody."
+    )]
+    CheckEvidence(CheckArguments),
     /// Serve one engine to a parent process.
     #[command(hide = true)]
     Engine(EngineArguments),
@@ -80,6 +87,24 @@ pub struct ReportArguments {
     /// Blender's program, or a Python that has bpy.
     #[arg(long, value_name = "PATH")]
     pub blender: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArguments {
+    /// The evidence, as `render evidence` lists it.
+    pub file: PathBuf,
+    /// The job's scene, with its files beside it.
+    #[arg(long, value_name = "PATH")]
+    pub scene: PathBuf,
+    /// Blender's program, or a Python that has bpy.
+    #[arg(long, value_name = "PATH")]
+    pub blender: Option<PathBuf>,
+    /// Render threads; 0 is one a processor.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub threads: u32,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

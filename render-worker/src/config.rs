@@ -78,6 +78,9 @@ pub enum WorkerError {
         /// What the system says.
         source: io::Error,
     },
+    /// Evidence that cannot be checked here.
+    #[error("{0}")]
+    Evidence(String),
     /// There is neither a home folder nor a data folder in the environment.
     #[error("no folder for the worker's data: neither XDG_DATA_HOME nor HOME is set")]
     NoDataDir,
@@ -95,6 +98,9 @@ impl WorkerError {
                 "check space and permissions; each worker needs a --data-dir of its own"
             }
             Self::Engine(_) => "see `doctor` for what this machine can render with",
+            Self::Evidence(_) => {
+                "--scene must be the very scene of the job, with its files where they were beside it"
+            }
             Self::NoDataDir => "give one with --data-dir",
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::{
     arguments::{Arguments, Command, EngineChoice, ServeArguments},
+    check_evidence,
     config::{Started, WorkerConfig, WorkerError},
     engine_process::{self, EngineProcesses},
     limits::ENGINE_IDLE_MAX,
@@ -68,6 +69,11 @@ fn run(program: Vec<String>, arguments: Arguments) -> Result<ExitCode, WorkerErr
         Some(Command::Engine(arguments)) => {
             engine_process::run(&arguments)?;
             return Ok(ExitCode::SUCCESS);
+        }
+        Some(Command::CheckEvidence(arguments)) => {
+            let checked = check_evidence::run(program, &arguments)?;
+            print(&checked.report(arguments.json))?;
+            return Ok(checked.exit_code());
         }
         Some(Command::Doctor(arguments)) => {
             let data_dir = data_dir(arguments.data_dir.clone())?;

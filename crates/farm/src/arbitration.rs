@@ -7,8 +7,8 @@
 use crate::{
     checking::Servers,
     coordinator::{Farm, OwnPurpose},
-    event::{Effect, Evidence, FaultKind, Millis, Opening, Statement, rect_list},
-    frame::{Check, Probe, ProbeRef, TileRef},
+    event::{Effect, Evidence, FaultKind, Millis, Statement, rect_list},
+    frame::{Check, Opening, Probe, ProbeRef, TileRef},
     limits::{FLAKY_CELLS_MIN, FLAKY_MAX},
     probing::{Answer, Contradiction},
     worker::{Standing, WorkerNumber},
@@ -125,10 +125,10 @@ impl Farm {
         for (_, opening) in &openings {
             self.hold_blob(opening.root);
         }
-        let class = self.delivery(at).map(|delivery| delivery.class);
+        let class = self.class_of(at);
         let dispute = Dispute {
             frame: at.frame,
-            class: class.unwrap_or(Blake3Hash([0; 32])),
+            class,
             rects: found.rects.clone().into(),
             claims,
             pattern: Pattern::of(found),
@@ -300,11 +300,12 @@ impl Farm {
         let evidence = Evidence {
             frame: self.frame_number(probe.at.frame),
             rects: found.rects.clone(),
+            class: self.class_of(probe.at),
             statements: vec![Statement {
                 worker: self.worker(worker).id,
                 value: found.left,
                 is_wrong: true,
-                opening: self.opening_of(probe.at),
+                testimony: self.testimony_of(probe.at),
             }],
             own: Some(found.right),
         };
@@ -321,13 +322,13 @@ impl Farm {
             worker: self.worker(claim.party.worker).id,
             value: claim.value,
             is_wrong: claim.value != value,
-            opening: match claim.party.stake {
-                Stake::Tile(at) => self.opening_of(at),
+            testimony: match claim.party.stake {
+                Stake::Tile(at) => self.testimony_of(at),
                 Stake::Task { id, .. } => {
                     let mut openings = dispute.into_iter().flat_map(|dispute| &dispute.openings);
                     openings
                         .find(|(_, opening)| opening.task == id)
-                        .map(|(_, opening)| opening.clone())
+                        .map(|(number, opening)| opening.testimony(self.worker(*number).id))
                 }
             },
         };
@@ -335,6 +336,7 @@ impl Farm {
         Evidence {
             frame: dispute.map_or(0, |dispute| self.frame_number(dispute.frame)),
             rects: dispute.map_or(Vec::new(), |dispute| dispute.rects.to_vec()),
+            class: dispute.map_or(Blake3Hash([0; 32]), |dispute| dispute.class),
             statements: claims.iter().map(statement).collect(),
             own,
         }

@@ -3,8 +3,8 @@
 use crate::{
     arbitration::{Accused, Pattern},
     coordinator::{ArrivedCells, Farm, OwnPurpose, OwnRequest},
-    event::{Effect, Evidence, Millis, Opening, Outcome, Statement},
-    frame::{Delivery, Pixels, Purpose, Signed, Task, Tile, TileRef},
+    event::{Effect, Evidence, Millis, Outcome, Statement, Testimony},
+    frame::{Delivery, Opening, Pixels, Purpose, Signed, Task, Tile, TileRef},
     limits::{OPINION_WAIT_MS, OWN_REQUESTS_MAX},
     probing::{Answer, Contradiction},
     worker::{Standing, WorkerNumber},
@@ -288,13 +288,14 @@ impl Farm {
                 worker: self.worker(delivery.worker).id,
                 value,
                 is_wrong: true,
-                opening: self.opening_of(at),
+                testimony: self.testimony_of(at),
             })
         };
         let said = [(tiles.0, found.left), (tiles.1, found.right)];
         let evidence = Evidence {
             frame: self.frame_number(tiles.0.frame),
             rects: found.rects.clone(),
+            class: self.class_of(tiles.0),
             statements: said.into_iter().filter_map(statement).collect(),
             own: None,
         };
@@ -309,20 +310,27 @@ impl Farm {
     }
 
     /// What a tile's worker signed and opened, as long as that is remembered.
-    pub(crate) fn opening_of(&self, at: TileRef) -> Option<Opening> {
+    pub(crate) fn testimony_of(&self, at: TileRef) -> Option<Testimony> {
         let delivery = self.delivery(at)?;
         let (Some(signed), Pixels::Fresh { root, .. }) = (&delivery.signed, &delivery.pixels)
         else {
             return None;
         };
-        Some(Opening {
+        Some(Testimony {
+            worker: self.worker(delivery.worker).id,
             task: signed.task,
-            rects: self.tile_rects(at),
+            rects: self.tile_rects(at).to_vec(),
             commitment: delivery.commitment,
             signature: signed.signature,
             salt: signed.salt,
             root: *root,
         })
+    }
+
+    /// The determinism class of a delivered tile.
+    pub(crate) fn class_of(&self, at: TileRef) -> Blake3Hash {
+        let delivery = self.delivery(at);
+        delivery.map_or(Blake3Hash([0; 32]), |delivery| delivery.class)
     }
 
     /// What the worker of a tile renders.

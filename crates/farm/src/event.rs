@@ -9,7 +9,7 @@ use std::{fmt, sync::Arc};
 /// Milliseconds since the job began, by the requestor's monotonic clock.
 pub type Millis = u64;
 
-pub use verifier::{FaultKind, Trust};
+pub use verifier::{FaultKind, Testimony, Trust};
 
 /// Something that happened.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -264,6 +264,8 @@ pub struct Evidence {
     pub frame: i32,
     /// The cells: one, unless only a digest of several is left.
     pub rects: Vec<Rect>,
+    /// The determinism class of those who speak.
+    pub class: Blake3Hash,
     /// What was said.
     pub statements: Vec<Statement>,
     /// What the requestor's own engine rendered, if it decided.
@@ -280,24 +282,7 @@ pub struct Statement {
     /// Was it found wrong?
     pub is_wrong: bool,
     /// What it signed and opened, while the requestor remembers it.
-    pub opening: Option<Opening>,
-}
-
-/// A signed commitment with what opens it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Opening {
-    /// The task.
-    pub task: TaskId,
-    /// What it was to render.
-    pub rects: Arc<[Rect]>,
-    /// The commitment.
-    pub commitment: Blake3Hash,
-    /// Its worker's signature.
-    pub signature: Signature,
-    /// The salt.
-    pub salt: [u8; 32],
-    /// The hash of the delivery.
-    pub root: Blake3Hash,
+    pub testimony: Option<Testimony>,
 }
 
 impl fmt::Display for Evidence {

@@ -1,7 +1,10 @@
 //! An open frame: its tiles, and what is known of each delivery until the frame is final.
 
-use crate::{event::Millis, worker::WorkerNumber};
-use protocol::{Blake3Hash, Glm, Rect, TaskId, ids::Signature};
+use crate::{
+    event::{Millis, Testimony},
+    worker::WorkerNumber,
+};
+use protocol::{Blake3Hash, Glm, NodeId, Rect, TaskId, ids::Signature};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -122,6 +125,32 @@ impl Probe {
         match self.check {
             Check::Passed(Prober::Worker(number)) => Some(number),
             _ => None,
+        }
+    }
+}
+
+/// A commitment with its signature and what opens it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Opening {
+    pub task: TaskId,
+    pub rects: Arc<[Rect]>,
+    pub commitment: Blake3Hash,
+    pub signature: Signature,
+    pub salt: [u8; 32],
+    pub root: Blake3Hash,
+}
+
+impl Opening {
+    /// What its worker says with it.
+    pub(crate) fn testimony(&self, worker: NodeId) -> Testimony {
+        Testimony {
+            worker,
+            task: self.task,
+            rects: self.rects.to_vec(),
+            commitment: self.commitment,
+            signature: self.signature,
+            salt: self.salt,
+            root: self.root,
         }
     }
 }

@@ -6,8 +6,8 @@
 
 use crate::{
     coordinator::{Farm, OwnPurpose},
-    event::{Difference, Effect, Opening, Trust},
-    frame::{Check, Delivery, Expected, Pixels, Probe, ProbeRef, Prober, Task, TileRef},
+    event::{Difference, Effect, Trust},
+    frame::{Check, Delivery, Expected, Opening, Pixels, Probe, ProbeRef, Prober, Task, TileRef},
     leasing::Outbox,
     limits::{
         CELLS_PER_PROBE_MIN, OWN_AUDIT_ONE_OF, OWN_REQUESTS_MAX, PROBE_COST_SHARE,

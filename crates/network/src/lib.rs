@@ -25,6 +25,7 @@ mod node;
 mod outbox;
 mod peers;
 mod piece;
+mod proof;
 mod store;
 mod swarm;
 
@@ -32,4 +33,5 @@ pub use error::NetworkError;
 pub use event::{NodeEvent, Replier};
 pub use identity::{Identity, IdentityError, verify};
 pub use node::{Node, NodeConfig};
+pub use proof::{PROVEN_BYTES_MAX, ProofError, verify_proof};
 pub use store::{Access, BlobStore, StoreError};

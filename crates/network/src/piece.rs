@@ -13,7 +13,7 @@ use bao_tree::{
     },
 };
 use protocol::Blake3Hash;
-use std::io;
+use std::{io, ops::Range};
 
 /// Bytes of a piece (the last one of a blob may be shorter, that of an empty blob is empty).
 pub const PIECE_BYTES: u64 = 1 << 20;
@@ -21,7 +21,8 @@ pub const PIECE_BYTES: u64 = 1 << 20;
 pub const PIECE_ENCODED_BYTES_MAX: usize = PIECE_BYTES as usize + 64 * 128;
 /// Hashes are kept for groups of 2^4 blake3 chunks: 16 KiB.
 const GROUP: BlockSize = BlockSize::from_chunk_log(4);
-const CHUNK_BYTES: u64 = 1024;
+/// Bytes of a blake3 chunk.
+pub const CHUNK_BYTES: u64 = 1024;
 
 /// The tree over a blob of `bytes`.
 pub fn tree(bytes: u64) -> BaoTree {
@@ -54,14 +55,25 @@ pub fn encode(
 pub fn decode(root: Blake3Hash, bytes: u64, piece: u64, encoded: &[u8]) -> Option<Vec<u8>> {
     let start = piece * PIECE_BYTES;
     let length = bytes.checked_sub(start)?.min(PIECE_BYTES);
+    decode_chunks(root, bytes, &chunks(piece), start..start + length, encoded)
+}
+
+/// The bytes of the chunks `ranges`, which are the bytes `span` of the blob; none when `encoded` is anything else.
+pub fn decode_chunks(
+    root: Blake3Hash,
+    bytes: u64,
+    ranges: &ChunkRanges,
+    span: Range<u64>,
+    encoded: &[u8],
+) -> Option<Vec<u8>> {
+    let length = span.end - span.start;
     let mut data = Vec::with_capacity(length as usize);
     let mut rest = encoded;
-    let ranges = chunks(piece);
-    for item in DecodeResponseIter::new(root.0.into(), tree(bytes), &mut rest, &ranges) {
+    for item in DecodeResponseIter::new(root.0.into(), tree(bytes), &mut rest, ranges) {
         match item.ok()? {
             BaoContentItem::Parent(_) => {}
             BaoContentItem::Leaf(Leaf { offset, data: leaf }) => {
-                if offset != start + data.len() as u64 {
+                if offset != span.start + data.len() as u64 {
                     return None;
                 }
                 data.extend_from_slice(&leaf);

@@ -101,7 +101,14 @@ fn who_is_caught_begins_anew_after_a_while() {
     note(&providers, 1_000, 0);
     let caught_at = TRUSTED.known_s;
     assert_eq!(level(&providers, caught_at), Some(Trust::Trusted));
-    let caught = providers.caught(NODE, FaultKind::Fraud, JOB, "frame 1: black", caught_at);
+    let caught = providers.caught(
+        NODE,
+        FaultKind::Fraud,
+        JOB,
+        "frame 1: black",
+        None,
+        caught_at,
+    );
     caught.unwrap();
     let rows = [row(1_007, WorkerState::Quarantined)];
     providers.note(JOB, ENGINE, &rows, caught_at + 1).unwrap();
@@ -160,7 +167,7 @@ async fn only_known_providers_may_be_asked_for() {
     assert!(providers.admit(NODE, 0).await.is_err());
     assert!(providers.admit(NODE, PROBATION.known_s).await.is_ok());
     // Allowed is not forgiven.
-    let caught = providers.caught(NODE, FaultKind::Fraud, JOB, "frame 1: black", 0);
+    let caught = providers.caught(NODE, FaultKind::Fraud, JOB, "frame 1: black", None, 0);
     caught.unwrap();
     assert!(only(&[NODE]).admit(NODE, 0).await.is_err());
 }

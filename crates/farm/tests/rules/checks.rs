@@ -392,7 +392,7 @@ fn evidence_holds_what_the_guilty_signed() {
         .count();
     assert!(right >= 2);
     for statement in &evidence.statements {
-        let opening = statement.opening.as_ref().expect("all is remembered");
-        assert_eq!((opening.signature, opening.salt), (SIGNATURE, SALT));
+        let testimony = statement.testimony.as_ref().expect("all is remembered");
+        assert_eq!((testimony.signature, testimony.salt), (SIGNATURE, SALT));
     }
 }

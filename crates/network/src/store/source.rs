@@ -1,7 +1,10 @@
 //! A blob that is being served: its file and its hash tree.
 
 use super::{BlobStore, Part, StoreError, WRITE_BUFFER_BYTES};
-use crate::piece::{self, PIECE_BYTES, tree};
+use crate::{
+    piece::{self, PIECE_BYTES, tree},
+    proof::{self, verify_proof},
+};
 use bao_tree::{
     blake3,
     io::{
@@ -13,6 +16,7 @@ use protocol::Blake3Hash;
 use std::{
     fs::File,
     io::{self, BufReader, BufWriter, Write},
+    ops::Range,
     path::Path,
 };
 
@@ -48,6 +52,27 @@ impl BlobStore {
         match source.root() == hash {
             true => Ok(source),
             false => Err(self.damaged(hash)),
+        }
+    }
+
+    /// A proof that the bytes `range` of a blob are what they are, for [`verify_proof`]: those bytes, cut at chunks of
+    /// 1024, and the hashes that tie them to the root, 64 bytes for each level of the tree. Blocking.
+    ///
+    /// # Errors
+    /// When the blob is not here or was damaged on disk, or the range is empty, outside it or too long.
+    pub fn proof(&self, hash: Blake3Hash, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
+        let source = self.source(hash)?;
+        let failed = |e| StoreError::io(&self.path(hash), e);
+        let chunks = proof::chunks(source.bytes, &range)
+            .map_err(|e| failed(io::Error::new(io::ErrorKind::InvalidInput, e)))?;
+        let encoded = match &source.outboard {
+            Outboard::Memory(outboard) => proof::encode(&source.data, outboard, &chunks),
+            Outboard::File(outboard) => proof::encode(&source.data, outboard, &chunks),
+        };
+        let encoded = encoded.map_err(failed)?;
+        match verify_proof(hash, source.bytes, range, &encoded) {
+            Ok(_) => Ok(encoded),
+            Err(_) => Err(self.damaged(hash)),
         }
     }
 

@@ -43,6 +43,8 @@ pub fn page(found: &Findings, volume: Volume, command: &str) -> String {
 
 fn introduce(text: &mut String, volume: Volume, command: &str) {
     let Volume { seeds, tiles, .. } = volume;
+    let jobs = seeds * u64::from(tiles);
+    let bound = 3e4 / jobs as f64;
     let _ = write!(
         text,
         "# What checking sees, what it costs, what cheating pays
@@ -71,10 +73,11 @@ them, so some cheats save much with few cells.
 
 Ours comes in levels: unknown (128 probes, 25 % rendered twice, pay held for 20 tiles), probation (64, 20 %, 64), trusted
 (64, 2 %, 32). The requestor's own engine decides disputes about a cell; \"no own engine\" is the unknown level where it cannot
-and other workers do. In every scheme the loser of a comparison gets no more work.
+and other workers do. The loser of a comparison gets no more work; in the other schemes only if it was hostile, which is kinder
+than any rule of theirs could be.
 
 A gain is what a hostile worker was paid, less the same pay for what it really rendered: honest work is 0. Where nothing was
-accepted the bound is 3/n, at 95 %.
+accepted the bound is 3/n, at 95 %: for a 0 in the tables of {jobs} tiles a cell that is {bound:.1} of 10,000.
 
 "
     );
@@ -138,7 +141,7 @@ fn glance(text: &mut String, found: &Findings, volume: Volume) {
 Overhead is all rendering over the job's own. The other columns take the worst attack of the long table for each scheme, one
 cell and flaky memory left out (those are below). Crowds: 10 % hostile, half of them a ring; 30 % hostile, two thirds of them a ring.
 
-| scheme | overhead, all honest | overhead, 10 % | wrong tiles of 10,000, worst, 10 % | 30 % | honest workers blamed of 100, worst, 10 % | 30 % | best gain of a cheat in tiles, 10 % | 30 % |
+| scheme | overhead, all honest | overhead, 10 % | wrong tiles of 10,000, worst, 10 % | 30 % | honest workers blamed a job, worst, 10 % | 30 % | best gain of a cheat in tiles, 10 % | 30 % |
 |---|---|---|---|---|---|---|---|---|
 ";
     for (scheme, what) in SCHEMES.iter().enumerate() {
@@ -210,10 +213,9 @@ fn matrix(
 }
 
 fn accepted_of_10000(tally: &Tally) -> String {
-    let rate = |count: f64| count * 1e4 / tally.tiles.max(1) as f64;
     match tally.bad_accepted {
-        0 => format!("0 (<{:.2})", rate(3.0)),
-        count => format!("{:.2}", rate(count as f64)),
+        0 => "0".into(),
+        count => format!("{:.1}", count as f64 * 1e4 / tally.tiles.max(1) as f64),
     }
 }
 

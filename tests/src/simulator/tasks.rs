@@ -105,6 +105,7 @@ impl World {
         if self.workers[index].member.strategy == Strategy::KeyFlood {
             self.workers[index].drop_all();
             self.break_connection(index, 0);
+            self.workers[index].is_up = false;
             self.begin_under_a_new_key(index);
         }
         self.start_next(index);

@@ -114,13 +114,13 @@ pub struct Finished {
     pub at: Millis,
 }
 
-/// What a worker's deliveries were worth and what they cost it, in units of [`cell_cost`].
+/// What a worker's work was.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Effort {
-    /// The cost of all cells that it committed to.
-    pub due: u64,
-    /// Of these, of the cells that it rendered.
-    pub rendered: u64,
+    /// Cells that it committed to.
+    pub cells: u64,
+    /// Thousandths of cells that it rendered, each task's cells counted by their [`cell_cost`].
+    pub rendered_millicells: u64,
 }
 
 /// A worker and its state.
@@ -259,13 +259,17 @@ impl Worker {
             true => self.tile_cells(spec, &honest),
             false => self.probe_cells(spec, &honest),
         };
+        let is_copied = strategy == CopiedReplica && is_tile(spec);
         let places = spec.rects.iter().flat_map(Rect::cells);
+        let (mut due, mut rendered) = (0, 0);
         for ((cell, _), (said, right)) in places.zip(cells.iter().zip(&honest)) {
             let cost = cell_cost(cell);
-            let is_copied = strategy == CopiedReplica && is_tile(spec);
-            self.effort.due += cost;
-            self.effort.rendered += if said == right && !is_copied { cost } else { 0 };
+            due += cost;
+            rendered += if said == right && !is_copied { cost } else { 0 };
         }
+        let count = honest.len() as u64;
+        self.effort.cells += count;
+        self.effort.rendered_millicells += count * 1_000 * rendered / due.max(1);
         cells
     }
 

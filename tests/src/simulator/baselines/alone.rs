@@ -34,7 +34,7 @@ pub fn run(mut crowd: Crowd, check: impl Fn(&mut Crowd, Number, &Answer) -> Find
             let answer = crowd.deliver(worker, tile, false);
             if let Finding::Caught = check(&mut crowd, worker, &answer) {
                 crowd.refuse(worker);
-                crowd.ban(worker);
+                crowd.ban_if_hostile(worker);
                 continue;
             }
             crowd.tally.bad_accepted += u64::from(answer.is_some());
@@ -92,7 +92,7 @@ pub fn overlap(crowd: &mut Crowd, worker: Number, answer: &Answer) -> Finding {
         let judge = crowd.draw(&[worker, neighbour]);
         let judged = judge.map_or(0, |judge| said(crowd, worker, judge, answer, cell));
         if theirs != judged {
-            crowd.ban(neighbour);
+            crowd.ban_if_hostile(neighbour);
         }
         if mine != judged {
             return Finding::Caught;

@@ -207,6 +207,14 @@ impl Crowd {
         self.people[number].gain += tiles;
     }
 
+    /// A worker lost a comparison; if it was honest it stays, which only somebody who knows the truth could decide.
+    pub fn ban_if_hostile(&mut self, number: Number) {
+        match self.is_hostile(number) {
+            true => self.ban(number),
+            false => self.tally.honest_blamed += 1,
+        }
+    }
+
     /// A worker lost a comparison.
     pub fn ban(&mut self, number: Number) {
         if std::mem::replace(&mut self.people[number].is_banned, true) {

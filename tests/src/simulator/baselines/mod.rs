@@ -8,7 +8,8 @@
 //! | [`alone`] | tiles rendered once: the requestor's crops, overlaps with neighbours |
 //! | [`probing`] | ours: secret probes, copies of some tiles, secret rim cells, pay held back |
 //!
-//! In every scheme whoever loses a comparison gets no more work, which is kinder to the other schemes than what they do.
+//! Whoever loses a comparison gets no more work; in the other schemes only if it was hostile, which is kinder to them than
+//! what they do.
 //! Not modelled: time, prices, failures, and who is idle when; the simulated coordinator has those.
 
 pub mod alone;
@@ -62,7 +63,7 @@ pub struct Tally {
     pub honest_delivered: u64,
     /// Of these, refused.
     pub honest_refused: u64,
-    /// Honest workers that lost a comparison.
+    /// How often honest workers lost a comparison.
     pub honest_blamed: u64,
     /// Tiles' worth of rendering by everybody.
     pub rendered: f64,

@@ -79,7 +79,7 @@ fn settle(crowd: &mut Crowd, answers: &[(Number, Answer)], taken: &Answer) {
             crowd.pay(*number, 1.0);
         } else {
             crowd.refuse(*number);
-            crowd.ban(*number);
+            crowd.ban_if_hostile(*number);
         }
     }
 }

@@ -65,7 +65,10 @@ pub const ATTACKS: [(Strategy, &str); 21] = [
         "ring, only where it holds all copies",
     ),
     (Strategy::Neighbours, "ring: whole tiles, overlaps agree"),
-    (Strategy::Whitewashing, "whole tiles, new key when caught"),
+    (
+        Strategy::Whitewashing,
+        "whole tiles, five new keys when caught",
+    ),
     (Strategy::Framing, "right tiles, frames others as prober"),
     (Strategy::GarbageProber, "right tiles, lazy prober"),
     (
@@ -74,10 +77,15 @@ pub const ATTACKS: [(Strategy, &str); 21] = [
     ),
 ];
 
-/// Attacks that fake a tenth of a tile or more, which the promise is about.
-const PROMISED: [Strategy; 8] = [
-    Strategy::Sparse(10),
-    Strategy::Ring,
+/// The least attacks that the promise is about, a tenth of a tile: the hardest to see.
+const HARDEST: [(Strategy, u32); 4] = [
+    (Strategy::Sparse(10), 0),
+    (Strategy::Ring, 0),
+    (Strategy::Ring, 5),
+    (Strategy::Ring, 20),
+];
+/// Others that the promise is about; they are seen more easily and are run for a tenth of the volume.
+const EASIER: [Strategy; 6] = [
     Strategy::CostlyCells,
     Strategy::Band,
     Strategy::RimOnly,
@@ -93,7 +101,7 @@ pub struct Volume {
     pub seeds: u64,
     /// Tiles of each of these jobs.
     pub tiles: u32,
-    /// Wrong tiles for each row of the promise.
+    /// Wrong tiles for each row of the promise with one of the hardest attacks.
     pub wrong_tiles: u64,
     /// Right tiles for each row of the other promise.
     pub right_tiles: u64,
@@ -169,10 +177,10 @@ fn setting(strategy: Strategy, crowd: Option<usize>, tiles: u32) -> Setting {
 /// Runs everything; `tell` hears how many of how many parts are done.
 pub fn run(volume: Volume, tell: impl Fn(usize, usize) + Sync) -> Findings {
     let places = places();
-    let claims = claims();
+    let questions = questions(volume);
     let (done, total) = (
         AtomicUsize::new(0),
-        places.len() + 2 * claims.len() + LIARS.len(),
+        places.len() + 2 * questions.len() + LIARS.len(),
     );
     let step = || tell(done.fetch_add(1, Ordering::Relaxed) + 1, total);
     let jobs = places
@@ -187,13 +195,11 @@ pub fn run(volume: Volume, tell: impl Fn(usize, usize) + Sync) -> Findings {
             (*place, tally)
         })
         .collect();
-    let alone = claims
-        .iter()
-        .map(|claim| alone(*claim, volume, &step))
+    let alone = (questions.iter())
+        .map(|question| alone(*question, &step))
         .collect();
-    let returning = claims
-        .iter()
-        .map(|claim| returning(*claim, volume, &step))
+    let returning = (questions.iter())
+        .map(|question| returning(*question, &step))
         .collect();
     let right = LIARS
         .iter()
@@ -228,14 +234,29 @@ fn places() -> Vec<Place> {
     places
 }
 
-/// The attacks and levels that the promise is about; the weakest attack with rings of all sizes.
-fn claims() -> Vec<(Strategy, Policy, u32)> {
-    let mut claims = Vec::new();
-    for policy in [Policy::UNKNOWN, Policy::PROBATION, Policy::TRUSTED] {
-        claims.extend(PROMISED.map(|strategy| (strategy, policy, 0)));
-        claims.extend([5, 20].map(|ring| (Strategy::Ring, policy, ring)));
+/// An attack, how it is checked, how large the ring is, and how many wrong tiles are asked for.
+#[derive(Clone, Copy)]
+struct Question {
+    strategy: Strategy,
+    policy: Policy,
+    ring_percent: u32,
+    wrong: u64,
+}
+
+fn questions(volume: Volume) -> Vec<Question> {
+    let mut questions = Vec::new();
+    for policy in [Policy::UNKNOWN, Policy::TRUSTED] {
+        let hardest = HARDEST.map(|(strategy, ring)| (strategy, ring, volume.wrong_tiles));
+        let easier = EASIER.map(|strategy| (strategy, 0, volume.wrong_tiles / 10));
+        let rows = hardest.into_iter().chain(easier);
+        questions.extend(rows.map(|(strategy, ring_percent, wrong)| Question {
+            strategy,
+            policy,
+            ring_percent,
+            wrong,
+        }));
     }
-    claims
+    questions
 }
 
 /// Liars about right tiles, and the checks that they are part of.
@@ -248,21 +269,24 @@ const LIARS: [(Strategy, Policy); 4] = [
 
 type Step<'a> = &'a (dyn Fn() + Sync);
 
-fn alone(
-    (strategy, policy, ring_percent): (Strategy, Policy, u32),
-    volume: Volume,
-    step: Step,
-) -> Passed {
-    let tiles = ALONE_TILES.min(volume.wrong_tiles as u32);
+fn alone(question: Question, step: Step) -> Passed {
+    let Question {
+        strategy,
+        policy,
+        ring_percent,
+        wrong,
+    } = question;
+    let tiles = ALONE_TILES.min(wrong as u32);
     let setting = Setting {
         hostile_percent: ring_percent.max(1),
         ring_percent,
         ..setting(strategy, None, tiles)
     };
-    let parts = volume.wrong_tiles.div_ceil(tiles.into());
+    let parts = wrong.div_ceil(tiles.into());
     let part = |seed| passed_alone(Crowd::new(setting, seed ^ 0xa10e), policy);
     let both = |a: (u64, u64), b: (u64, u64)| (a.0 + b.0, a.1 + b.1);
-    let (wrong, passed) = (0..parts).into_par_iter().map(part).reduce(|| (0, 0), both);
+    let all = (0..parts).into_par_iter().map(part);
+    let (wrong, passed) = all.reduce(|| (0, 0), both);
     step();
     Passed {
         strategy,
@@ -273,19 +297,21 @@ fn alone(
     }
 }
 
-fn returning(
-    (strategy, policy, ring_percent): (Strategy, Policy, u32),
-    volume: Volume,
-    step: Step,
-) -> Passed {
+fn returning(question: Question, step: Step) -> Passed {
+    let Question {
+        strategy,
+        policy,
+        ring_percent,
+        wrong,
+    } = question;
     let setting = Setting {
         hostile_percent: 30,
         ring_percent,
         returns: true,
-        ..setting(strategy, None, VOLUME_TILES.min(volume.wrong_tiles as u32))
+        ..setting(strategy, None, VOLUME_TILES.min(wrong as u32))
     };
     // Three wrong deliveries for seven right ones, and a few more jobs, as chance does not give exactly that.
-    let jobs = (volume.wrong_tiles * 7 / 3 * 51 / 50).div_ceil(setting.tiles.into());
+    let jobs = (wrong * 7 / 3 * 51 / 50).div_ceil(setting.tiles.into());
     let tally = many(jobs, |seed| {
         Scheme::Probing(policy).run(setting, seed ^ 0x2e7)
     });

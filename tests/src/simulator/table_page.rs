@@ -27,7 +27,7 @@ pub fn page(found: &Findings, volume: Volume, command: &str) -> String {
         found,
         SHOWN_CROWDS[0],
         "What a cheat gains, in tiles of pay",
-        |tally| format!("{:+.1}", tally.gain_each()),
+        |tally| signed(tally.gain_each()),
     );
     matrix(
         &mut text,
@@ -75,6 +75,8 @@ Ours comes in levels: unknown (128 probes, 25 % rendered twice, pay held for 20 
 (64, 2 %, 32). The requestor's own engine decides disputes about a cell; \"no own engine\" is the unknown level where it cannot
 and other workers do. The loser of a comparison gets no more work; in the other schemes only if it was hostile, which is kinder
 than any rule of theirs could be.
+
+The same strategies meet the real coordinator in virtual time in `tests/tests/attacks.rs`.
 
 A gain is what a hostile worker was paid, less the same pay for what it really rendered: honest work is 0. Where nothing was
 accepted the bound is 3/n, at 95 %: for a 0 in the tables of {jobs} tiles a cell that is {bound:.1} of 10,000.
@@ -167,7 +169,7 @@ cell and flaky memory left out (those are below). Crowds: 10 % hostile, half of 
         let [some, many] = SHOWN_CROWDS;
         let _ = writeln!(
             text,
-            "| {} | {:.3} | {:.3} | {} | {} | {:.1} | {:.1} | {:+.1} | {:+.1} |",
+            "| {} | {:.3} | {:.3} | {} | {} | {:.1} | {:.1} | {} | {} |",
             what.name(),
             of(None, 0).overhead(),
             of(Some(some), 0).overhead(),
@@ -175,8 +177,8 @@ cell and flaky memory left out (those are below). Crowds: 10 % hostile, half of 
             worst_wrong(many),
             worst(some, &blamed),
             worst(many, &blamed),
-            worst(some, &Tally::gain_each),
-            worst(many, &Tally::gain_each),
+            signed(worst(some, &Tally::gain_each)),
+            signed(worst(many, &Tally::gain_each)),
         );
     }
     *text += "\n";
@@ -219,6 +221,13 @@ fn accepted_of_10000(tally: &Tally) -> String {
     }
 }
 
+fn signed(number: f64) -> String {
+    match format!("{number:+.1}").as_str() {
+        "-0.0" | "+0.0" => "0".into(),
+        text => text.into(),
+    }
+}
+
 fn latency(tally: &Tally) -> String {
     match tally.caught {
         0 if tally.bad_delivered == 0 => "none".into(),
@@ -230,12 +239,15 @@ fn latency(tally: &Tally) -> String {
 fn concede(text: &mut String) {
     *text += "## Where others do better
 
-- One wrong cell, or flaky memory that spoils one: a quorum sees it whenever its workers are not all accomplices. Probes look at an
-  eighth of the cells or less, so most single cells pass. Whoever needs every pixel has to have every tile rendered twice.
-- One tile ever, at the trusted level: 64 probes miss a tenth of a tile about once in a thousand times. A worker that is trusted can
-  risk that, and gains one tile for a standing that took it 200.
+- A cell that is wrong in one tile only, as flaky memory makes them (its row): a quorum sees it whenever its workers are not all
+  accomplices. Probes look at an eighth of the cells or less, so most such cells pass; who does it in every tile is caught soon.
+  Whoever needs every pixel has to have every tile rendered twice.
+- One tile ever, at the trusted level: see the last columns of the promise. A worker that is trusted can risk that, for the pay of a
+  tenth of a tile, against a standing that took it 200 checked tiles and a week. What the table has under \"in jobs\" for trusted workers is
+  harsher than real jobs are: there the caught come back trusted, as if they had not been caught, and what is left are fakes
+  shortly before a job ends.
 - Golem's crops cannot be fooled by any ring, as the requestor renders them; nor can our disputes where it has an engine. Without one, \
-  accomplices who are asked for an opinion outvote honest probers now and then: see the row \"no own engine\" and its honest workers blamed.
+  accomplices who are asked for an opinion outvote honest probers: see the row \"no own engine\" and its honest workers blamed.
 - A quorum of two is simple, needs no commitments, and its cost is known. Its weakness is two accomplices who hold one tile and know it:
   they are never caught (row \"ring, only where it holds all copies\"). Nobody there knows beforehand which cells of ours are looked at.
 - All of this is inside one determinism class. An engine that is wrong alike for a whole class agrees with itself in every scheme but crops;
@@ -247,8 +259,8 @@ fn concede(text: &mut String) {
 fn all(text: &mut String, found: &Findings) {
     *text += "## All of it
 
-| scheme | attack | hostile | ring | wrong delivered | wrong accepted | honest refused | honest blamed | overhead | gain of a cheat | caught of | wrong until caught |
-|---|---|---|---|---|---|---|---|---|---|---|---|
+| scheme | attack | hostile | ring | wrong delivered | wrong accepted | never finished | honest refused | honest blamed | overhead | gain of a cheat | caught of | wrong until caught |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|
 ";
     for (place, tally) in &found.jobs {
         let Some(crowd) = place.crowd else {
@@ -257,15 +269,16 @@ fn all(text: &mut String, found: &Findings) {
         let (hostile, ring) = CROWDS[crowd];
         let _ = writeln!(
             text,
-            "| {} | {} | {hostile} % | {ring} % | {} | {} | {} | {} | {:.3} | {:+.2} | {} of {} | {} |",
+            "| {} | {} | {hostile} % | {ring} % | {} | {} | {} | {} | {} | {:.3} | {} | {} of {} | {} |",
             SCHEMES[place.scheme].name(),
             ATTACKS[place.attack].1,
             tally.bad_delivered,
             tally.bad_accepted,
+            tally.unfinished,
             tally.honest_refused,
             tally.honest_blamed,
             tally.overhead(),
-            tally.gain_each(),
+            signed(tally.gain_each()),
             tally.caught,
             tally.hostile,
             latency(tally),

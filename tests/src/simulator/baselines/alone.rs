@@ -27,22 +27,31 @@ pub enum Finding {
 /// Does a job; `check` looks at each delivery.
 pub fn run(mut crowd: Crowd, check: impl Fn(&mut Crowd, Number, &Answer) -> Finding) -> Tally {
     for tile in 0..crowd.setting.tiles {
-        for _ in 0..TRIES_MAX {
-            let Some(worker) = crowd.draw(&[]) else {
-                break;
-            };
-            let answer = crowd.deliver(worker, tile, false);
-            if let Finding::Caught = check(&mut crowd, worker, &answer) {
-                crowd.refuse(worker);
-                crowd.ban_if_hostile(worker);
-                continue;
-            }
-            crowd.tally.bad_accepted += u64::from(answer.is_some());
-            crowd.pay(worker, 1.0);
-            break;
-        }
+        let mut tries = 0..TRIES_MAX;
+        let is_done = tries.any(|_| try_tile(&mut crowd, tile, &check));
+        crowd.tally.unfinished += u64::from(!is_done);
     }
     crowd.finish()
+}
+
+/// Renders a tile; false if it was not taken.
+fn try_tile(
+    crowd: &mut Crowd,
+    tile: u32,
+    check: &impl Fn(&mut Crowd, Number, &Answer) -> Finding,
+) -> bool {
+    let Some(worker) = crowd.draw(&[]) else {
+        return false;
+    };
+    let answer = crowd.deliver(worker, tile, false);
+    if let Finding::Caught = check(crowd, worker, &answer) {
+        crowd.refuse(worker);
+        crowd.ban_if_hostile(worker);
+        return false;
+    }
+    crowd.tally.bad_accepted += u64::from(answer.is_some());
+    crowd.pay(worker, 1.0);
+    true
 }
 
 /// The requestor renders three crops and compares every pixel, which sees more than the image metrics of Golem do.

@@ -38,6 +38,8 @@ pub struct Person {
     pub held: u32,
     /// What it was paid less what its rendering was worth, in tiles.
     pub gain: f64,
+    /// New keys that it may still come back under.
+    rebirths: u32,
     is_banned: bool,
 }
 
@@ -97,16 +99,17 @@ impl Crowd {
             active: Vec::new(),
         };
         for number in 0..setting.workers {
-            crowd.join(match number {
+            let side = match number {
                 number if number < ring.min(hostile) => Side::Ring,
                 number if number < hostile => Side::Alone,
                 _ => Side::Honest,
-            });
+            };
+            crowd.join(side, setting.strategy.rebirths());
         }
         crowd
     }
 
-    fn join(&mut self, side: Side) {
+    fn join(&mut self, side: Side, rebirths: u32) {
         self.active.push(self.people.len());
         self.people.push(Person {
             side,
@@ -115,6 +118,7 @@ impl Crowd {
             streak: 0,
             held: 0,
             gain: 0.0,
+            rebirths,
             is_banned: false,
         });
     }
@@ -227,8 +231,9 @@ impl Crowd {
             side => {
                 self.tally.caught += 1;
                 self.tally.bad_until_caught += person.bad;
-                if self.setting.returns || self.setting.strategy == Strategy::Whitewashing {
-                    self.join(side);
+                let rebirths = person.rebirths;
+                if self.setting.returns || rebirths > 0 {
+                    self.join(side, rebirths.saturating_sub(1));
                 }
             }
         }

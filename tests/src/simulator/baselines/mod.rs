@@ -59,6 +59,8 @@ pub struct Tally {
     pub bad_delivered: u64,
     /// Tiles with a wrong cell in the finished jobs.
     pub bad_accepted: u64,
+    /// Tiles that the jobs gave up: too often refused, or nobody was left.
+    pub unfinished: u64,
     /// Tiles that honest workers delivered.
     pub honest_delivered: u64,
     /// Of these, refused.
@@ -86,6 +88,7 @@ impl Tally {
             tiles: self.tiles + other.tiles,
             bad_delivered: self.bad_delivered + other.bad_delivered,
             bad_accepted: self.bad_accepted + other.bad_accepted,
+            unfinished: self.unfinished + other.unfinished,
             honest_delivered: self.honest_delivered + other.honest_delivered,
             honest_refused: self.honest_refused + other.honest_refused,
             honest_blamed: self.honest_blamed + other.honest_blamed,
@@ -147,5 +150,84 @@ impl Scheme {
             Scheme::Overlap => alone::run(crowd, alone::overlap),
             Scheme::Probing(policy) => probing::run(crowd, policy),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use probing::{Policy, passed_alone};
+
+    fn setting(strategy: Strategy, hostile_percent: u32, ring_percent: u32) -> Setting {
+        Setting {
+            tiles: 20_000,
+            workers: 100,
+            hostile_percent,
+            ring_percent,
+            strategy,
+            returns: true,
+        }
+    }
+
+    fn near(found: f64, expected: f64, tolerance: f64) {
+        let off = (found / expected - 1.0).abs();
+        assert!(off < tolerance, "{found} instead of {expected}");
+    }
+
+    /// Three crops of 26 of 256 pixels miss a band of 9 of 32 rows when none of the 231 positions of each touches it.
+    #[test]
+    fn crops_miss_a_band_as_often_as_geometry_says() {
+        let tally = Scheme::Crops.run(setting(Strategy::Band, 10, 0), 1);
+        let beside = 1.0 - f64::from(9 * 8 + 26 - 1) / 231.0;
+        let missed = tally.bad_accepted as f64 / tally.bad_delivered as f64;
+        near(missed, beside.powi(3), 0.2);
+    }
+
+    /// Two random workers of whom one in five is of the ring are both of it in one tile of 25; it never loses.
+    #[test]
+    fn a_careful_ring_has_its_share_of_a_quorum() {
+        let tally = Scheme::Quorum(2).run(setting(Strategy::CarefulRing, 20, 20), 1);
+        near(tally.bad_accepted as f64 / 20_000.0, 0.2 * 19.0 / 99.0, 0.1);
+        assert_eq!(tally.caught, 0);
+    }
+
+    /// 64 cells of 1024, drawn without repetition, miss 21 wrong ones as the hypergeometric distribution says.
+    #[test]
+    fn probes_miss_a_fiftieth_as_often_as_arithmetic_says() {
+        let policy = Policy {
+            replicas_permille: 0,
+            ..Policy::TRUSTED
+        };
+        let crowd = Crowd::new(setting(Strategy::Sparse(2), 1, 0), 1);
+        let (wrong, passed) = passed_alone(crowd, policy);
+        // Sixteen rim cells, drawn from each side, see some as well.
+        let probes: f64 = (0..21)
+            .map(|at| f64::from(960 - at) / f64::from(1024 - at))
+            .product();
+        let rim = (1.0 - 21.0 / 1024.0_f64).powi(16);
+        near(passed as f64 / wrong as f64, probes * rim, 0.1);
+    }
+
+    #[test]
+    fn a_caught_worker_leaves_nothing_behind() {
+        let tally = Scheme::Probing(Policy::TRUSTED).run(setting(Strategy::LateSleeper, 10, 5), 1);
+        assert!(tally.bad_delivered > 0 && tally.caught > 0);
+        assert_eq!(
+            (tally.bad_accepted, tally.honest_blamed, tally.unfinished),
+            (0, 0, 0)
+        );
+        assert!(tally.gain < 0.0, "{}", tally.gain);
+    }
+
+    #[test]
+    fn who_keeps_the_rim_deceives_overlaps_and_not_probes() {
+        let job = setting(Strategy::RimOnly, 10, 0);
+        let overlap = Scheme::Overlap.run(job, 1);
+        assert_eq!(
+            (overlap.caught, overlap.bad_accepted),
+            (0, overlap.bad_delivered)
+        );
+        assert!(overlap.gain > 0.0);
+        assert_eq!(Scheme::Probing(Policy::TRUSTED).run(job, 1).bad_accepted, 0);
     }
 }

@@ -175,6 +175,7 @@ impl Job {
         let tries = self.tries.entry(tile).or_default();
         *tries += 1;
         let Some(worker) = self.crowd.draw(&[]).filter(|_| *tries <= TRIES_MAX) else {
+            self.crowd.tally.unfinished += 1;
             return;
         };
         let copier = self.draw_copier(worker);
@@ -234,7 +235,6 @@ impl Job {
                 self.standing.remove(&tile);
                 self.crowd.refuse(number);
                 self.wrong.remove(&tile);
-                self.tries.remove(&tile);
                 self.todo.push_back(tile);
             }
         }
@@ -391,7 +391,7 @@ impl Job {
                 value: value(said),
             })
             .collect();
-        let (first, second) = (claims[0].clone(), claims[1].clone());
+        let (first, second) = (claims[0], claims[1]);
         let mut own = None;
         if self.policy.judge == Judge::Requestor {
             own = Some(value(0));

@@ -25,11 +25,9 @@ pub fn adaptive_count(crowd: &mut Crowd, first: Number) -> usize {
 /// Does a job whose tiles are rendered as often as `count` says for the first who gets them.
 pub fn run(mut crowd: Crowd, count: impl Fn(&mut Crowd, Number) -> usize) -> Tally {
     for tile in 0..crowd.setting.tiles {
-        for _ in 0..TRIES_MAX {
-            if try_tile(&mut crowd, tile, &count) {
-                break;
-            }
-        }
+        let mut tries = 0..TRIES_MAX;
+        let is_done = tries.any(|_| try_tile(&mut crowd, tile, &count));
+        crowd.tally.unfinished += u64::from(!is_done);
     }
     crowd.finish()
 }

@@ -90,7 +90,9 @@ fn promise(text: &mut String, found: &Findings) {
 
 Every row counts wrong tiles. \"In jobs\": 30 % of the workers fake every tile that they get and come back under a new key
 whenever they are caught. \"One tile ever\": each wrong tile is of another worker that is honest otherwise, so that
-no second tile gives it away: the hardest case, which only the probes and copies of that one tile can see.
+no second tile gives it away: the hardest case, which only the probes and copies of that one tile can see. The promise of less than
+one in a million is for jobs of unknown workers, as whoever is caught comes back unknown. Attacks that are seen more easily are run for
+a tenth of the volume.
 
 | level | attack | ring | in jobs: wrong tiles | accepted | rate | one tile ever: wrong tiles | accepted | rate |
 |---|---|---|---|---|---|---|---|---|

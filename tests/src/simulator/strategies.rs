@@ -197,6 +197,7 @@ impl Strategy {
         Rare,
         LateSleeper,
         Ring,
+        CarefulRing,
         SybilPair,
         Neighbours,
         CopiedReplica,

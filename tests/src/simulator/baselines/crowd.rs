@@ -242,7 +242,8 @@ impl Crowd {
     /// The job is over.
     pub fn finish(mut self) -> Tally {
         for person in &self.people {
-            if person.side != Side::Honest && person.tasks > 0 {
+            let took_part = person.tasks > 0 || person.is_banned;
+            if person.side != Side::Honest && took_part {
                 self.tally.hostile += 1;
                 self.tally.gain += person.gain;
             }

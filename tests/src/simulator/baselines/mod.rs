@@ -71,7 +71,7 @@ pub struct Tally {
     pub rendered: f64,
     /// Of this, by the requestor.
     pub rendered_by_requestor: f64,
-    /// Hostile keys that got work.
+    /// Hostile keys that got tiles or were caught.
     pub hostile: u64,
     /// Of these, caught.
     pub caught: u64,

@@ -1,5 +1,6 @@
 //! The engine of simulated workers: a cell's pixels are a hash of class, frame and cell, so that the truth is known.
 
+use super::random::Random;
 use protocol::{
     Blake3Hash, EngineKind, JobId, JobSpec, Pass, Rect, RenderSettings, Size, geometry::Cell,
 };
@@ -38,6 +39,20 @@ pub fn true_cell(class: Blake3Hash, frame: i32, cell: Cell) -> Blake3Hash {
     Blake3Hash::of(&bytes)
 }
 
+/// Mean of [`cell_cost`].
+pub const MEAN_CELL_COST: u64 = 4;
+/// Cost of the dearest cells, a power of two.
+const CELL_COST_MAX: u64 = 64;
+
+/// What a cell costs to render: half of them 1, a quarter 2, and so on, as few cells of a scene take most of its time.
+pub fn cell_cost(cell: Cell) -> u64 {
+    let place = u64::from(cell.column) << 32 | u64::from(cell.row);
+    1 << Random::new(place ^ 0xc057)
+        .below(CELL_COST_MAX)
+        .trailing_zeros()
+        .min(6)
+}
+
 /// The cells of rectangles in canonical order.
 pub fn true_cells(class: Blake3Hash, frame: i32, rects: &[Rect]) -> Vec<Blake3Hash> {
     let cells = rects.iter().flat_map(Rect::cells);
@@ -53,4 +68,20 @@ pub fn root_of(cells: &[Blake3Hash]) -> Blake3Hash {
         hasher.update(&cell.0);
     }
     hasher.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_cost_what_is_said_on_average() {
+        let cell = |at: u32| Cell {
+            column: at % 1_000,
+            row: at / 1_000,
+        };
+        let sum: u64 = (0..1_000_000).map(|at| cell_cost(cell(at))).sum();
+        let mean = sum as f64 / 1e6;
+        assert!((mean - MEAN_CELL_COST as f64).abs() < 0.05, "{mean}");
+    }
 }

@@ -9,6 +9,9 @@
 //! | [`requestor`], [`disk`] | the coordinator's process, its journal, blobs and files |
 //! | `connections`, [`network`] | messages between workers and requestor |
 //! | [`worker`], `tasks` | what workers are like and do |
+//! | [`strategies`] | what they may be up to |
+//! | [`baselines`] | other schemes and ours as small models, with the same strategies, for volume |
+//! | [`table`], [`table_page`] | what is compared, and the page that says what came of it |
 //! | `troubles` | failures |
 //! | [`engine`] | pixels, whose truth is known |
 //! | [`invariants`] | what must hold at every step |
@@ -16,6 +19,7 @@
 //!
 //! Not simulated: the bytes of messages, the distribution of the scene, who finds whom, the payments behind vouchers.
 
+pub mod baselines;
 mod connections;
 pub mod disk;
 pub mod engine;
@@ -24,6 +28,9 @@ pub mod network;
 pub mod random;
 pub mod requestor;
 pub mod scenario;
+pub mod strategies;
+pub mod table;
+pub mod table_page;
 mod tasks;
 pub mod trace;
 mod troubles;
@@ -34,10 +41,11 @@ use farm::{
     Farm, Progress,
     event::{Millis, Outcome},
 };
-use protocol::{Blake3Hash, Glm};
+use protocol::{Blake3Hash, Glm, NodeId};
 use scenario::Scenario;
 use std::time::{Duration, Instant};
 use trace::Sink;
+use worker::Effort;
 use world::World;
 
 /// A broken invariant, and where.
@@ -92,6 +100,8 @@ pub struct Report {
     pub blobs_max: usize,
     /// Money paid.
     pub paid: Glm,
+    /// What each worker's work was, in the order they came.
+    pub efforts: Vec<(NodeId, Effort)>,
     /// The coordinator's own view.
     pub progress: Progress,
     /// Time in the coordinator.
@@ -191,6 +201,9 @@ impl Simulation {
             caught: world.referee.caught(),
             blobs_max: world.referee.live_max(),
             paid: world.referee.total(),
+            efforts: (world.workers.iter())
+                .map(|worker| (worker.id, worker.effort))
+                .collect(),
             progress: world.requestor.farm.progress(),
             coordinator: world.requestor.spent,
             wall: self.begun.elapsed(),

@@ -4,7 +4,7 @@ use super::{
     disk::Blob,
     engine::root_of,
     network::{Happening, Message, WorkerIndex},
-    worker::{Finished, Strategy, Worker},
+    worker::{Finished, Member, Strategy, Worker},
     world::World,
 };
 use farm::event::{Event, Millis};
@@ -84,6 +84,7 @@ impl World {
                 if !worker.is_closed {
                     worker.is_closed = true;
                     self.break_connection(index, 0);
+                    self.begin_under_a_new_key(index);
                     self.seek(index, CAUGHT_RETRY_MS);
                 }
             }
@@ -106,8 +107,26 @@ impl World {
         if worker.member.strategy == Strategy::Crashing && self.random.below(6) == 0 {
             self.crash(index);
         }
+        if self.workers[index].member.strategy == Strategy::KeyFlood {
+            self.workers[index].drop_all();
+            self.break_connection(index, 0);
+            self.workers[index].is_up = false;
+            self.begin_under_a_new_key(index);
+        }
         self.start_next(index);
         Ok(())
+    }
+
+    /// Somebody whose key is of no use any more comes as somebody new, as often as it has keys.
+    fn begin_under_a_new_key(&mut self, index: WorkerIndex) {
+        let member = &self.workers[index].member;
+        if let Some(rebirths) = member.rebirths.checked_sub(1) {
+            let member = Member {
+                rebirths,
+                ..member.clone()
+            };
+            self.join(member);
+        }
     }
 
     /// Begins with the first task of the queue, unless another is under way.
@@ -157,7 +176,7 @@ impl World {
 
     fn commit(&mut self, index: WorkerIndex, spec: TaskSpec) -> Event {
         let worker = &mut self.workers[index];
-        let cells: Arc<[Blake3Hash]> = worker.cells(&spec).into();
+        let cells: Arc<[Blake3Hash]> = worker.deliver(&spec).into();
         let strategy = worker.member.strategy;
         let is_right = !strategy.is_wrong()
             && !matches!(strategy, Strategy::WrongCount | Strategy::Recommitting)
@@ -168,7 +187,8 @@ impl World {
             Strategy::Recommitting => Blake3Hash([3; 32]),
             _ => root,
         };
-        let commitment = verifier::commitment(&worker.id, &spec.hash(&self.job), &salt, &committed);
+        let opening = verifier::commitment(&worker.id, &spec.hash(&self.job), &salt, &committed);
+        let commitment = worker.said_commitment(opening);
         let render_ms = worker.time_for(&spec, &mut self.random) as u32;
         let task = spec.id;
         let done = Finished {

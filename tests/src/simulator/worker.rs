@@ -1,112 +1,26 @@
 //! Simulated providers: what they are like, what they hold, what they deliver.
 
+pub use super::strategies::Strategy;
 use super::{
-    engine::{CLASS, OTHER_CLASS, SAMPLES, true_cell, true_cells},
+    engine::{SAMPLES, cell_cost, true_cell, true_cells},
     network::Link,
     random::Random,
+    strategies::{CellSet, Filling, When},
 };
+use Strategy::*;
 use farm::event::{Millis, Trust};
 use protocol::{Blake3Hash, Glm, NodeId, Rect, TaskId, TaskSpec, geometry::Cell};
 use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{Arc, Mutex},
 };
 
 /// Time that a worker of ordinary speed takes for a million samples.
 pub const MEGASAMPLE_MS: u64 = 40_000;
 /// Time that a rectangle costs beside its samples.
 const TASK_MS: Millis = 20;
-/// Tasks that a sleeper does honestly.
+/// Tasks that a prober does honestly before it begins to lie.
 const SLEEPING_TASKS: u32 = 4;
-
-/// How a worker treats its requestor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Strategy {
-    /// Does what it should.
-    Honest,
-    /// Honest and a hundred times slower than it says.
-    Slow,
-    /// Honest, of another determinism class.
-    OtherClass,
-    /// Tiles and probes are black.
-    Black,
-    /// Tiles are those of the frame before.
-    PreviousFrame,
-    /// Tiles are shifted by a cell.
-    Shifted,
-    /// Only the outermost cells of a tile are rendered.
-    RimOnly,
-    /// A quarter of a tile's rows is not rendered.
-    Band,
-    /// Its tiles are right; in probes and opinions the first cell is a lie.
-    LyingProber,
-    /// Honest at first, then its tiles are black.
-    Sleeper,
-    /// Honest at first, then as the lying prober.
-    SleepingProber,
-    /// Commits and never opens a commitment.
-    CommitNeverReveal,
-    /// Takes leases and is never heard again.
-    Silent,
-    /// Heartbeats for ever, delivers nothing.
-    Hostage,
-    /// Its process dies now and then with what it holds; it comes back.
-    Crashing,
-    /// Cannot do any task and says so.
-    Failing,
-    /// Delivers a cell too few.
-    WrongCount,
-    /// Commits to one thing and delivers another.
-    Recommitting,
-}
-
-use Strategy::*;
-
-impl Strategy {
-    /// Those that deliver wrong pixels: they are to be caught, and nobody else.
-    pub const WRONG_PIXELS: &[Strategy] = &[
-        Black,
-        PreviousFrame,
-        Shifted,
-        RimOnly,
-        Band,
-        LyingProber,
-        Sleeper,
-        SleepingProber,
-    ];
-    /// All that make trouble.
-    pub const TROUBLE: &[Strategy] = &[
-        Slow,
-        Black,
-        PreviousFrame,
-        Shifted,
-        RimOnly,
-        Band,
-        LyingProber,
-        Sleeper,
-        SleepingProber,
-        CommitNeverReveal,
-        Silent,
-        Hostage,
-        Crashing,
-        Failing,
-        WrongCount,
-        Recommitting,
-    ];
-
-    /// The determinism class of its engine.
-    pub fn class(self) -> Blake3Hash {
-        match self {
-            OtherClass => OTHER_CLASS,
-            _ => CLASS,
-        }
-    }
-
-    /// Will its pixels ever be wrong?
-    pub fn is_wrong(self) -> bool {
-        Self::WRONG_PIXELS.contains(&self)
-    }
-}
 
 /// What a worker is like.
 #[derive(Debug, Clone)]
@@ -127,6 +41,20 @@ pub struct Member {
     pub drift: i64,
     /// Does it come back with its disk whatever happens to it?
     pub comes_back: bool,
+    /// Those that it works with, if it does.
+    pub ring: Ring,
+    /// New keys that it may still begin again with.
+    pub rebirths: u32,
+}
+
+/// What accomplices tell each other: the cells, with their frames, that they have faked.
+#[derive(Debug, Clone, Default)]
+pub struct Ring(Arc<Mutex<BTreeSet<(i32, Cell)>>>);
+
+impl Ring {
+    fn told(&self) -> std::sync::MutexGuard<'_, BTreeSet<(i32, Cell)>> {
+        self.0.lock().unwrap_or_else(|e| e.into_inner())
+    }
 }
 
 impl Member {
@@ -141,7 +69,19 @@ impl Member {
             link: Link::new(5, 10_000),
             drift: 0,
             comes_back: true,
+            ring: Ring::default(),
+            rebirths: strategy.rebirths(),
         }
+    }
+
+    /// So many strangers who work together.
+    pub fn accomplices(strategies: &[Strategy]) -> Vec<Self> {
+        let ring = Ring::default();
+        let member = |strategy: &Strategy| Self {
+            ring: ring.clone(),
+            ..Self::plain(*strategy, Trust::Unknown)
+        };
+        strategies.iter().map(member).collect()
     }
 
     /// Time for a million samples.
@@ -172,6 +112,15 @@ pub struct Finished {
     pub render_ms: u32,
     /// When it was finished.
     pub at: Millis,
+}
+
+/// What a worker's work was.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Effort {
+    /// Cells that it committed to.
+    pub cells: u64,
+    /// Thousandths of cells that it rendered, each task's cells counted by their [`cell_cost`].
+    pub rendered_millicells: u64,
 }
 
 /// A worker and its state.
@@ -208,6 +157,9 @@ pub struct Worker {
     pub queue: VecDeque<TaskSpec>,
     /// Tasks that it has committed to.
     pub finished: BTreeMap<TaskId, Finished>,
+    /// What its work was.
+    pub effort: Effort,
+    first_commitment: Option<Blake3Hash>,
     tasks_seen: u32,
     /// What it delivers instead of pixels: each cheat has its own, two with the same would vouch for each other.
     fake: Blake3Hash,
@@ -233,6 +185,8 @@ impl Worker {
             disk_full_until: 0,
             queue: VecDeque::new(),
             finished: BTreeMap::new(),
+            effort: Effort::default(),
+            first_commitment: None,
             tasks_seen: 0,
             fake: Blake3Hash::of(&id.0),
         }
@@ -289,51 +243,147 @@ impl Worker {
         exact + random.below(exact / 10 + 10)
     }
 
-    /// The cells that it delivers for a task.
-    pub fn cells(&self, spec: &TaskSpec) -> Vec<Blake3Hash> {
-        let class = self.member.strategy.class();
-        let honest = true_cells(class, spec.frame, &spec.rects);
-        let rect = spec.rects[0];
-        let is_tile = is_tile(spec);
-        let (across, down) = (rect.cells_across() as usize, rect.cells_down() as usize);
-        // The first rectangle is the tile itself, its neighbours' cells follow.
-        let edit = |keep: &dyn Fn(usize, usize) -> bool| {
-            let is_kept = |at: usize| at >= rect.cell_count() || keep(at % across, at / across);
-            let cell = |(at, cell): (usize, &Blake3Hash)| match is_kept(at) {
-                true => *cell,
-                false => self.fake,
-            };
-            honest.iter().enumerate().map(cell).collect::<Vec<_>>()
-        };
+    /// The commitment that it sends where this one would open.
+    pub fn said_commitment(&mut self, commitment: Blake3Hash) -> Blake3Hash {
         match self.member.strategy {
-            Black => vec![self.fake; honest.len()],
-            PreviousFrame if is_tile => true_cells(class, spec.frame - 1, &spec.rects),
-            Shifted if is_tile => {
-                let shift = |(cell, _): (Cell, Rect)| Cell {
-                    column: cell.column + 1,
-                    ..cell
-                };
-                let cells = spec.rects.iter().flat_map(Rect::cells).map(shift);
-                cells
-                    .map(|cell| true_cell(class, spec.frame, cell))
-                    .collect()
-            }
-            RimOnly if is_tile => {
-                edit(&|x, y| x == 0 || y == 0 || x + 1 == across || y + 1 == down)
-            }
-            Band if is_tile => edit(&|_, y| y < down / 2 || y > down / 2 + down / 4),
-            Sleeper if is_tile && self.tasks_seen > SLEEPING_TASKS => {
-                vec![self.fake; honest.len()]
-            }
-            SleepingProber if self.tasks_seen <= SLEEPING_TASKS => honest,
-            LyingProber | SleepingProber if !is_tile => {
-                let mut cells = honest;
-                cells[0] = self.fake;
-                cells
-            }
-            WrongCount => honest[1..].to_vec(),
-            _ => honest,
+            ReplayedCommitment => *self.first_commitment.get_or_insert(commitment),
+            _ => commitment,
         }
+    }
+
+    /// The cells that it delivers for a task; counts what they cost.
+    pub fn deliver(&mut self, spec: &TaskSpec) -> Vec<Blake3Hash> {
+        let strategy = self.member.strategy;
+        let honest = true_cells(strategy.engine_class(), spec.frame, &spec.rects);
+        let cells = match is_tile(spec) {
+            true => self.tile_cells(spec, &honest),
+            false => self.probe_cells(spec, &honest),
+        };
+        let is_copied = strategy == CopiedReplica && is_tile(spec);
+        let places = spec.rects.iter().flat_map(Rect::cells);
+        let (mut due, mut rendered) = (0, 0);
+        for ((cell, _), (said, right)) in places.zip(cells.iter().zip(&honest)) {
+            let cost = cell_cost(cell);
+            due += cost;
+            rendered += if said == right && !is_copied { cost } else { 0 };
+        }
+        let count = honest.len() as u64;
+        self.effort.cells += count;
+        self.effort.rendered_millicells += count * 1_000 * rendered / due.max(1);
+        cells
+    }
+
+    fn tile_cells(&self, spec: &TaskSpec, honest: &[Blake3Hash]) -> Vec<Blake3Hash> {
+        let strategy = self.member.strategy;
+        let other = |frame: i32, right: u32| {
+            let class = strategy.engine_class();
+            let cells = spec.rects.iter().flat_map(Rect::cells);
+            let moved = cells.map(|(cell, _)| Cell {
+                column: cell.column + right,
+                ..cell
+            });
+            moved.map(|cell| true_cell(class, frame, cell)).collect()
+        };
+        match strategy {
+            PreviousFrame => other(spec.frame - 1, 0),
+            Shifted => other(spec.frame, 1),
+            WrongCount => honest[1..].to_vec(),
+            ClassFraud | WrongClass => honest.to_vec(),
+            _ if !self.fakes_now(spec) => honest.to_vec(),
+            _ => self.faked(spec, honest),
+        }
+    }
+
+    fn fakes_now(&self, spec: &TaskSpec) -> bool {
+        match self.member.strategy.when() {
+            When::Always => true,
+            When::After(tasks) => self.tasks_seen > tasks,
+            When::OneIn(tiles) => self.chance(spec).below(tiles) == 0,
+        }
+    }
+
+    /// Chance that is the same for all who fake alike, whenever they render this tile.
+    fn chance(&self, spec: &TaskSpec) -> Random {
+        let rect = spec.rects[0];
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&spec.frame.to_le_bytes());
+        hasher
+            .update(&rect.x.to_le_bytes())
+            .update(&rect.y.to_le_bytes());
+        if self.member.strategy.filling() == Filling::Own {
+            hasher.update(&self.fake.0);
+        }
+        let hash = hasher.finalize();
+        let (first, _) = hash.as_bytes().split_at(8);
+        Random::new(
+            first
+                .iter()
+                .fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
+        )
+    }
+
+    /// The tile with some of its cells replaced; the cells of neighbours that come with it too, if all are.
+    fn faked(&self, spec: &TaskSpec, honest: &[Blake3Hash]) -> Vec<Blake3Hash> {
+        let (strategy, core) = (self.member.strategy, spec.rects[0]);
+        let mut random = self.chance(spec);
+        let first = Cell {
+            column: core.x / protocol::geometry::CELL_PX,
+            row: core.y / protocol::geometry::CELL_PX,
+        };
+        let (across, down) = (core.cells_across(), core.cells_down());
+        let faked: CellSet = strategy.fakes().draw(across, down, first, &mut random);
+        let all = faked.count() == core.cell_count() as u64;
+        let mut told = self.member.ring.told();
+        let places = spec.rects.iter().flat_map(Rect::cells).enumerate();
+        places
+            .zip(honest)
+            .map(|((at, (cell, _)), right)| {
+                let in_core = at < core.cell_count();
+                if !(in_core && faked.contains(at) || !in_core && all) {
+                    return *right;
+                }
+                if strategy.filling() == Filling::Ring {
+                    told.insert((spec.frame, cell));
+                }
+                self.filler(spec.frame, cell)
+            })
+            .collect()
+    }
+
+    /// What stands in a cell that is not rendered.
+    fn filler(&self, frame: i32, cell: Cell) -> Blake3Hash {
+        let place = |what: &str| Blake3Hash::of(format!("{what} {frame} {cell:?}").as_bytes());
+        match (self.member.strategy, self.member.strategy.filling()) {
+            (GuessedRoot, _) => Blake3Hash([0; 32]),
+            (_, Filling::Own) => self.fake,
+            (strategy, Filling::Alike) => place(&format!("{strategy:?}")),
+            (_, Filling::Ring) => place("ring"),
+        }
+    }
+
+    fn probe_cells(&self, spec: &TaskSpec, honest: &[Blake3Hash]) -> Vec<Blake3Hash> {
+        let mut cells = honest.to_vec();
+        match self.member.strategy {
+            Black | GarbageProber => cells.fill(self.fake),
+            LyingProber => cells[0] = self.fake,
+            SleepingProber if self.tasks_seen > SLEEPING_TASKS => cells[0] = self.fake,
+            WrongCount => drop(cells.remove(0)),
+            Framing => cells[0] = Blake3Hash::of(&[&b"framed"[..], &cells[0].0].concat()),
+            RepeatingProber => {
+                cells = true_cells(self.member.strategy.class(), spec.frame - 1, &spec.rects);
+            }
+            strategy if strategy.vouches() => {
+                let told = self.member.ring.told();
+                let places = spec.rects.iter().flat_map(Rect::cells);
+                for ((place, _), cell) in places.zip(&mut cells) {
+                    if told.contains(&(spec.frame, place)) {
+                        *cell = Blake3Hash::of(format!("ring {} {place:?}", spec.frame).as_bytes());
+                    }
+                }
+            }
+            _ => {}
+        }
+        cells
     }
 }
 

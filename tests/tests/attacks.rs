@@ -1,0 +1,324 @@
+//! Every attack on verification in the simulated farm: the cheat is caught or does no harm, and gains nothing.
+//!
+//! The real coordinator and verifier decide; the simulator asserts that no wrong pixels are paid and that nobody honest is
+//! blamed, and fails the run where they are. Tiles have 1024 cells, as the numbers of the trust table mean them.
+
+use farm::{WorkerRow, WorkerState, event::Outcome, event::Trust};
+use protocol::{Glm, Size, TileGrid};
+use tests::simulator::{
+    Report, Simulation, Violation,
+    scenario::{Failure, Scenario},
+    worker::{Member, Strategy},
+};
+
+/// Frames of four tiles.
+const FRAMES: i32 = 10;
+/// Jobs for each attack.
+const SEEDS: u64 = 3;
+/// Price of a cell of simulated workers, in wei: 64 pixels of 16 samples at a wei each.
+const CELL_WEI: f64 = 1024.0;
+/// What the requestor's referee says when wrong pixels are paid.
+const WRONG_PAID: &str = "its pixels are wrong";
+/// What it says when an honest worker is blamed.
+const HONEST_BLAMED: &str = "is honest and blamed";
+
+fn honest(count: usize) -> Vec<Member> {
+    vec![Member::plain(Strategy::Honest, Trust::Unknown); count]
+}
+
+fn lone(strategy: Strategy) -> Vec<Member> {
+    vec![Member::plain(strategy, Trust::Unknown)]
+}
+
+fn run(seed: u64, cheats: Vec<Member>, others: Vec<Member>) -> Result<Report, Violation> {
+    let grid = TileGrid::new(Size::new(512, 512).unwrap(), 256);
+    let members = cheats.into_iter().chain(others).collect();
+    let mut scenario = Scenario::calm(seed, grid, (1..=FRAMES).collect(), members);
+    if seed % 2 == 1 {
+        scenario.failures = vec![Failure::Messages];
+    }
+    Simulation::new(scenario)?.run()
+}
+
+fn done(seed: u64, cheats: Vec<Member>, others: Vec<Member>) -> Report {
+    let report = run(seed, cheats, others).unwrap_or_else(|violation| panic!("{violation}"));
+    assert_eq!(report.outcome, Some(Outcome::Done), "seed {seed}");
+    report
+}
+
+fn is_caught(row: &&WorkerRow) -> bool {
+    row.state == WorkerState::Quarantined
+}
+
+fn caught(report: &Report) -> usize {
+    report.progress.workers.iter().filter(is_caught).count()
+}
+
+/// What the hostile earned, less the same pay for the work that they did, in cells; prices are rounded to less than one.
+fn gain(report: &Report, hostile: impl Fn(usize) -> bool) -> f64 {
+    let numbered = report.efforts.iter().enumerate();
+    let hostile = numbered.filter(|(number, _)| hostile(*number));
+    let each = hostile.map(|(_, (worker, effort))| {
+        let rows = &report.progress.workers;
+        let row = rows.iter().find(|row| row.worker == *worker);
+        let earned = row.map_or(Glm::ZERO, |row| row.earned).wei() as f64 / CELL_WEI;
+        earned - effort.rendered_millicells as f64 / 1_000.0
+    });
+    each.sum::<f64>().floor()
+}
+
+/// It is caught in every job and has less than honest work would have brought.
+fn is_caught_and_gains_nothing(strategy: Strategy) {
+    for seed in 0..SEEDS {
+        let report = done(seed, lone(strategy), honest(3));
+        assert_eq!(caught(&report), 1, "seed {seed} {strategy:?}");
+        let gain = gain(&report, |number| number == 0);
+        assert!(gain <= 0.0, "seed {seed} {strategy:?} gains {gain} cells");
+    }
+}
+
+/// Nobody is caught, the job is done, and no more is paid than was rendered.
+fn is_harmless(strategy: Strategy, keys: usize) {
+    for seed in 0..SEEDS {
+        let report = done(seed, vec![lone(strategy)[0].clone(); keys], honest(3));
+        assert_eq!(caught(&report), 0, "seed {seed} {strategy:?}");
+        let gain = gain(&report, |number| number < keys);
+        assert!(gain <= 0.0, "seed {seed} {strategy:?} gains {gain} cells");
+    }
+}
+
+#[test]
+fn a_tenth_of_the_cells() {
+    is_caught_and_gains_nothing(Strategy::Sparse(10));
+}
+
+#[test]
+fn a_twentieth_of_the_cells() {
+    is_caught_and_gains_nothing(Strategy::Sparse(5));
+}
+
+/// Two cells of a hundred pass the probes of a tile once in a dozen times: what is saved is as little.
+#[test]
+fn a_fiftieth_of_the_cells_is_seen_in_most_tiles() {
+    let slipped = slips(Strategy::Sparse(2), 12);
+    assert!(slipped <= 6, "{slipped} of 12 jobs paid for a tile");
+}
+
+/// Probes measure shares, not single cells: one cell is not seen, and saves a thousandth of a tile.
+#[test]
+fn one_cell_is_not_seen_and_saves_nothing() {
+    let slipped = slips(Strategy::OneCell, 6);
+    assert!(slipped > 0, "then the page about verification is wrong");
+}
+
+/// In how many jobs a tile with wrong pixels was paid, by a worker that saved at most a twentieth of its work; in the
+/// others it is caught.
+fn slips(strategy: Strategy, jobs: u64) -> usize {
+    let slipped = |seed: &u64| {
+        let grid = TileGrid::new(Size::new(512, 512).unwrap(), 256);
+        let members = lone(strategy).into_iter().chain(honest(3)).collect();
+        let scenario = Scenario::calm(*seed, grid, (1..=FRAMES).collect(), members);
+        let mut simulation = Simulation::new(scenario).unwrap();
+        let run = simulation.run();
+        let effort = simulation.report().efforts[0].1;
+        assert!(
+            effort.rendered_millicells >= effort.cells * 950,
+            "seed {seed}"
+        );
+        match run {
+            Ok(report) => {
+                assert_eq!(caught(&report), 1, "seed {seed}");
+                false
+            }
+            Err(violation) => {
+                assert!(violation.what.contains(WRONG_PAID), "{violation}");
+                true
+            }
+        }
+    };
+    (0..jobs).filter(slipped).count()
+}
+
+#[test]
+fn fewer_samples() {
+    is_caught_and_gains_nothing(Strategy::FewerSamples);
+}
+
+#[test]
+fn wrong_seed() {
+    is_caught_and_gains_nothing(Strategy::WrongSeed);
+}
+
+#[test]
+fn half_the_resolution_enlarged() {
+    is_caught_and_gains_nothing(Strategy::Upscaled);
+}
+
+#[test]
+fn a_stale_scene() {
+    is_caught_and_gains_nothing(Strategy::StaleScene);
+}
+
+#[test]
+fn a_guessed_root() {
+    is_caught_and_gains_nothing(Strategy::GuessedRoot);
+}
+
+#[test]
+fn only_the_cheap_cells() {
+    is_caught_and_gains_nothing(Strategy::CostlyCells);
+}
+
+#[test]
+fn one_tile_in_ten() {
+    let report = long_job(Strategy::Selective);
+    assert_eq!(caught(&report), 1);
+    assert!(gain(&report, |number| number == 0) <= 0.0);
+}
+
+#[test]
+fn honest_for_long() {
+    let report = long_job(Strategy::LateSleeper);
+    assert_eq!(caught(&report), 1);
+    assert!(gain(&report, |number| number == 0) <= 0.0);
+}
+
+#[test]
+fn a_tenth_of_one_tile_in_a_hundred() {
+    let report = long_job(Strategy::Rare);
+    assert!(gain(&report, |number| number == 0) <= 0.0);
+}
+
+/// A job long enough for those who wait.
+fn long_job(strategy: Strategy) -> Report {
+    let grid = TileGrid::new(Size::new(512, 512).unwrap(), 256);
+    let members = lone(strategy).into_iter().chain(honest(2)).collect();
+    let scenario = Scenario::calm(1, grid, (1..=60).collect(), members);
+    let run = Simulation::new(scenario).and_then(|mut simulation| simulation.run());
+    run.unwrap_or_else(|violation| panic!("{violation}"))
+}
+
+#[test]
+fn lies_of_a_prober() {
+    is_caught_and_gains_nothing(Strategy::Framing);
+}
+
+#[test]
+fn a_lazy_prober_with_garbage() {
+    is_caught_and_gains_nothing(Strategy::GarbageProber);
+}
+
+#[test]
+fn a_lazy_prober_that_repeats_itself() {
+    is_caught_and_gains_nothing(Strategy::RepeatingProber);
+}
+
+#[test]
+fn a_class_that_it_is_not_of() {
+    is_caught_and_gains_nothing(Strategy::ClassFraud);
+}
+
+/// It comes under six keys; each is caught.
+#[test]
+fn new_keys_for_a_caught_one() {
+    for seed in 0..SEEDS {
+        let report = done(seed, lone(Strategy::Whitewashing), honest(3));
+        assert!(report.efforts.len() > 4, "seed {seed}: it never came back");
+        assert!(caught(&report) >= 2, "seed {seed}");
+        let gain = gain(&report, |number| number == 0 || number >= 4);
+        assert!(gain <= 0.0, "seed {seed}: {gain}");
+    }
+}
+
+/// Sixty keys take tiles and are gone. Frames whose tiles are lost so often are given up, which a second start mends.
+#[test]
+fn a_flood_of_keys() {
+    for seed in 0..SEEDS {
+        let grid = TileGrid::new(Size::new(512, 512).unwrap(), 256);
+        let flood = vec![lone(Strategy::KeyFlood)[0].clone(); 2];
+        let members = flood.into_iter().chain(honest(3)).collect();
+        let mut scenario = Scenario::calm(seed, grid, (1..=FRAMES).collect(), members);
+        scenario.resumes_max = 30;
+        let run = Simulation::new(scenario).and_then(|mut simulation| simulation.run());
+        let report = run.unwrap_or_else(|violation| panic!("{violation}"));
+        assert_eq!(report.outcome, Some(Outcome::Done), "seed {seed}");
+        assert_eq!(caught(&report), 0, "seed {seed}");
+        assert!(report.efforts.len() > 40, "seed {seed}: no flood");
+        let gain = gain(&report, |number| !(2..5).contains(&number));
+        assert!(gain <= 0.0, "seed {seed}: {gain}");
+    }
+}
+
+#[test]
+fn the_same_commitment_again() {
+    is_harmless(Strategy::ReplayedCommitment, 1);
+}
+
+/// A class that is wrong alike agrees with itself. Where it is the minority it gets no work.
+#[test]
+fn a_wrong_class_that_is_the_minority() {
+    is_harmless(Strategy::WrongClass, 1);
+}
+
+/// Memory that fails now and then: its tile may pass, but nobody else is blamed for it.
+#[test]
+fn flaky_memory_blames_nobody_else() {
+    for seed in 0..SEEDS {
+        match run(seed, lone(Strategy::FlakyMemory), honest(3)) {
+            Ok(report) => assert!(caught(&report) <= 1, "seed {seed}"),
+            Err(violation) => assert!(violation.what.contains(WRONG_PAID), "{violation}"),
+        }
+    }
+}
+
+/// Two accomplices among six honest workers, a quarter of all: in at most so many of eight jobs they get the better of the
+/// others, because one is the only one to check the other's tile, or they outvote an honest prober. In all other jobs they
+/// are caught and gain nothing.
+fn succeed_in_few_jobs(strategies: &[Strategy], most: usize) {
+    let succeeds = |seed: &u64| match run(*seed, Member::accomplices(strategies), honest(6)) {
+        Ok(report) => {
+            assert!(caught(&report) >= 1, "seed {seed} {strategies:?}");
+            let gain = gain(&report, |number| number < strategies.len());
+            assert!(gain <= 0.0, "seed {seed} {strategies:?} gain {gain} cells");
+            false
+        }
+        Err(violation) => {
+            let known = [WRONG_PAID, HONEST_BLAMED];
+            let is_known = known.iter().any(|what| violation.what.contains(what));
+            assert!(is_known, "{violation}");
+            true
+        }
+    };
+    let successes = (0..8).filter(succeeds).count();
+    assert!(successes <= most, "{successes} of 8 jobs");
+}
+
+#[test]
+fn a_ring() {
+    succeed_in_few_jobs(&[Strategy::Ring; 2], 4);
+}
+
+#[test]
+fn a_pair_of_keys() {
+    succeed_in_few_jobs(&[Strategy::SybilPair; 2], 2);
+}
+
+#[test]
+fn neighbours_whose_overlaps_agree() {
+    succeed_in_few_jobs(&[Strategy::Neighbours; 2], 0);
+}
+
+#[test]
+fn a_copied_replica() {
+    succeed_in_few_jobs(&[Strategy::Ring, Strategy::CopiedReplica], 4);
+}
+
+#[test]
+fn a_voucher() {
+    succeed_in_few_jobs(&[Strategy::Ring, Strategy::Voucher], 5);
+}
+
+#[test]
+fn two_who_frame_others() {
+    succeed_in_few_jobs(&[Strategy::Framing; 2], 0);
+}

@@ -19,8 +19,6 @@ const SEEDS: u64 = 3;
 const CELL_WEI: f64 = 1024.0;
 /// What the requestor's referee says when wrong pixels are paid.
 const WRONG_PAID: &str = "its pixels are wrong";
-/// What it says when an honest worker is blamed.
-const HONEST_BLAMED: &str = "is honest and blamed";
 
 fn honest(count: usize) -> Vec<Member> {
     vec![Member::plain(Strategy::Honest, Trust::Unknown); count]
@@ -271,54 +269,42 @@ fn flaky_memory_blames_nobody_else() {
     }
 }
 
-/// Two accomplices among six honest workers, a quarter of all: in at most so many of eight jobs they get the better of the
-/// others, because one is the only one to check the other's tile, or they outvote an honest prober. In all other jobs they
-/// are caught and gain nothing.
-fn succeed_in_few_jobs(strategies: &[Strategy], most: usize) {
-    let succeeds = |seed: &u64| match run(*seed, Member::accomplices(strategies), honest(6)) {
-        Ok(report) => {
-            assert!(caught(&report) >= 1, "seed {seed} {strategies:?}");
-            let gain = gain(&report, |number| number < strategies.len());
-            assert!(gain <= 0.0, "seed {seed} {strategies:?} gain {gain} cells");
-            false
-        }
-        Err(violation) => {
-            let known = [WRONG_PAID, HONEST_BLAMED];
-            let is_known = known.iter().any(|what| violation.what.contains(what));
-            assert!(is_known, "{violation}");
-            true
-        }
-    };
-    let successes = (0..8).filter(succeeds).count();
-    assert!(successes <= most, "{successes} of 8 jobs");
+/// Two accomplices among six honest workers, a quarter of all: they are caught, nobody honest is, and they gain nothing.
+fn accomplices_gain_nothing(strategies: &[Strategy]) {
+    for seed in 0..8 {
+        let report = done(seed, Member::accomplices(strategies), honest(6));
+        assert!(caught(&report) >= 1, "seed {seed} {strategies:?}");
+        let gain = gain(&report, |number| number < strategies.len());
+        assert!(gain <= 0.0, "seed {seed} {strategies:?} gain {gain} cells");
+    }
 }
 
 #[test]
 fn a_ring() {
-    succeed_in_few_jobs(&[Strategy::Ring; 2], 4);
+    accomplices_gain_nothing(&[Strategy::Ring; 2]);
 }
 
 #[test]
 fn a_pair_of_keys() {
-    succeed_in_few_jobs(&[Strategy::SybilPair; 2], 2);
+    accomplices_gain_nothing(&[Strategy::SybilPair; 2]);
 }
 
 #[test]
 fn neighbours_whose_overlaps_agree() {
-    succeed_in_few_jobs(&[Strategy::Neighbours; 2], 0);
+    accomplices_gain_nothing(&[Strategy::Neighbours; 2]);
 }
 
 #[test]
 fn a_copied_replica() {
-    succeed_in_few_jobs(&[Strategy::Ring, Strategy::CopiedReplica], 4);
+    accomplices_gain_nothing(&[Strategy::Ring, Strategy::CopiedReplica]);
 }
 
 #[test]
 fn a_voucher() {
-    succeed_in_few_jobs(&[Strategy::Ring, Strategy::Voucher], 5);
+    accomplices_gain_nothing(&[Strategy::Ring, Strategy::Voucher]);
 }
 
 #[test]
 fn two_who_frame_others() {
-    succeed_in_few_jobs(&[Strategy::Framing; 2], 0);
+    accomplices_gain_nothing(&[Strategy::Framing; 2]);
 }

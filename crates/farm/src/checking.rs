@@ -367,10 +367,16 @@ impl Farm {
         if !delivery.is_passed() || is_void {
             return;
         }
-        let mut twins = Vec::new();
+        let (mut answers, mut twins) = (Vec::new(), Vec::new());
         if let Some(delivery) = self.delivery_mut(at) {
             delivery.unpaid = None;
             delivery.probe_allowance = protocol::Glm::ZERO;
+            answers.extend(
+                delivery
+                    .probes
+                    .iter_mut()
+                    .filter_map(|probe| probe.answer.take()),
+            );
             twins.extend(
                 delivery
                     .probes
@@ -387,6 +393,9 @@ impl Farm {
             worker.tiles_accepted += 1;
             worker.tiles_checked += u64::from(is_checked);
             self.accept_task(number, task, price, true);
+        }
+        for answer in answers {
+            self.accept_task(answer.worker, answer.opening.task, answer.price, false);
         }
         twins.into_iter().for_each(|twin| self.accept_twin(&twin));
         if let Some(frame) = self.open.get_mut(at.frame)
@@ -516,6 +525,8 @@ impl Farm {
         match request.purpose {
             OwnPurpose::Probe(probe) => self.own_probe(id, probe, cells),
             OwnPurpose::Opinion(dispute) => self.own_opinion(dispute, id, cells),
+            OwnPurpose::Audit(audit) => self.own_audit(audit, cells),
         }
+        self.begin_audits();
     }
 }

@@ -16,7 +16,8 @@ impl Farm {
             self.complete_frame(frame);
         }
         let all_begun = self.next_frame as usize >= self.config.frames.len();
-        if all_begun && self.open.is_empty() {
+        let is_audited = self.audits.is_empty() && self.audited.is_empty();
+        if all_begun && self.open.is_empty() && is_audited {
             let failed = &self.failed;
             let outcome = match failed.is_empty() {
                 true => Outcome::Done,
@@ -235,6 +236,7 @@ impl Farm {
             && self.disputes.is_empty()
             && self.probes_wanted.is_empty()
             && self.comparisons.is_empty()
+            && self.audits.is_empty()
             && self.own_requests.is_empty()
             && self.writing_frames.is_empty()
             && !self.workers.iter().any(may_come_back)
@@ -285,6 +287,7 @@ impl Farm {
         for (worker, tasks) in leases {
             self.effects.push(Effect::Cancel { worker, tasks });
         }
+        self.believe_all();
         self.pay_all_held();
         self.outcome = Some(outcome.clone());
         self.effects.push(Effect::Finished { outcome });

@@ -8,7 +8,7 @@ use crate::{
     ledger::Ledger,
     limits::WORKERS_MAX,
     lookup::Lookup,
-    probing::Comparison,
+    probing::{Comparison, Vouched},
     progress::{Checks, Copies},
     worker::{Standing, Worker, WorkerNumber},
 };
@@ -18,7 +18,7 @@ use protocol::{
 };
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 use verifier::{ProbeShape, overlap::TILE_RECTS_MAX};
@@ -80,6 +80,8 @@ struct Terms {
 pub(crate) enum OwnPurpose {
     Probe(ProbeRef),
     Opinion(u64),
+    /// What a prober said of a tile that fell.
+    Audit(u64),
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -137,6 +139,9 @@ pub struct Farm {
     pub(crate) probes_unassigned: BTreeSet<ProbeRef>,
     /// Replicas whose difference is being looked up.
     pub(crate) comparisons: BTreeMap<u64, Comparison>,
+    /// What probers said of tiles that fell: to be looked at, and being looked at.
+    pub(crate) audits: VecDeque<Vouched>,
+    pub(crate) audited: BTreeMap<u64, Vouched>,
     /// Tiles that look strange and are not decided.
     pub(crate) suspects: BTreeSet<TileRef>,
     /// Workers that may vouch for those of lower levels.
@@ -236,6 +241,8 @@ impl Farm {
             probes_wanted: BTreeSet::new(),
             probes_unassigned: BTreeSet::new(),
             comparisons: BTreeMap::new(),
+            audits: VecDeque::new(),
+            audited: BTreeMap::new(),
             suspects: BTreeSet::new(),
             trusted: Vec::new(),
             opinions_wanted: BTreeSet::new(),

@@ -2,6 +2,7 @@
 
 use crate::{
     event::{Millis, Testimony},
+    probing::Answer,
     worker::WorkerNumber,
 };
 use protocol::{Blake3Hash, Glm, NodeId, Rect, TaskId, ids::Signature};
@@ -93,6 +94,8 @@ pub(crate) struct Probe {
     pub tardy: BTreeSet<WorkerNumber>,
     /// How often it was taken from a worker that was late.
     pub moves: u32,
+    /// The answer that agrees, to be accepted with the tile.
+    pub answer: Option<Answer>,
     /// The delivery of a replica that agrees. It is accepted with the tile, and takes its place should that fall.
     pub twin: Option<Box<Delivery>>,
 }
@@ -106,6 +109,7 @@ impl Probe {
             probers: Vec::new(),
             tardy: BTreeSet::new(),
             moves: 0,
+            answer: None,
             twin: None,
         }
     }

@@ -5,8 +5,9 @@
 //! higher trust level where there is one; where there is none the requestor's own engine takes its turn.
 
 use crate::{
+    arbitration::{Accused, Pattern},
     coordinator::{Farm, OwnPurpose},
-    event::{Difference, Effect, Trust},
+    event::{Difference, Effect, Evidence, Statement, Trust},
     frame::{Check, Delivery, Expected, Opening, Pixels, Probe, ProbeRef, Prober, Task, TileRef},
     leasing::Outbox,
     limits::{
@@ -148,9 +149,17 @@ impl Farm {
     /// A probe is to be rendered (again).
     pub(crate) fn want_probe(&mut self, wanted: ProbeRef) {
         let since = self.now;
-        let twin = self.probe_mut(wanted).and_then(|probe| probe.twin.take());
+        let probe = self.probe_mut(wanted);
+        let (answer, twin) = probe.map_or((None, None), |probe| {
+            (probe.answer.take(), probe.twin.take())
+        });
+        let reason = "its worker was caught";
         if let Some(twin) = twin {
-            self.reject_twin(&twin, "its worker was caught");
+            self.reject_twin(&twin, reason);
+        }
+        if let Some(answer) = answer {
+            self.ledger.release(answer.price);
+            self.reject_task(answer.worker, answer.opening.task, reason.into());
         }
         if let Some(probe) = self.probe_mut(wanted) {
             probe.check = Check::Wanted { since };
@@ -348,7 +357,7 @@ impl Farm {
                     probe_twin(self.probe_mut(answered), twin);
                     self.pass(answered, Prober::Worker(number));
                 }
-                None => self.agree(answered, &answer),
+                None => self.agree(answered, answer),
             },
             Compared::Differs(found) => self.dispute_probe(answered, answer, found),
             Compared::RootsDiffer(left) => self.begin_comparison(Comparison {
@@ -359,9 +368,12 @@ impl Farm {
         }
     }
 
-    fn agree(&mut self, answered: ProbeRef, answer: &Answer) {
-        self.accept_task(answer.worker, answer.opening.task, answer.price, false);
-        self.pass(answered, Prober::Worker(answer.worker));
+    fn agree(&mut self, answered: ProbeRef, answer: Answer) {
+        let prober = Prober::Worker(answer.worker);
+        if let Some(probe) = self.probe_mut(answered) {
+            probe.answer = Some(answer);
+        }
+        self.pass(answered, prober);
     }
 
     /// The first cell (or, where only a digest is left, all probes) on which an answer to a tile's probes and the tile
@@ -435,7 +447,7 @@ impl Farm {
                 };
                 self.dispute_probe(compared, answer, contradiction);
             }
-            Ok(None) => self.agree(compared, &answer),
+            Ok(None) => self.agree(compared, answer),
             // The pixels cannot be read here: nobody is to blame, and it is rendered once more.
             Err(_) => {
                 self.ledger.release(answer.price);
@@ -520,6 +532,125 @@ impl Farm {
 fn probe_twin(probe: Option<&mut Probe>, twin: Delivery) {
     if let Some(probe) = probe {
         probe.twin = Some(Box::new(twin));
+    }
+}
+
+/// An answer to probes of a tile that fell: who agrees with a fake is an accomplice.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Vouched {
+    pub frame: u32,
+    pub class: Blake3Hash,
+    pub cells: Box<[Blake3Hash]>,
+    pub answer: Answer,
+}
+
+impl Farm {
+    /// What probers said of a tile that fell is looked at by the own engine before they are paid for it; where that cannot,
+    /// they are believed.
+    pub(crate) fn audit_vouchers(&mut self, frame: u32, delivery: &mut Delivery) {
+        for probe in &mut delivery.probes {
+            let Some(answer) = probe.answer.take() else {
+                continue;
+            };
+            let vouched = match std::mem::replace(&mut probe.expected, Expected::Cells([].into())) {
+                Expected::Cells(cells) => Vouched {
+                    frame,
+                    class: delivery.class,
+                    cells,
+                    answer,
+                },
+                Expected::Digest(_) | Expected::Replica(_) => {
+                    let (worker, task) = (answer.worker, answer.opening.task);
+                    self.accept_task(worker, task, answer.price, false);
+                    continue;
+                }
+            };
+            self.audits.push_back(vouched);
+        }
+        self.begin_audits();
+    }
+
+    /// Asks the own engine about as many of them as it takes.
+    pub(crate) fn begin_audits(&mut self) {
+        while let Some(vouched) = self.audits.pop_front() {
+            if !self.own_engine_works {
+                self.believe(&vouched.answer);
+                continue;
+            }
+            if self.own_requests.len() >= OWN_REQUESTS_MAX {
+                return self.audits.push_front(vouched);
+            }
+            let rects = vouched.answer.opening.rects.clone();
+            let (frame, class) = (vouched.frame, vouched.class);
+            let number = self.fresh_number();
+            let purpose = OwnPurpose::Audit(number);
+            match self.ask_own(purpose, frame, class, rects) {
+                Some(_) => drop(self.audited.insert(number, vouched)),
+                None => self.believe(&vouched.answer),
+            }
+        }
+    }
+
+    /// The job ends before these were looked at.
+    pub(crate) fn believe_all(&mut self) {
+        let waiting = std::mem::take(&mut self.audits).into_iter();
+        let all = waiting.chain(std::mem::take(&mut self.audited).into_values());
+        let all: Vec<Vouched> = all.collect();
+        all.iter().for_each(|vouched| self.believe(&vouched.answer));
+    }
+
+    fn believe(&mut self, answer: &Answer) {
+        match self.worker(answer.worker).standing {
+            Standing::Quarantined => {
+                self.ledger.release(answer.price);
+                let reason = "its worker was caught";
+                self.reject_task(answer.worker, answer.opening.task, reason.into());
+            }
+            _ => self.accept_task(answer.worker, answer.opening.task, answer.price, false),
+        }
+    }
+
+    pub(crate) fn own_audit(&mut self, number: u64, cells: Option<Vec<Blake3Hash>>) {
+        let Some(vouched) = self.audited.remove(&number) else {
+            return;
+        };
+        let Vouched { frame, answer, .. } = &vouched;
+        let rects = answer.opening.rects.iter().flat_map(Rect::cells);
+        let own = cells.unwrap_or_default();
+        let pairs = vouched.cells.iter().zip(&own);
+        let mut wrong = rects.zip(pairs).filter(|(_, (said, own))| said != own);
+        let Some(((_, rect), (&said, &right))) = wrong.next() else {
+            return self.believe(answer);
+        };
+        let pattern = Pattern::of(&Contradiction {
+            rects: vec![rect],
+            left: said,
+            right,
+            wrong_cells: 1 + wrong.count(),
+            cells: own.len(),
+        });
+        self.checks.probe_mismatches += 1;
+        let worker = self.worker(answer.worker).id;
+        let evidence = Evidence {
+            frame: self.frame_number(*frame),
+            rects: vec![rect],
+            class: vouched.class,
+            statements: vec![Statement {
+                worker,
+                value: said,
+                is_wrong: true,
+                testimony: Some(answer.opening.testimony(worker)),
+            }],
+            own: Some(right),
+        };
+        self.ledger.release(answer.price);
+        let reason = "it confirmed what is wrong";
+        self.reject_task(answer.worker, answer.opening.task, reason.into());
+        let accused = Accused {
+            worker: answer.worker,
+            tiles: Vec::new(),
+        };
+        self.convict(&[accused], pattern, evidence);
     }
 }
 

@@ -7,7 +7,6 @@ use crate::{
     worker::{Standing, WorkerNumber},
 };
 use protocol::TaskId;
-use std::collections::BTreeSet;
 
 impl Farm {
     /// Ends all dealings with workers that were proven wrong. What they delivered is rendered again, what they vouched
@@ -209,7 +208,7 @@ impl Farm {
     fn drop_delivery(&mut self, at: TileRef) -> Option<Box<Delivery>> {
         let mut delivery = self.delivery(at).cloned()?;
         self.suspects.remove(&at);
-        let disputes: BTreeSet<u64> = delivery.disputes;
+        let disputes = std::mem::take(&mut delivery.disputes);
         if let Some(frame) = self.open.get_mut(at.frame) {
             frame.tiles[at.tile as usize] = Tile::Pending;
         }
@@ -238,6 +237,7 @@ impl Farm {
         if let Pixels::Fresh { root, .. } = delivery.pixels {
             self.release_blob(root);
         }
+        self.audit_vouchers(at.frame, &mut delivery);
         let twins = delivery.probes.iter_mut();
         let twin = twins.filter_map(|probe| probe.twin.take()).next()?;
         let is_failed = self.open.get(at.frame)?.failed.is_some();

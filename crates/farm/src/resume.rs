@@ -56,6 +56,10 @@ impl Farm {
                     let delivery = self.delivery(probe.at);
                     delivery.map(|delivery| (probe.at.frame, delivery.class))
                 }
+                OwnPurpose::Audit(id) => self
+                    .audited
+                    .get(&id)
+                    .map(|vouched| (vouched.frame, vouched.class)),
                 OwnPurpose::Opinion(id) => self
                     .disputes
                     .get(&id)

@@ -13,11 +13,13 @@
 pub mod arbitration;
 pub mod cells;
 pub mod commitment;
+pub mod noise;
 pub mod probes;
 pub mod trust;
 
 pub use arbitration::{Claim, Verdict, arbitrate};
 pub use cells::{CellMismatch, CountError, check_count, digest, mismatches};
 pub use commitment::{commitment, commitment_statement, verify_signature};
+pub use noise::NoiseVerdict;
 pub use probes::{ProbeShape, draw_probes, probe_pixels_max};
 pub use trust::{Record, Trust};

@@ -3,7 +3,11 @@
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::{fs, io, path::PathBuf, process::ExitCode};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 use tests::classes::{
     Class, Scene, Work, plot,
     render::Studio,
@@ -58,7 +62,7 @@ fn run(arguments: Arguments) -> io::Result<()> {
     write_plots(&arguments.plots, &comparisons)
 }
 
-fn write_plots(folder: &std::path::Path, comparisons: &[Comparison]) -> io::Result<()> {
+fn write_plots(folder: &Path, comparisons: &[Comparison]) -> io::Result<()> {
     for (side_index, side) in SIDES_PX.into_iter().enumerate() {
         let limits = Limits::for_region_of(side * side);
         let regions = format!("regions of {side}x{side} px, all scenes");

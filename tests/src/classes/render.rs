@@ -10,6 +10,7 @@ use std::{
 use verifier::noise::Pixel;
 
 const SCRIPT: &str = include_str!("render.py");
+const SEEDS_OF_FRAME: u32 = 3;
 const PIXEL_BYTES: usize = size_of::<Pixel>();
 
 /// One picture.
@@ -28,12 +29,13 @@ pub struct Render {
 }
 
 impl Render {
-    /// The whole work, as it should be.
+    /// The whole work, as it should be, with one of the frame's own seeds, of which there are [`SEEDS_OF_FRAME`]: parts
+    /// of a scene that do not move must not have the same noise in all frames.
     pub fn honest(scene: &Scene, class: Class, frame: u32, seed: u32) -> Self {
         Self {
             class,
             frame,
-            seed,
+            seed: SEEDS_OF_FRAME * frame + seed,
             taken: scene.samples,
             samples: scene.samples,
             size_percent: 100,
@@ -42,7 +44,7 @@ impl Render {
         }
     }
 
-    /// What such a worker delivers for a frame and seed 0.
+    /// What such a worker delivers for a frame and its first seed.
     pub fn work(scene: &Scene, work: Work, frame: u32) -> Self {
         let class = match work {
             Work::Kernel => Class::Common,
@@ -57,12 +59,11 @@ impl Render {
                 taken: share(percent),
                 ..honest
             },
-            // Seeds 0 and 1 are the judge's.
-            Work::Seed => Self { seed: 2, ..honest },
+            // The first two are the judge's.
+            Work::Seed => Self::honest(scene, class, frame, 2),
             Work::SeedAndHalf => Self {
-                seed: 2,
                 taken: share(50),
-                ..honest
+                ..Self::honest(scene, class, frame, 2)
             },
             Work::Bounces => Self {
                 bounces_max: 2,

@@ -2,10 +2,10 @@
 
 use super::{
     Work,
-    study::{Comparison, Probes, SIDES_PX, measurements},
+    study::{Comparison, Probes, Rarity, SIDES_PX, largest_findings, measurements},
 };
 use std::fmt::Write;
-use verifier::noise::Measurement;
+use verifier::noise::{Finding, Measurement};
 
 /// Regions of a probe, the numbers that are tabled.
 const REGIONS_OF_PROBE: [usize; 2] = [2, 4];
@@ -19,6 +19,11 @@ pub fn tables(comparisons: &[Comparison]) -> String {
         text += &regions(comparisons, side_index);
         let _ = write!(text, "\n### Probes of {side}x{side} px regions\n\n");
         text += &probes(comparisons, side_index);
+        let _ = write!(
+            text,
+            "\n### Honest work in regions of {side}x{side} px, other kernel\n\n"
+        );
+        text += &honest(comparisons, side_index);
     }
     text
 }
@@ -146,30 +151,20 @@ fn regions(comparisons: &[Comparison], side_index: usize) -> String {
 
 fn probes(comparisons: &[Comparison], side_index: usize) -> String {
     let mut text = String::new();
-    head(
-        &mut text,
-        &[
-            "work",
-            "regions a probe",
-            "probes",
-            "accepted",
-            "inconclusive",
-            "rejected",
-            "rejected, by tails",
-        ],
-    );
+    let titles = [
+        "work",
+        "regions",
+        "probes",
+        "accepted",
+        "inconclusive",
+        "rejected",
+    ];
+    head(&mut text, &titles);
     for work in Work::ALL {
         let found = of(comparisons, None, work);
-        if found.is_empty() {
-            continue;
-        }
-        for count in REGIONS_OF_PROBE {
+        for count in REGIONS_OF_PROBE.into_iter().filter(|_| !found.is_empty()) {
             let probes = Probes::draw(&found, side_index, count);
             let share = |part: usize| format!("{:.5}", part as f64 / probes.drawn as f64);
-            let by_tails = match work.is_honest() {
-                true => short(probes.rejection_by_tails()),
-                false => String::new(),
-            };
             row(
                 &mut text,
                 &[
@@ -177,12 +172,39 @@ fn probes(comparisons: &[Comparison], side_index: usize) -> String {
                     count.to_string(),
                     probes.drawn.to_string(),
                     share(probes.accepted),
-                    format!("{:.5}", probes.inconclusive_share()),
+                    share(probes.inconclusive()),
                     share(probes.rejected),
-                    by_tails,
                 ],
             );
         }
+    }
+    text
+}
+
+/// What each test found at most in honest work, and how rare a rejection is by the tails.
+fn honest(comparisons: &[Comparison], side_index: usize) -> String {
+    let found = of(comparisons, None, Work::Kernel);
+    let mut text = String::new();
+    head(
+        &mut text,
+        &["test", "largest in a region", "accept", "reject"],
+    );
+    for Finding { test, value, band } in largest_findings(&found, side_index) {
+        let numbers = [value, band.accept, band.reject].map(short);
+        let mut cells = vec![format!("{test:?}")];
+        cells.extend(numbers);
+        row(&mut text, &cells);
+    }
+    if let Some(rarity) = Rarity::of(&found, side_index) {
+        let _ = writeln!(
+            text,
+            "\nBy the tails: a region's eta convicts with probability {}, its bulk with {}; two large etas come together \
+             {:.1} times as often as by chance; a probe of two regions is rejected with probability {}.",
+            short(rarity.eta),
+            short(rarity.bulk),
+            rarity.clustering,
+            short(rarity.of_probe())
+        );
     }
     text
 }

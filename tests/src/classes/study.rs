@@ -140,59 +140,111 @@ pub struct Probes {
     pub accepted: usize,
     /// Rejected or malformed.
     pub rejected: usize,
-    found: Vec<Vec<f64>>,
-    limits: Vec<f64>,
 }
 
 impl Probes {
-    /// Probes of so many different regions of one frame, drawn at random from all comparisons.
+    /// Probes of so many different regions with noise, all of one frame, drawn at random from all comparisons. Frames with
+    /// fewer such regions are left out.
     pub fn draw(comparisons: &[&Comparison], side_index: usize, regions: usize) -> Self {
-        let side = SIDES_PX[side_index];
-        let limits = Limits::for_region_of(side * side);
+        let limits = limits(side_index);
         let mut random = Random::new(1);
         let mut probes = Self::default();
         for comparison in comparisons {
+            let tells = |region: &&Measured| region.as_ref().map_or(true, |one| one.noisy);
+            let all = comparison.regions[side_index].iter().filter(tells);
+            let all: Vec<Measured> = all.copied().collect();
+            if all.len() < regions {
+                continue;
+            }
             for _ in 0..PROBES_OF_FRAME {
-                let mut left = comparison.regions[side_index].clone();
+                let mut left = all.clone();
                 let mut take = || left.swap_remove(random.below(left.len() as u64) as usize);
                 let probe: Vec<Measured> = (0..regions).map(|_| take()).collect();
-                probes.count(&probe, &limits);
+                probes.count(decide(&probe, &limits));
             }
         }
         probes
     }
 
-    fn count(&mut self, probe: &[Measured], limits: &Limits) {
+    fn count(&mut self, verdict: NoiseVerdict) {
         self.drawn += 1;
-        match decide(probe, limits) {
+        match verdict {
             NoiseVerdict::Accepted => self.accepted += 1,
             NoiseVerdict::Malformed(_) | NoiseVerdict::Rejected(_) => self.rejected += 1,
             NoiseVerdict::Inconclusive(_) => {}
         }
-        let measured: Vec<Measurement> = probe.iter().copied().filter_map(Result::ok).collect();
-        self.note(&findings(&measured, limits));
     }
 
-    fn note(&mut self, findings: &[Finding]) {
-        self.limits = findings.iter().map(|finding| finding.band.reject).collect();
-        self.found.resize(findings.len(), Vec::new());
-        for (values, finding) in self.found.iter_mut().zip(findings) {
-            values.push(finding.value);
+    /// How many decide nothing.
+    pub fn inconclusive(&self) -> usize {
+        self.drawn - self.accepted - self.rejected
+    }
+}
+
+/// The limits for the regions of a side.
+pub fn limits(side_index: usize) -> Limits {
+    Limits::for_region_of(SIDES_PX[side_index] * SIDES_PX[side_index])
+}
+
+/// What each test found, at most, in any single region.
+pub fn largest_findings(comparisons: &[&Comparison], side_index: usize) -> Vec<Finding> {
+    let limits = limits(side_index);
+    let mut largest = findings(&[], &limits);
+    for measurement in measurements(comparisons, side_index) {
+        let of_region = findings(&[*measurement], &limits);
+        for (largest, found) in largest.iter_mut().zip(of_region) {
+            largest.value = largest.value.max(found.value);
         }
     }
+    largest.to_vec()
+}
 
-    /// Share of the probes that decide nothing.
-    pub fn inconclusive_share(&self) -> f64 {
-        let undecided = self.drawn - self.accepted - self.rejected;
-        undecided as f64 / self.drawn.max(1) as f64
+/// How often honest work would be rejected, by the tails of what was measured.
+pub struct Rarity {
+    /// Probability that the eta of a region with noise convicts.
+    pub eta: f64,
+    /// Probability that its bulk does.
+    pub bulk: f64,
+    /// How much more often two such regions of a frame both have a large eta (one of the largest hundredth) than if they
+    /// were independent.
+    pub clustering: f64,
+}
+
+impl Rarity {
+    /// Of comparisons with honest work; none when there is too little of it or it has no tail.
+    pub fn of(comparisons: &[&Comparison], side_index: usize) -> Option<Self> {
+        let limits = limits(side_index);
+        let noisy = |one: &&Measurement| one.noisy;
+        let each = |value: fn(&Measurement) -> f64| -> Vec<f64> {
+            let all = measurements(comparisons, side_index).filter(noisy);
+            all.map(value).collect()
+        };
+        let etas = each(|one| one.eta);
+        let eta = Tail::fit(&etas)?;
+        let bulk = Tail::fit(&each(|one| one.bulk_eta))?;
+        Some(Self {
+            eta: eta.beyond(limits.eta.reject),
+            bulk: bulk.beyond(limits.bulk_eta.reject),
+            clustering: clustering(comparisons, side_index, &eta),
+        })
     }
 
-    /// Probability of a rejection, from the tails of what each test found.
-    pub fn rejection_by_tails(&self) -> f64 {
-        let tails = self.found.iter().map(|values| Tail::fit(values));
-        let beyond = tails.zip(&self.limits);
-        beyond
-            .map(|(tail, &limit)| tail.map_or(0.0, |tail| tail.beyond(limit)))
-            .sum()
+    /// Probability that a probe of two regions is rejected: both by eta, or one by its bulk.
+    pub fn of_probe(&self) -> f64 {
+        (self.clustering * self.eta * self.eta).min(self.eta) + 2.0 * self.bulk
     }
+}
+
+fn clustering(comparisons: &[&Comparison], side_index: usize, tail: &Tail) -> f64 {
+    let (mut pairs, mut pairs_beyond) = (0.0, 0.0);
+    for comparison in comparisons {
+        let of_frame = [*comparison];
+        let noisy = measurements(&of_frame, side_index).filter(|one| one.noisy);
+        let beyond: Vec<bool> = noisy.map(|one| one.eta > tail.start).collect();
+        let count = beyond.len() as f64;
+        let count_beyond = beyond.iter().filter(|is| **is).count() as f64;
+        pairs += count * (count - 1.0);
+        pairs_beyond += count_beyond * (count_beyond - 1.0);
+    }
+    pairs_beyond / pairs / (tail.share * tail.share)
 }

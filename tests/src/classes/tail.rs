@@ -1,7 +1,7 @@
 //! How rare a value is that was never seen: the tail of a sample as a power law.
 
 /// At most so large a share of the sample is its tail.
-const TAIL_SHARE: f64 = 0.02;
+const TAIL_SHARE: f64 = 0.01;
 /// Fewer values than this make no tail.
 const TAIL_MIN: usize = 10;
 /// Decay of a tail that is told from fewer values than the above, pessimistically.

@@ -134,7 +134,9 @@ impl Studio {
             Class::Common => "common",
             Class::Other => "other",
         };
-        self.folder.join(scene.name()).join(name)
+        // Which frames of the animation are meant depends on how many are rendered.
+        let of_scene = format!("{}-{}-frames", scene.name(), scene.frames);
+        self.folder.join(of_scene).join(name)
     }
 
     /// Everything that the study of a scene compares.

@@ -413,7 +413,8 @@ fn the_same_change_in_every_pixel_is_a_bias() {
 fn small_regions_have_wider_limits() {
     assert_eq!(Limits::for_region_of(1024), Limits::LARGE);
     assert_eq!(Limits::for_region_of(1023), Limits::SMALL);
-    assert!(Limits::SMALL.eta.accept > Limits::LARGE.eta.accept);
+    let [small, large] = [1023, 1024].map(|pixels| Limits::for_region_of(pixels).eta);
+    assert!(small.accept > large.accept && small.reject > large.reject);
 }
 
 #[test]

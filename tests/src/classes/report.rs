@@ -7,7 +7,7 @@ use super::{
 use std::fmt::Write;
 use verifier::noise::{Finding, Measurement};
 
-/// Regions of a probe, the numbers that are tabled.
+/// Regions of a probe, for each of [`SIDES_PX`].
 const REGIONS_OF_PROBE: [usize; 2] = [2, 4];
 
 /// All tables.
@@ -15,9 +15,13 @@ pub fn tables(comparisons: &[Comparison]) -> String {
     let mut text = String::from("### Bits\n\n");
     text += &bits(comparisons);
     for (side_index, side) in SIDES_PX.iter().enumerate() {
+        let count = REGIONS_OF_PROBE[side_index];
         let _ = write!(text, "\n### Regions of {side}x{side} px\n\n");
         text += &regions(comparisons, side_index);
-        let _ = write!(text, "\n### Probes of {side}x{side} px regions\n\n");
+        let _ = write!(
+            text,
+            "\n### Probes of {count} regions of {side}x{side} px\n\n"
+        );
         text += &probes(comparisons, side_index);
         let _ = write!(
             text,
@@ -152,31 +156,30 @@ fn regions(comparisons: &[Comparison], side_index: usize) -> String {
 fn probes(comparisons: &[Comparison], side_index: usize) -> String {
     let mut text = String::new();
     let titles = [
+        "scene",
         "work",
-        "regions",
         "probes",
         "accepted",
         "inconclusive",
         "rejected",
     ];
     head(&mut text, &titles);
-    for work in Work::ALL {
-        let found = of(comparisons, None, work);
-        for count in REGIONS_OF_PROBE.into_iter().filter(|_| !found.is_empty()) {
-            let probes = Probes::draw(&found, side_index, count);
-            let share = |part: usize| format!("{:.5}", part as f64 / probes.drawn as f64);
-            row(
-                &mut text,
-                &[
-                    work.title(),
-                    count.to_string(),
-                    probes.drawn.to_string(),
-                    share(probes.accepted),
-                    share(probes.inconclusive()),
-                    share(probes.rejected),
-                ],
-            );
-        }
+    let of_all = Work::ALL.map(|work| ("all", work, of(comparisons, None, work)));
+    let of_all = of_all.into_iter().filter(|(_, _, found)| !found.is_empty());
+    for (scene, work, found) in works(comparisons).chain(of_all) {
+        let probes = Probes::draw(&found, side_index, REGIONS_OF_PROBE[side_index]);
+        let share = |part: usize| format!("{:.5}", part as f64 / probes.drawn.max(1) as f64);
+        row(
+            &mut text,
+            &[
+                scene.into(),
+                work.title(),
+                probes.drawn.to_string(),
+                share(probes.accepted),
+                share(probes.inconclusive()),
+                share(probes.rejected),
+            ],
+        );
     }
     text
 }

@@ -29,6 +29,8 @@ pub const NOISE_SHARE_MIN: f64 = 2e-3;
 const BRIGHTNESS_MIN: f64 = 1e-3;
 /// The bulk of a region: all pixels but the tenth with the largest differences, which diverged paths may own.
 const BULK_OUTSIDE: usize = 10;
+/// Fewer regions with noise than this have no middle: one of them may be an honest outlier.
+const NOISY_REGIONS_MIN: usize = 2;
 /// How far alpha may leave 0 to 1 by rounding.
 const ALPHA_ROUNDING: f32 = 1e-3;
 /// Fewer degrees of freedom mean that the differences lie in a block or two: no bias of the whole.
@@ -334,7 +336,8 @@ pub fn measure(region: &Region<'_>) -> Result<Measurement, Fault> {
 /// The verdict on a tile from its regions, all of a size; `limits` are those of that size.
 ///
 /// Honest divergence is local, so what convicts is the middle region's eta and noise level (of an even number the
-/// lower of the two in the middle, of two regions the lower), the bias of all together, and any region's bulk and alpha.
+/// lower of the two in the middle, of two regions the lower, of one none), the bias of all together, and any region's bulk
+/// and alpha.
 pub fn decide(regions: &[Result<Measurement, Fault>], limits: &Limits) -> NoiseVerdict {
     let mut measured = Vec::with_capacity(regions.len());
     for region in regions {
@@ -368,32 +371,43 @@ pub fn decide(regions: &[Result<Measurement, Fault>], limits: &Limits) -> NoiseV
 /// What each test says of a tile's regions, in order: the numbers behind [`decide`].
 pub fn findings(regions: &[Measurement], limits: &Limits) -> [Finding; 7] {
     let finding = |test, value, band| Finding { test, value, band };
-    let of_noisy = |value: fn(&Measurement) -> f64| {
-        let noisy = regions.iter().filter(|region| region.noisy);
-        middle(noisy.map(value).collect())
+    let noisy: Vec<&Measurement> = regions.iter().filter(|region| region.noisy).collect();
+    let of_noisy = |test, value: fn(&Measurement) -> f64, band: Band| {
+        let value = middle(noisy.iter().map(|&region| value(region)).collect());
+        let reject = match noisy.len() < NOISY_REGIONS_MIN {
+            true => f64::INFINITY,
+            false => band.reject,
+        };
+        finding(test, value, Band { reject, ..band })
     };
     let worst = |value: fn(&Measurement) -> f64| regions.iter().map(value).fold(0.0, f64::max);
     let never = Band {
         accept: limits.eta_worst,
         reject: f64::INFINITY,
     };
-    let clean = of_noisy(|region| 1.0 - region.noise_level);
-    let noisy = of_noisy(|region| region.noise_level - 1.0);
     [
         finding(
             Test::Alpha,
             worst(|region| region.alpha_difference),
             limits.alpha,
         ),
-        finding(Test::Eta, of_noisy(|region| region.eta), limits.eta),
+        of_noisy(Test::Eta, |region| region.eta, limits.eta),
         finding(
             Test::BulkEta,
             worst(|region| region.bulk_eta),
             limits.bulk_eta,
         ),
         finding(Test::Bias, bias_of_all(regions), limits.bias),
-        finding(Test::TooClean, clean, limits.too_clean),
-        finding(Test::TooNoisy, noisy, limits.too_noisy),
+        of_noisy(
+            Test::TooClean,
+            |region| 1.0 - region.noise_level,
+            limits.too_clean,
+        ),
+        of_noisy(
+            Test::TooNoisy,
+            |region| region.noise_level - 1.0,
+            limits.too_noisy,
+        ),
         finding(Test::EtaWorst, worst(|region| region.eta), never),
     ]
 }

@@ -329,6 +329,25 @@ fn a_single_firefly_convicts_nobody_and_a_faked_region_does() {
 }
 
 #[test]
+fn a_single_region_convicts_by_its_bulk_alone() {
+    let of_first = |accused: &dyn Fn(&[Pixel]) -> Vec<Pixel>| {
+        let regions = WORLD.regions(|_, judge| accused(judge));
+        decide(&regions[..1], &WORLD.limits())
+    };
+    let blinding = |judge: &[Pixel]| {
+        let mut own = judge.to_vec();
+        own[100] = [9.0, 9.0, 9.0, 1.0];
+        own
+    };
+    let NoiseVerdict::Inconclusive(Some(finding)) = of_first(&blinding) else {
+        panic!("a single region decides");
+    };
+    assert_eq!(finding.test, Test::Eta);
+    let other = of_first(&|judge| scaled(judge, 1.2));
+    assert_eq!(rejected_by(other), Some(Test::BulkEta));
+}
+
+#[test]
 fn malformed_work_is_told_from_a_malformed_judge() {
     let party = Party::Accused;
     for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {

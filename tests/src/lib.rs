@@ -1,6 +1,7 @@
 //! Helpers of the end-to-end tests: the programs under test, built once, and folders of their own for each test. And the
-//! simulated render farm.
+//! simulated render farm, and the study of determinism classes.
 
+pub mod classes;
 pub mod simulator;
 
 use std::{

@@ -14,6 +14,7 @@ pub mod arbitration;
 pub mod cells;
 pub mod commitment;
 pub mod probes;
+pub mod strata;
 pub mod trust;
 
 pub use arbitration::{Claim, Verdict, arbitrate};

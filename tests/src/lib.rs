@@ -2,6 +2,7 @@
 //! simulated render farm.
 
 pub mod simulator;
+pub mod strata;
 
 use std::{
     path::{Path, PathBuf},

@@ -105,13 +105,14 @@ pub fn draw_strata(
     let mut left: Vec<usize> = (0..sums.len()).collect();
     draw.shuffle(&mut left);
     let mut drawn = Vec::new();
-    let even = vec![1.0; sums.len()];
-    for (weights, count) in [
-        (values(sums), quota.by_value),
-        (deviations(sums), quota.by_deviation),
+    let even = |sums: &[Sums]| vec![1.0; sums.len()];
+    let ways: [(fn(&[Sums]) -> Vec<f64>, u32); 3] = [
+        (values, quota.by_value),
+        (deviations, quota.by_deviation),
         (even, quota.by_chance),
-    ] {
-        let picked = in_proportion(&mut draw, &left, &weights, count as usize);
+    ];
+    for (weigh, count) in ways.into_iter().filter(|(_, count)| *count > 0) {
+        let picked = in_proportion(&mut draw, &left, &weigh(sums), count as usize);
         left.retain(|stratum| !picked.contains(stratum));
         drawn.extend(picked);
     }

@@ -21,7 +21,7 @@
 //! Fienberg: "Dollar unit sampling", The Accounting Review 1978). Strata that hold more than a draw's part of the sum
 //! are always drawn. An edit that darkens must take away from strata, and no stratum holds less than nothing.
 //!
-//! [`secret_pixels`] is the other way to cover every cell: a few pixels of each with all their samples. It needs no
+//! [`Challenge::pixels`] is the other way to cover every cell: a few pixels of each with all their samples. It needs no
 //! answers and no strata, but an engine to which single pixels cost no more than pixels of a tile.
 //!
 //! What it cannot see: edits so small beside the cell's light, or of so few pixels, that they are not drawn; light
@@ -31,7 +31,6 @@ mod draw;
 mod pixels;
 
 pub use draw::{Quota, deviations, draw_strata};
-pub use pixels::secret_pixels;
 
 use protocol::{Blake3Hash, geometry::Cell};
 
@@ -45,7 +44,8 @@ const CHALLENGE_CONTEXT: &str = "open render farm 2026 strata challenge v1";
 /// Half of the distance between 1 and the next f32: the relative error of rounding once.
 const ROUNDING: f64 = (f32::EPSILON / 2.0) as f64;
 
-/// What a worker is asked about its strata once it has committed to their mean. Unpredictable before, no secret after.
+/// What is asked about a tile once its worker has committed to it. Unpredictable before, no secret after: it goes to the
+/// worker, who answers about its strata, and to whoever renders strata or pixels again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Challenge(pub [u8; 32]);
 

@@ -18,7 +18,7 @@ use std::{
     },
 };
 use tracer::render::SampleRange;
-use verifier::strata::{Challenge, GROUPS, Sums, check_sums, draw_strata, secret_pixels};
+use verifier::strata::{Challenge, GROUPS, Sums, check_sums, draw_strata};
 
 /// Runs of a timing, of which the shortest counts.
 const RUNS: usize = 3;
@@ -95,10 +95,10 @@ pub struct Honest {
     pub pixels_differ: u64,
 }
 
-fn part(cell: Rect, (column, row): (u32, u32)) -> Rect {
+fn alone((x, y): (u32, u32)) -> Rect {
     Rect {
-        x: cell.x + column,
-        y: cell.y + row,
+        x,
+        y,
         width: 1,
         height: 1,
     }
@@ -153,9 +153,9 @@ impl Honest {
                 parts.push((light.cell.square(), ranges[stratum]));
                 due.push((groups.clone(), sums[stratum]));
             }
-            for place in secret_pixels(&secret, &hash, light.cell, 2) {
-                pixel_parts.push((part(light.cell.square(), place), SampleRange::all(samples)));
-                pixels_due.push(light.pixels[(place.1 * 8 + place.0) as usize]);
+            for pixel in challenge.pixels(&light.cell.square(), 2) {
+                pixel_parts.push((alone(pixel), SampleRange::all(samples)));
+                pixels_due.push(light.pixels[(pixel.1 % 8 * 8 + pixel.0 % 8) as usize]);
             }
         }
         let rendered = scene.parts(samples, &parts)?;
@@ -223,13 +223,10 @@ pub fn costs(scene: &Prepared, samples: u32) -> Result<String, Box<dyn Error>> {
     };
     let some_pixels = |count: u32| {
         let whole = SampleRange::all(samples);
-        let parts = rect.cells().flat_map(|(cell, square)| {
-            let places = secret_pixels(&[1; 32], &Blake3Hash([2; 32]), cell, count);
-            places
-                .into_iter()
-                .map(move |place| (part(square, place), whole))
-        });
-        scene.parts(samples, &parts.collect::<Vec<_>>()).map(drop)
+        let challenge = Challenge::new(&[1; 32], &Blake3Hash([2; 32]));
+        let pixels = challenge.pixels(&rect, count).into_iter();
+        let parts: Vec<_> = pixels.map(|pixel| (alone(pixel), whole)).collect();
+        scene.parts(samples, &parts).map(drop)
     };
     let times = shortest(&[
         &|| scene.plain(rect, samples).map(drop),

@@ -8,9 +8,7 @@ use super::{
 };
 use crate::simulator::random::Random;
 use protocol::Blake3Hash;
-use verifier::strata::{
-    Challenge, Groups, Sums, check_sums, deviations, draw_strata, secret_pixels,
-};
+use verifier::strata::{Challenge, Groups, Sums, check_sums, deviations, draw_strata};
 
 /// Secrets per tile for the schemes that look at whole tiles.
 const TILE_SECRETS: u64 = 8;
@@ -228,9 +226,10 @@ impl Trial<'_> {
     }
 
     fn pixel_differs(&self, hash: &Blake3Hash, count: u32) -> bool {
-        secret_pixels(&self.view.secret, hash, self.light.cell, count)
+        Challenge::new(&self.view.secret, hash)
+            .pixels(&self.light.cell.square(), count)
             .into_iter()
-            .map(|(column, row)| (row * 8 + column) as usize)
+            .map(|(x, y)| (y % 8 * 8 + x % 8) as usize)
             .any(|at| self.edited[at] != self.light.pixels[at])
     }
 

@@ -16,14 +16,13 @@ pub struct Quota {
     pub by_chance: u32,
 }
 
-/// Random numbers that are a keyed function of a secret, a hash and a cell.
+/// Random numbers that are a function of a purpose, a key and a cell.
 pub(super) struct Draw(blake3::OutputReader);
 
 impl Draw {
-    pub fn new(context: &str, secret: &[u8; 32], hash: &Blake3Hash, cell: Cell) -> Self {
+    pub fn new(context: &str, key: &[u8], cell: Cell) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key(context);
-        hasher.update(secret);
-        hasher.update(&hash.0);
+        hasher.update(key);
         hasher.update(&cell.column.to_le_bytes());
         hasher.update(&cell.row.to_le_bytes());
         Self(hasher.finalize_xof())
@@ -92,6 +91,9 @@ fn values(sums: &[Sums]) -> Vec<f64> {
         .collect()
 }
 
+/// Gives a weight to each stratum of a cell.
+type Weigh = fn(&[Sums]) -> Vec<f64>;
+
 /// The strata of a cell that are rendered again, in order: a keyed function of the job's secret seed, the hash of all
 /// answers of the tile (so that no answer can be given once the draw is known) and the cell's own, checked, answers.
 pub fn draw_strata(
@@ -101,15 +103,15 @@ pub fn draw_strata(
     sums: &[Sums],
     quota: Quota,
 ) -> Vec<u32> {
-    let mut draw = Draw::new(STRATA_CONTEXT, secret, answers, cell);
+    let key = [*secret, answers.0];
+    let mut draw = Draw::new(STRATA_CONTEXT, key.as_flattened(), cell);
     let mut left: Vec<usize> = (0..sums.len()).collect();
     draw.shuffle(&mut left);
     let mut drawn = Vec::new();
-    let even = |sums: &[Sums]| vec![1.0; sums.len()];
-    let ways: [(fn(&[Sums]) -> Vec<f64>, u32); 3] = [
+    let ways: [(Weigh, u32); 3] = [
         (values, quota.by_value),
         (deviations, quota.by_deviation),
-        (even, quota.by_chance),
+        (|sums| vec![1.0; sums.len()], quota.by_chance),
     ];
     for (weigh, count) in ways.into_iter().filter(|(_, count)| *count > 0) {
         let picked = in_proportion(&mut draw, &left, &weigh(sums), count as usize);

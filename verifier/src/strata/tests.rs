@@ -2,6 +2,8 @@
 
 use super::*;
 use proptest::prelude::*;
+use protocol::Rect;
+use std::collections::BTreeSet;
 
 const CELL: Cell = Cell { column: 5, row: 9 };
 const SECRET: [u8; 32] = [3; 32];
@@ -96,14 +98,23 @@ proptest! {
     }
 
     #[test]
-    fn secret_pixels_are_distinct_and_one_to_a_part(count in 1u32..80, number in any::<u64>()) {
-        let pixels = secret_pixels(&SECRET, &hash(number), CELL, count);
-        prop_assert_eq!(pixels.len(), count.min(64) as usize);
-        let mut distinct = pixels.clone();
-        distinct.sort_unstable();
-        distinct.dedup();
+    fn secret_pixels_are_distinct_and_in_every_whole_cell(
+        count in 1u32..80, width in 8u32..40, height in 8u32..40, number in any::<u64>(),
+    ) {
+        let tile = Rect { x: 16, y: 8, width, height };
+        let pixels = Challenge::new(&SECRET, &hash(number)).pixels(&tile, count);
+        let distinct: BTreeSet<(u32, u32)> = pixels.iter().copied().collect();
         prop_assert_eq!(distinct.len(), pixels.len());
-        prop_assert!(pixels.iter().all(|&(column, row)| column < 8 && row < 8));
+        for (cell, part) in tile.cells() {
+            let inside = |&&(x, y): &&(u32, u32)| {
+                (part.x..part.right()).contains(&x) && (part.y..part.bottom()).contains(&y)
+            };
+            let found = pixels.iter().filter(inside).count();
+            prop_assert!(found <= count as usize);
+            prop_assert!(part != cell.square() || found == count.min(64) as usize);
+        }
+        let outside = |&(x, y): &(u32, u32)| x < 16 || y < 8 || x >= tile.right() || y >= tile.bottom();
+        prop_assert!(!pixels.iter().any(outside));
     }
 }
 
@@ -160,17 +171,17 @@ fn every_stratum_and_every_pixel_is_as_likely_as_the_others() {
         for stratum in draw_strata(&SECRET, &hash(number), CELL, &sums, quota) {
             strata[stratum as usize] += 1;
         }
-        for (column, row) in secret_pixels(&SECRET, &hash(number), CELL, 5) {
-            pixels[(row * 8 + column) as usize] += 1;
+        for (x, y) in Challenge::new(&SECRET, &hash(number)).pixels(&CELL.square(), 4) {
+            pixels[(y % 8 * 8 + x % 8) as usize] += 1;
         }
     }
-    // 2,000 and 625 expected; five standard deviations.
+    // 2,000 and 500 expected; more than five standard deviations.
     assert!(
         strata.iter().all(|n: &i32| (n - 2_000).abs() < 200),
         "{strata:?}"
     );
     assert!(
-        pixels.iter().all(|n: &i32| (n - 625).abs() < 125),
+        pixels.iter().all(|n: &i32| (n - 500).abs() < 120),
         "{pixels:?}"
     );
 }

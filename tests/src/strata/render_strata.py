@@ -2,7 +2,7 @@
 
 Arguments: the scene, a folder for the results, frame width and height, the rectangle's x, y, width and height (from the
 top left), samples, strata. Writes the linear RGBA float planes, rows from the top, as whole.f32 and 000.f32 and so on, and
-times.json: seconds of the whole, of each stratum, and of a rectangle of one cell with one stratum.
+times.json: processor seconds of the whole, of each stratum, and of a rectangle of one cell with one stratum.
 """
 
 import json
@@ -56,12 +56,12 @@ def set_subset(scene, first, count):
 
 
 def render(scene, rect, path):
-    """Seconds that it took; the plane is written to `path`."""
+    """Processor seconds that it took, all threads together; the plane is written to `path`."""
     exr = path.with_suffix(".exr")
     scene.render.filepath = str(exr)
-    began = time.perf_counter()
+    began = time.process_time()
     bpy.ops.render.render(write_still=True)
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     image = bpy.data.images.load(str(exr), check_existing=False)
     image.colorspace_settings.name = "Non-Color"
     image.alpha_mode = "CHANNEL_PACKED"

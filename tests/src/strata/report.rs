@@ -264,8 +264,8 @@ pub fn bytes() -> String {
 pub fn cycles(times: &CyclesTimes) -> String {
     let strata: f64 = times.strata.iter().sum();
     format!(
-        "The tile at once took {:.2} s, its {} strata {:.2} s one after the other in the same warm process ({:.2} of it), one \
-         stratum of one cell {:.3} s. The mean of the strata differs from the tile at once by at most {:.1e} relative.",
+        "The tile at once took {:.2} processor seconds, its {} strata {:.2} one after the other in the same warm process ({:.2} of it), one \
+         stratum of one cell {:.3}. The mean of the strata differs from the tile at once by at most {:.1e} relative.",
         times.whole,
         times.strata.len(),
         strata,

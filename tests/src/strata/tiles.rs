@@ -189,11 +189,11 @@ fn cut(
 /// What Cycles took, and how far the mean of its strata is from the picture that it renders at once.
 #[derive(Debug, Clone, serde::Deserialize)]
 pub struct CyclesTimes {
-    /// Seconds of the whole rectangle at once.
+    /// Processor seconds of the whole rectangle at once.
     pub whole: f64,
-    /// Seconds of each stratum.
+    /// Of each stratum.
     pub strata: Vec<f64>,
-    /// Seconds of one stratum of one cell.
+    /// Of one stratum of one cell.
     pub cell: f64,
     /// Largest relative difference between the merged strata and the whole.
     #[serde(default)]

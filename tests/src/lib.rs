@@ -3,6 +3,7 @@
 
 pub mod classes;
 pub mod simulator;
+pub mod strata;
 
 use std::{
     path::{Path, PathBuf},

@@ -1,11 +1,12 @@
-//! Pixels: samples summed one by one, passes put together.
+//! Pixels: samples summed one by one, as a whole or in ranges, and passes put together.
 
 use super::{
     RenderError, Renderer,
     bvh::Traversal,
     camera::camera_ray,
     integrator::{PathSample, trace},
-    sampler::{PixelSampler, Use},
+    sampler::{PixelSampler, Sampler, Use},
+    samples::SampleRange,
 };
 use crate::math::Vec3;
 use protocol::{Pass, Rect, RenderSettings, RenderedRect};
@@ -65,35 +66,118 @@ fn add(sum: &mut [f64; 3], value: Vec3) {
     }
 }
 
-pub(super) fn render(
-    renderer: &Renderer,
-    settings: &RenderSettings,
-    frame: i32,
-    rect: Rect,
-    cancelled: &(dyn Fn() -> bool + Sync),
-) -> Result<RenderedRect, RenderError> {
-    // Cell by cell, because neighbouring rays meet the same nodes; row by row in it, so that the threads share even
-    // a single cell.
-    let spans: Vec<Rect> = rect.cells().flat_map(|(_, part)| rows(part)).collect();
-    let rendered: Vec<Vec<Pixel>> = spans
-        .par_iter()
-        .map(|span| render_span(renderer, settings, frame, *span, cancelled))
-        .collect::<Result<_, _>>()?;
-    let planes = settings.passes.iter().map(|&pass| {
-        let mut plane = vec![[0.0; 4]; rect.area() as usize];
-        for (span, pixels) in spans.iter().zip(&rendered) {
-            let start =
-                (span.y - rect.y) as usize * rect.width as usize + (span.x - rect.x) as usize;
-            for (target, pixel) in plane[start..].iter_mut().zip(pixels) {
-                *target = pixel.pass(pass, settings.samples);
+/// What is gathered of a rectangle: a range of samples as a whole and, besides, consecutive ranges that partition it.
+#[derive(Clone, Copy)]
+pub(super) struct Film<'a> {
+    pub rect: Rect,
+    pub whole: SampleRange,
+    /// May be empty.
+    pub strata: &'a [SampleRange],
+}
+
+/// What all pixels of a call have in common.
+pub(super) struct Job<'a> {
+    pub renderer: &'a Renderer,
+    pub settings: &'a RenderSettings,
+    pub frame: i32,
+    pub cancelled: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl Job<'_> {
+    /// For each film the whole and then its strata.
+    pub fn render(&self, films: &[Film<'_>]) -> Result<Vec<Vec<RenderedRect>>, RenderError> {
+        // Cell by cell, because neighbouring rays meet the same nodes; row by row in it, so that the threads share even
+        // a single cell.
+        let spans: Vec<(usize, Rect)> = films
+            .iter()
+            .enumerate()
+            .flat_map(|(index, film)| {
+                let cells = film.rect.cells();
+                cells.flat_map(move |(_, part)| rows(part).map(move |span| (index, span)))
+            })
+            .collect();
+        let rendered: Vec<Vec<[f32; 4]>> = spans
+            .par_iter()
+            .map(|(index, span)| self.span(*span, &films[*index]))
+            .collect::<Result<_, _>>()?;
+        let mut results: Vec<Vec<RenderedRect>> = films
+            .iter()
+            .map(|film| vec![self.empty(film.rect); 1 + film.strata.len()])
+            .collect();
+        for ((index, span), values) in spans.iter().zip(&rendered) {
+            let planes = results[*index].iter_mut().flat_map(|range| {
+                let rect = range.rect;
+                range.planes.iter_mut().map(move |plane| (rect, plane))
+            });
+            for ((rect, (_, plane)), row) in planes.zip(values.chunks(span.width as usize)) {
+                let start =
+                    (span.y - rect.y) as usize * rect.width as usize + (span.x - rect.x) as usize;
+                plane[start..start + row.len()].copy_from_slice(row);
             }
         }
-        (pass, plane)
-    });
-    Ok(RenderedRect {
-        rect,
-        planes: planes.collect(),
-    })
+        Ok(results)
+    }
+
+    fn empty(&self, rect: Rect) -> RenderedRect {
+        let plane = |&pass| (pass, vec![[0.0; 4]; rect.area() as usize]);
+        RenderedRect {
+            rect,
+            planes: self.settings.passes.iter().map(plane).collect(),
+        }
+    }
+
+    /// The pixels of a rectangle one pixel high: for the whole and each stratum, and in it for each pass, a row.
+    fn span(&self, span: Rect, film: &Film<'_>) -> Result<Vec<[f32; 4]>, RenderError> {
+        let passes = &self.settings.passes;
+        let width = span.width as usize;
+        let mut values = vec![[0.0; 4]; (1 + film.strata.len()) * passes.len() * width];
+        let mut traversal = Traversal::default();
+        let mut pixels = Vec::with_capacity(1 + film.strata.len());
+        for (column, x) in (span.x..span.right()).enumerate() {
+            if (self.cancelled)() {
+                return Err(RenderError::Cancelled);
+            }
+            pixels.clear();
+            pixels.resize(1 + film.strata.len(), Pixel::EMPTY);
+            self.pixel([x, span.y], film, &mut pixels, &mut traversal);
+            let ranges = std::iter::once(&film.whole).chain(film.strata);
+            let means = pixels.iter().zip(ranges).flat_map(|(pixel, range)| {
+                passes.iter().map(|&pass| pixel.pass(pass, range.count))
+            });
+            for (row, mean) in means.enumerate() {
+                values[row * width + column] = mean;
+            }
+        }
+        Ok(values)
+    }
+
+    /// Sums the samples of a pixel in their order, into the first of `pixels` and into that of their stratum.
+    fn pixel(
+        &self,
+        [x, y]: [u32; 2],
+        film: &Film<'_>,
+        pixels: &mut [Pixel],
+        traversal: &mut Traversal,
+    ) {
+        let Some((whole, pixels)) = pixels.split_first_mut() else {
+            return;
+        };
+        let sampler = PixelSampler::new(self.settings.seed, self.frame, x, y);
+        let corner = [x as f32, y as f32];
+        let mut strata = film.strata.iter().zip(pixels);
+        let mut current = strata.next();
+        for index in film.whole.first..film.whole.end() {
+            let sampler = sampler.sample(index);
+            let sample = self.renderer.sample(corner, &sampler, traversal);
+            whole.add(&sample, index == film.whole.first);
+            if let Some((stratum, pixel)) = &mut current {
+                pixel.add(&sample, index == stratum.first);
+                if index + 1 == stratum.end() {
+                    current = strata.next();
+                }
+            }
+        }
+    }
 }
 
 fn rows(rect: Rect) -> impl Iterator<Item = Rect> {
@@ -104,48 +188,15 @@ fn rows(rect: Rect) -> impl Iterator<Item = Rect> {
     })
 }
 
-/// The pixels of a rectangle one pixel high.
-fn render_span(
-    renderer: &Renderer,
-    settings: &RenderSettings,
-    frame: i32,
-    span: Rect,
-    cancelled: &(dyn Fn() -> bool + Sync),
-) -> Result<Vec<Pixel>, RenderError> {
-    let mut traversal = Traversal::default();
-    let pixel = |x: u32| match cancelled() {
-        true => Err(RenderError::Cancelled),
-        false => {
-            let sampler = PixelSampler::new(settings.seed, frame, x, span.y);
-            let place = [x as f32, span.y as f32];
-            let samples = settings.samples;
-            Ok(renderer.render_pixel(place, &sampler, samples, &mut traversal))
-        }
-    };
-    (span.x..span.right()).map(pixel).collect()
-}
-
 impl Renderer {
-    /// Sums the samples of the pixel with this top left corner.
-    fn render_pixel(
-        &self,
-        [x, y]: [f32; 2],
-        sampler: &PixelSampler,
-        samples: u32,
-        traversal: &mut Traversal,
-    ) -> Pixel {
-        let mut pixel = Pixel::EMPTY;
-        for index in 0..samples {
-            let sampler = sampler.sample(index);
-            let [u, v] = sampler.pair(0, Use::Filter);
-            let place = [
-                x + 0.5 + self.filter.offset(u),
-                y + 0.5 + self.filter.offset(v),
-            ];
-            let ray = camera_ray(&self.camera, self.size, place);
-            let sample = trace(&self.scene, &self.lights, ray, &sampler, traversal);
-            pixel.add(&sample, index == 0);
-        }
-        pixel
+    /// One sample of the pixel with this top left corner.
+    fn sample(&self, [x, y]: [f32; 2], sampler: &Sampler, traversal: &mut Traversal) -> PathSample {
+        let [u, v] = sampler.pair(0, Use::Filter);
+        let place = [
+            x + 0.5 + self.filter.offset(u),
+            y + 0.5 + self.filter.offset(v),
+        ];
+        let ray = camera_ray(&self.camera, self.size, place);
+        trace(&self.scene, &self.lights, ray, sampler, traversal)
     }
 }

@@ -18,12 +18,14 @@ mod integrator;
 mod lights;
 mod material;
 pub mod sampler;
+mod samples;
 mod scene;
 mod texture;
 pub mod warp;
 
 use crate::world::{Camera, World};
 use environment::EnvironmentLight;
+use film::{Film, Job};
 use lights::Lights;
 use protocol::{Rect, RenderSettings, RenderedRect, Size};
 use scene::Scene;
@@ -31,6 +33,7 @@ use scene::Scene;
 pub use display::to_srgb8;
 pub use film::BACKGROUND_DEPTH;
 pub use integrator::BOUNCES_MAX;
+pub use samples::SampleRange;
 
 /// Why a world is not rendered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -106,21 +109,116 @@ impl Renderer {
         rect: Rect,
         cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Result<RenderedRect, RenderError> {
+        let whole = SampleRange::all(settings.samples);
+        let mut rendered = self.render_parts(settings, frame, &[(rect, whole)], cancelled)?;
+        rendered.pop().ok_or(RenderError::Rect {
+            rect,
+            size: self.size,
+        })
+    }
+
+    /// Renders rectangles (from single pixels to the frame), each with a range of the job's `settings.samples`
+    /// samples: passes as [`Renderer::render`] gives them, as means over the range; Depth is that of its first sample.
+    ///
+    /// Samples are summed in f64 in their order and rounded once to f32, so all samples give the bits of
+    /// [`Renderer::render`], and any range gives the same bits in whatever company it is rendered.
+    ///
+    /// # Errors
+    /// As [`Renderer::render`]; [`RenderError::Settings`] also when a range is empty or goes beyond the job's samples.
+    pub fn render_parts(
+        &self,
+        settings: &RenderSettings,
+        frame: i32,
+        parts: &[(Rect, SampleRange)],
+        cancelled: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Vec<RenderedRect>, RenderError> {
+        for (rect, range) in parts {
+            self.check(settings, *rect, *range)?;
+        }
+        let films: Vec<Film<'_>> = parts
+            .iter()
+            .map(|&(rect, whole)| Film {
+                rect,
+                whole,
+                strata: &[],
+            })
+            .collect();
+        let job = Job {
+            renderer: self,
+            settings,
+            frame,
+            cancelled,
+        };
+        Ok(job.render(&films)?.into_iter().flatten().collect())
+    }
+
+    /// Renders a rectangle once and gives it twice: as a whole with the bits of [`Renderer::render`], and as
+    /// `strata` means over consecutive ranges ([`SampleRange::strata`]) with the bits of [`Renderer::render_parts`].
+    ///
+    /// The whole is summed sample by sample and not made of the rounded strata: rendering in strata changes no pixel. The
+    /// strata's mean, weighted by their samples, equals it up to the rounding of each to f32.
+    ///
+    /// # Errors
+    /// As [`Renderer::render`]; [`RenderError::Settings`] also when `strata` is zero.
+    pub fn render_strata(
+        &self,
+        settings: &RenderSettings,
+        frame: i32,
+        rect: Rect,
+        strata: u32,
+        cancelled: &(dyn Fn() -> bool + Sync),
+    ) -> Result<(RenderedRect, Vec<RenderedRect>), RenderError> {
+        let whole = SampleRange::all(settings.samples);
+        self.check(settings, rect, whole)?;
+        let ranges: Vec<SampleRange> = SampleRange::strata(settings.samples, strata).collect();
+        if ranges.is_empty() {
+            return Err(RenderError::Settings("0 strata".into()));
+        }
+        let film = Film {
+            rect,
+            whole,
+            strata: &ranges,
+        };
+        let job = Job {
+            renderer: self,
+            settings,
+            frame,
+            cancelled,
+        };
+        let mut rendered: Vec<RenderedRect> = job.render(&[film])?.into_iter().flatten().collect();
+        let strata = rendered.split_off(1);
+        let whole = rendered.pop().ok_or(RenderError::Rect {
+            rect,
+            size: self.size,
+        })?;
+        Ok((whole, strata))
+    }
+
+    fn check(
+        &self,
+        settings: &RenderSettings,
+        rect: Rect,
+        range: SampleRange,
+    ) -> Result<(), RenderError> {
+        let wrong = |what: String| Err(RenderError::Settings(what));
         if settings.size != self.size {
-            return Err(RenderError::Settings(format!(
-                "size {} where {} was prepared",
-                settings.size, self.size
-            )));
+            let (asked, prepared) = (settings.size, self.size);
+            return wrong(format!("size {asked} where {prepared} was prepared"));
         }
         if settings.samples == 0 {
-            return Err(RenderError::Settings("0 samples a pixel".into()));
+            return wrong("0 samples a pixel".into());
         }
-        if !rect.is_inside(self.size) {
-            return Err(RenderError::Rect {
+        let SampleRange { first, count } = range;
+        if count == 0 || count > settings.samples.saturating_sub(first) {
+            let samples = settings.samples;
+            return wrong(format!("{count} samples from {first} on, of {samples}"));
+        }
+        match rect.is_inside(self.size) {
+            true => Ok(()),
+            false => Err(RenderError::Rect {
                 rect,
                 size: self.size,
-            });
+            }),
         }
-        film::render(self, settings, frame, rect, cancelled)
     }
 }

@@ -198,13 +198,14 @@ impl Statement {
             id: said.task,
             frame: bundle.frame,
             rects: said.rects.clone(),
+            pixels: None,
         };
         task.check(job).map_err(|_| Flaw::Task)?;
         let signed = commitment_statement(&job.id, said.task, &said.commitment);
         if !verify_signature(&said.worker, &signed, &said.signature) {
             return Err(Flaw::Signature);
         }
-        let spec = task_hash(job, bundle.frame, &said.rects);
+        let spec = task_hash(job, bundle.frame, &said.rects, None);
         if commitment(&said.worker, &spec, &said.salt, &said.root) != said.commitment {
             return Err(Flaw::Commitment);
         }

@@ -267,7 +267,7 @@ impl Running {
                         rendered.push(pixels);
                         rest = after;
                     }
-                    if !rest.is_empty() || count as usize > due.len() {
+                    if !rest.is_empty() || count == 0 || count as usize > due.len() {
                         return Err(self.broken("it sent pixels that nobody asked for"));
                     }
                 }

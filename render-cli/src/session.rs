@@ -544,9 +544,10 @@ fn new_farm(
         deadline: None,
         price_megasample_max: None,
         probes: match job.engine {
-            EngineKind::Tracer => ProbeShape::Cells,
+            EngineKind::Tracer => ProbeShape::Pixels,
             EngineKind::Blender => ProbeShape::BLENDER,
         },
+        paranoid: arguments.paranoid,
         providers_wait_ms: match arguments.is_local() {
             true => LOCAL_PROVIDERS_WAIT_MS,
             false => PROVIDERS_WAIT_MS,

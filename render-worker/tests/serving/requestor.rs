@@ -267,5 +267,6 @@ pub fn tile(id: u64, frame: i32) -> TaskSpec {
             width: 24,
             height: 16,
         }],
+        pixels: None,
     }
 }

@@ -6,7 +6,7 @@ use farm::{
     event::{Effect, Event, Millis},
     journal::entry,
 };
-use protocol::{Blake3Hash, pixels::canonical_length};
+use protocol::Blake3Hash;
 use std::time::Instant;
 
 /// The coordinator with its journal: nothing that it decides leaves the process before the event is on disk.

@@ -2,6 +2,7 @@
 
 use crate::{
     arbitration::Dispute,
+    audits::Vouched,
     checking::Arrived,
     event::{Effect, Event, Millis, Outcome, Trust},
     frame::{
@@ -10,7 +11,7 @@ use crate::{
     ledger::Ledger,
     limits::WORKERS_MAX,
     lookup::Lookup,
-    probing::{Comparison, Vouched},
+    probing::Comparison,
     progress::{Checks, Copies},
     worker::{Standing, Worker, WorkerNumber},
 };

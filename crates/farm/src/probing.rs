@@ -5,22 +5,16 @@
 //! higher trust level where there is one; where there is none the requestor's own engine takes its turn.
 
 use crate::{
-    arbitration::{Accused, Pattern},
     coordinator::{Farm, OwnPurpose},
-    event::{Difference, Effect, Evidence, Statement, Trust},
-    frame::{
-        Check, Delivery, Expected, Extent, Opening, Pixels, Probe, ProbeRef, Prober, Task, TileRef,
-    },
+    event::{Difference, Effect, Trust},
+    frame::{Check, Delivery, Expected, Extent, Opening, Pixels, Probe, ProbeRef, Prober, TileRef},
     leasing::Outbox,
-    limits::{
-        OWN_AUDIT_ONE_OF, OWN_REQUESTS_MAX, PROBE_COST_SHARE, PROBES_PER_TILE_MAX,
-        PROBES_QUEUED_MAX, SQUARES_PER_PROBE_MIN,
-    },
+    limits::{OWN_AUDIT_ONE_OF, OWN_REQUESTS_MAX, PROBES_QUEUED_MAX},
     worker::{Standing, WorkerNumber},
 };
-use protocol::{Blake3Hash, Glm, Rect, SecretPixels};
+use protocol::{Blake3Hash, Glm, Rect};
 use serde::{Deserialize, Serialize};
-use verifier::{ProbeShape, TrustPolicy, draw::SecretDraw};
+use verifier::draw::SecretDraw;
 
 const PROBER_CONTEXT: &[u8] = b"open render farm 2026 prober draw v1";
 const OWN_AUDIT_CONTEXT: &[u8] = b"open render farm 2026 own audit draw v1";
@@ -58,159 +52,6 @@ pub(crate) struct Contradiction {
 }
 
 impl Farm {
-    /// How much of a worker's tiles is checked.
-    pub(crate) fn policy(&self, number: WorkerNumber) -> TrustPolicy {
-        let policy = self.worker(number).trust.policy();
-        match self.config.paranoid {
-            true => policy.paranoid(self.config.probes),
-            false => policy,
-        }
-    }
-
-    /// The squares of a tile, where probes are squares, by its worker and commitment: the same whenever they are drawn.
-    pub(crate) fn probe_squares(
-        &self,
-        tile: u32,
-        number: WorkerNumber,
-        commitment: &Blake3Hash,
-    ) -> Vec<Rect> {
-        let core = self.config.grid.core(tile);
-        let (secret, shape) = (&self.config.secret, self.config.probes);
-        verifier::draw_probes(secret, commitment, &core, shape, &self.policy(number))
-    }
-
-    /// The secret pixels of a tile, where probes are pixels: first those that are asked of nobody unless somebody is
-    /// caught later, then those of each part.
-    pub(crate) fn secret_pixels(
-        &self,
-        number: WorkerNumber,
-        commitment: &Blake3Hash,
-        parts: u8,
-    ) -> Vec<SecretPixels> {
-        match self.config.probes {
-            ProbeShape::Pixels => {
-                let policy = self.policy(number);
-                verifier::draw_pixels(&self.config.secret, commitment, &policy, parts)
-            }
-            ProbeShape::Squares { .. } => Vec::new(),
-        }
-    }
-
-    /// The one probe of a finished tile that is taken up again: its squares, or the pixels that nobody was asked for.
-    pub(crate) fn later_probe(
-        &self,
-        tile: u32,
-        number: WorkerNumber,
-        commitment: &Blake3Hash,
-    ) -> Option<Extent> {
-        let squares = self.probe_squares(tile, number, commitment);
-        let mut pixels = self.secret_pixels(number, commitment, 1).into_iter();
-        let pixels = pixels
-            .next()
-            .map(|pixels| Extent::pixels(self.config.grid.core(tile), pixels));
-        pixels.or_else(|| (!squares.is_empty()).then(|| Extent::cells(squares)))
-    }
-
-    /// The probes of a delivery, dealt out; of the hashes that came, those of its later probe, and those of what it
-    /// shares with its neighbours.
-    pub(crate) fn divide_probes<'a>(
-        &self,
-        at: TileRef,
-        task: &Task,
-        commitment: &Blake3Hash,
-        parts: u8,
-        hashes: &'a [Blake3Hash],
-    ) -> (Vec<Probe>, &'a [Blake3Hash], &'a [Blake3Hash]) {
-        let core = self.config.grid.core(at.tile);
-        let mut rest = hashes;
-        let mut next = |count: usize| {
-            let (first, after) = rest.split_at(count.min(rest.len()));
-            rest = after;
-            first
-        };
-        let pixels = self.secret_pixels(task.worker, commitment, parts);
-        if let Some((kept, parts)) = pixels.split_first() {
-            let later = next(kept.packed_count(&core));
-            let probe = |pixels: &SecretPixels| {
-                let expected = next(pixels.packed_count(&core));
-                Probe::new(
-                    Extent::pixels(core, *pixels),
-                    Expected::Cells(expected.into()),
-                )
-            };
-            return (parts.iter().map(probe).collect(), later, rest);
-        }
-        let squares = self.probe_squares(at.tile, task.worker, commitment);
-        let answers = next(squares.iter().map(Rect::cell_count).sum());
-        let probes = self.divide_squares(task, commitment, &squares, answers);
-        (probes, answers, rest)
-    }
-
-    /// The squares of a delivery, dealt out. `answers` are their cells in it.
-    fn divide_squares(
-        &self,
-        task: &Task,
-        commitment: &Blake3Hash,
-        squares: &[Rect],
-        answers: &[Blake3Hash],
-    ) -> Vec<Probe> {
-        if squares.is_empty() {
-            return Vec::new();
-        }
-        let most = squares.len() / SQUARES_PER_PROBE_MIN;
-        let parts = self.probe_parts(task.worker, &task.class, most);
-        let parts = verifier::split_probes(&self.config.secret, commitment, squares, parts);
-        let probe = |part: Vec<Rect>| {
-            let cells = verifier::cells::select(squares, answers, &part).unwrap_or_default();
-            Probe::new(Extent::cells(part), Expected::Cells(cells.into()))
-        };
-        parts.into_iter().map(probe).collect()
-    }
-
-    /// In how many parts the secret pixels of a task that delivers a tile are dealt out.
-    pub(crate) fn pixel_parts(&self, task: &Task) -> u8 {
-        let is_tile = self.whole_tile(task.purpose).is_some();
-        match (self.config.probes, is_tile) {
-            (ProbeShape::Pixels, true) => {
-                let most = usize::from(self.policy(task.worker).probe_pixels);
-                self.probe_parts(task.worker, &task.class, most) as u8
-            }
-            _ => 1,
-        }
-    }
-
-    /// The second rendering of a whole tile, if it gets one.
-    pub(crate) fn draw_replica(&self, task: &Task, opening: &Opening) -> Option<Probe> {
-        let policy = self.policy(task.worker);
-        let is_drawn = verifier::draw_replica(&self.config.secret, &opening.commitment, &policy);
-        let expected = Expected::Replica(opening.root);
-        (is_drawn && self.affords_replica(task)).then(|| Probe::new(task.extent.clone(), expected))
-    }
-
-    fn affords_replica(&self, task: &Task) -> bool {
-        let others = self
-            .ready_in(&task.class)
-            .filter(|number| *number != task.worker);
-        let samples = self.config.job.settings.samples;
-        others.take(1).any(|number| {
-            let price = self.worker(number).price(task.pixels, samples);
-            price.is_some_and(|price| self.ledger.affords(price))
-        })
-    }
-
-    /// In how many parts a tile's probes are dealt out, of so many at most: fewer where there are few workers, and where to
-    /// turn to a task costs them much.
-    fn probe_parts(&self, number: WorkerNumber, class: &Blake3Hash, most: usize) -> usize {
-        let worker = self.worker(number);
-        let ready = self.ready.get(class).map_or(0, |ready| ready.len());
-        let others = ready.saturating_sub(1);
-        let overhead = u64::from(worker.overhead_ms.unwrap_or(0)).max(1);
-        let by_cost = self.tile_ms(worker) / PROBE_COST_SHARE / overhead;
-        let by_cost = usize::try_from(by_cost).unwrap_or(usize::MAX);
-        let by_crowd = PROBES_PER_TILE_MAX.min(others).min(by_cost);
-        most.min(by_crowd).max(1)
-    }
-
     pub(crate) fn probe(&self, probe: ProbeRef) -> Option<&Probe> {
         let delivery = self.delivery(probe.at)?;
         delivery.probes.get(usize::from(probe.index))
@@ -627,7 +468,7 @@ impl Farm {
 }
 
 /// The first cell or packed cell on which two say something else.
-fn first_wrong(
+pub(crate) fn first_wrong(
     extent: &Extent,
     left: &[Blake3Hash],
     right: &[Blake3Hash],
@@ -649,117 +490,6 @@ fn first_wrong(
 fn probe_twin(probe: Option<&mut Probe>, twin: Delivery) {
     if let Some(probe) = probe {
         probe.twin = Some(Box::new(twin));
-    }
-}
-
-/// An answer to probes of a tile that fell: who agrees with a fake is an accomplice.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Vouched {
-    pub frame: u32,
-    pub class: Blake3Hash,
-    pub cells: Box<[Blake3Hash]>,
-    pub answer: Answer,
-}
-
-impl Farm {
-    /// What probers said of a tile that fell is looked at by the own engine before they are paid for it; where that cannot,
-    /// they are believed.
-    pub(crate) fn audit_vouchers(&mut self, frame: u32, delivery: &mut Delivery) {
-        for probe in &mut delivery.probes {
-            let Some(answer) = probe.answer.take() else {
-                continue;
-            };
-            let vouched = match std::mem::replace(&mut probe.expected, Expected::Cells([].into())) {
-                Expected::Cells(cells) => Vouched {
-                    frame,
-                    class: delivery.class,
-                    cells,
-                    answer,
-                },
-                Expected::Digest(_) | Expected::Replica(_) => {
-                    let (worker, task) = (answer.worker, answer.opening.task);
-                    self.accept_task(worker, task, answer.price, false);
-                    continue;
-                }
-            };
-            self.audits.push_back(vouched);
-        }
-        self.begin_audits();
-    }
-
-    /// Asks the own engine about as many of them as it takes.
-    pub(crate) fn begin_audits(&mut self) {
-        while let Some(vouched) = self.audits.pop_front() {
-            if !self.own_engine_works {
-                self.believe(&vouched.answer);
-                continue;
-            }
-            if self.own_requests.len() >= OWN_REQUESTS_MAX {
-                return self.audits.push_front(vouched);
-            }
-            let extent = vouched.answer.opening.extent.clone();
-            let (frame, class) = (vouched.frame, vouched.class);
-            let number = self.fresh_number();
-            let purpose = OwnPurpose::Audit(number);
-            match self.ask_own(purpose, frame, class, extent) {
-                Some(_) => drop(self.audited.insert(number, vouched)),
-                None => self.believe(&vouched.answer),
-            }
-        }
-    }
-
-    /// The job ends before these were looked at.
-    pub(crate) fn believe_all(&mut self) {
-        let waiting = std::mem::take(&mut self.audits).into_iter();
-        let all = waiting.chain(std::mem::take(&mut self.audited).into_values());
-        let all: Vec<Vouched> = all.collect();
-        all.iter().for_each(|vouched| self.believe(&vouched.answer));
-    }
-
-    fn believe(&mut self, answer: &Answer) {
-        match self.worker(answer.worker).standing {
-            Standing::Quarantined => {
-                self.ledger.release(answer.price);
-                let reason = "its worker was caught";
-                self.reject_task(answer.worker, answer.opening.task, reason.into());
-            }
-            _ => self.accept_task(answer.worker, answer.opening.task, answer.price, false),
-        }
-    }
-
-    pub(crate) fn own_audit(&mut self, number: u64, cells: Option<Vec<Blake3Hash>>) {
-        let Some(vouched) = self.audited.remove(&number) else {
-            return;
-        };
-        let Vouched { frame, answer, .. } = &vouched;
-        let own = cells.unwrap_or_default();
-        let Some(found) = first_wrong(&answer.opening.extent, &vouched.cells, &own) else {
-            return self.believe(answer);
-        };
-        self.checks.probe_mismatches += 1;
-        let worker = self.worker(answer.worker).id;
-        let evidence = Evidence {
-            frame: self.frame_number(*frame),
-            rects: found.extent.rects.to_vec(),
-            pixels: found.extent.pixels,
-            cell: found.cell,
-            class: vouched.class,
-            statements: vec![Statement {
-                worker,
-                value: found.left,
-                is_wrong: true,
-                testimony: answer.opening.testimony(worker),
-            }],
-            own: Some(found.right),
-        };
-        self.ledger.release(answer.price);
-        let reason = "it confirmed what is wrong";
-        self.reject_task(answer.worker, answer.opening.task, reason.into());
-        let accused = Accused {
-            worker: answer.worker,
-            tiles: Vec::new(),
-        };
-        self.convict(&[accused], Pattern::of(&found), evidence);
     }
 }
 

@@ -162,6 +162,22 @@ fn a_worker_that_says_both_is_wrong() {
 }
 
 #[test]
+fn one_statement_is_enough_beside_the_requestors_own_render() {
+    let mut bundle = evidence();
+    bundle.statements.truncate(1);
+    assert!(bundle.check().is_err());
+    bundle.own_value = Some(cell(20));
+    assert_eq!(bundle.check(), Ok(()));
+    assert_eq!(ruling(&bundle, 20, CLASS), Ruling::Wrong);
+    assert_eq!(
+        ruling(&bundle, 10, CLASS),
+        Ruling::FalselyAccused(vec![node(1)])
+    );
+    assert_eq!(ruling(&bundle, 30, CLASS), Ruling::NotReproduced);
+    assert_eq!(ruling(&bundle, 20, cell(1)), Ruling::OtherClass);
+}
+
+#[test]
 fn statements_that_agree_leave_nothing_to_decide() {
     let mut bundle = evidence();
     bundle.statements[0] = says(1, &[TILE], 20);

@@ -1,12 +1,12 @@
 //! How long jobs take among workers of different speeds, in virtual time, over the ideal of work that can be divided
 //! at will.
 
-use crate::script::{SALT, SIGNATURE, config, node, root_of, true_cells};
+use crate::script::{SALT, SIGNATURE, config, hashes, node, root_of, true_cells, true_hashes};
 use farm::{
     Farm, FarmConfig, Progress,
     event::{Effect, Event, Millis, Trust},
 };
-use protocol::{Address, Glm, NodeId, Rect, TaskId, TaskSpec, pixels::Looks};
+use protocol::{Address, Glm, NodeId, TaskId, TaskSpec, pixels::Looks};
 use std::collections::{BTreeMap, VecDeque};
 
 const LATENCY_MS: Millis = 20;
@@ -48,7 +48,7 @@ impl Simulation {
             return;
         };
         worker.rendering = Some(spec.id);
-        let pixels: u64 = spec.rects.iter().map(Rect::area).sum();
+        let pixels = spec.pixel_count();
         let samples = (pixels * u64::from(job.settings.samples)) as f64;
         let took = samples / 1e6 * MEGASAMPLE_MS as f64 / worker.speed;
         let root = root_of(&true_cells(&spec));

@@ -152,21 +152,24 @@ impl Script {
             Effect::RenderOwn { request, .. } => Some(*request),
             _ => None,
         };
-        while !self.has_own_engine
-            && let Some(at) = self
+        loop {
+            let at = self
                 .effects
                 .iter()
-                .position(|effect| is_own(effect).is_some())
-            && let Some(request) = is_own(&self.effects.remove(at))
-        {
-            let cells = Err("there is none".into());
-            let answer = Event::OwnRendered { request, cells };
-            self.effects.extend(self.farm.handle(self.now, answer));
-        }
-        while let Some((at, compared)) = self.comparison() {
+                .position(|effect| is_own(effect).is_some());
+            let own = at.filter(|_| !self.has_own_engine);
+            let (at, answer) = if let Some(at) = own
+                && let Some(request) = is_own(&self.effects[at])
+            {
+                let cells = Err("there is none".into());
+                (at, Event::OwnRendered { request, cells })
+            } else if let Some(compared) = self.comparison() {
+                compared
+            } else {
+                break;
+            };
             self.effects.remove(at);
-            let more = self.farm.handle(self.now, compared);
-            self.effects.extend(more);
+            self.effects.extend(self.farm.handle(self.now, answer));
         }
         for effect in &self.effects {
             match effect {

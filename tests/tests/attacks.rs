@@ -106,6 +106,23 @@ fn one_cell_is_caught_and_gains_nothing() {
     is_caught_and_gains_nothing(Strategy::OneCell);
 }
 
+/// Even of the user's own worker, whom nobody suspects otherwise.
+#[test]
+fn one_cell_of_an_own_worker_is_caught_by_the_paranoid() {
+    for seed in 0..SEEDS {
+        let grid = TileGrid::new(Size::new(512, 512).unwrap(), 256);
+        let own = Member::plain(Strategy::OneCell, Trust::Own);
+        let members = std::iter::once(own).chain(honest(3)).collect();
+        let mut scenario = Scenario::calm(seed, grid, (1..=FRAMES).collect(), members);
+        scenario.paranoid = true;
+        let run = Simulation::new(scenario).and_then(|mut simulation| simulation.run());
+        let report = run.unwrap_or_else(|violation| panic!("{violation}"));
+        assert_eq!(report.outcome, Some(Outcome::Done), "seed {seed}");
+        assert_eq!(caught(&report), 1, "seed {seed}");
+        assert_eq!(report.progress.checks.unprobed_tiles, 0, "seed {seed}");
+    }
+}
+
 #[test]
 fn fewer_samples() {
     is_caught_and_gains_nothing(Strategy::FewerSamples);

@@ -338,7 +338,7 @@ mod tests {
                 hasher.update(probe.to_string().as_bytes());
             }
         }
-        let expected = "c6f590290f922c879792625d051ffb8dc853e682c20b5b9407ba48639b757825";
+        let expected = "f2b899c6915621869d20778815feddcc708734840e95c05d4dc5f9dec51392bf";
         assert_eq!(hasher.finalize().to_string(), expected);
     }
 

@@ -136,25 +136,25 @@ impl SecretPixels {
         let per_cell = u32::from(self.per_cell.clamp(1, PER_CELL_MAX));
         let first = u64::from(self.packed.unwrap_or(0)) * PACKED_PIXELS as u64;
         let wanted = first..first + self.count(rect);
-        let mut index = 0;
-        for (cell, (_, part)) in rect.cells().enumerate() {
-            let area = part.width * part.height;
-            let count = per_cell.min(area);
-            let turn = match count {
-                1 => 0,
-                _ => draw.below(area),
-            };
-            for number in 0..count {
-                let (start, end) = (number * area / count, (number + 1) * area / count);
-                let at = (start + draw.below(end - start) + turn) % area;
-                if wanted.contains(&index) {
-                    let (column, row) = match area as usize == PACKED_PIXELS {
-                        true => along_blocks(at),
-                        false => (at % part.width, at / part.width),
-                    };
-                    visit(Place { cell, column, row });
-                }
-                index += 1;
+        let across = rect.cells_across();
+        let (mut index, mut cell) = (0, 0);
+        // By arithmetic, not by `Rect::cells`: requestors draw tens of thousands of pixels for a tile.
+        for line in 0..rect.cells_down() {
+            let height = CELL_PX.min(rect.height - line * CELL_PX);
+            for stack in 0..across {
+                let width = CELL_PX.min(rect.width - stack * CELL_PX);
+                let area = width * height;
+                draw.pixels(per_cell.min(area), area, |at| {
+                    if wanted.contains(&index) {
+                        let (column, row) = match area as usize == PACKED_PIXELS {
+                            true => along_blocks(at),
+                            false => (at % width, at / width),
+                        };
+                        visit(Place { cell, column, row });
+                    }
+                    index += 1;
+                });
+                cell += 1;
             }
             if index >= wanted.end {
                 return;
@@ -202,12 +202,14 @@ impl SecretPixels {
         let whole = bytes.get(..rect.cell_count() * cell_bytes)?;
         let mut out = self.zeros(rect, passes);
         let mut index = 0;
+        let (from, _) = whole.as_chunks::<PIXEL_BYTES>();
+        let (to, _) = out.as_chunks_mut::<PIXEL_BYTES>();
         self.each(rect, |place| {
-            let in_cell = (place.row * CELL_PX + place.column) as usize * PIXEL_BYTES;
+            let pixel = (place.row * CELL_PX + place.column) as usize;
+            let packed = index / PACKED_PIXELS * passes * PACKED_PIXELS + index % PACKED_PIXELS;
             for pass in 0..passes {
-                let from = place.cell * cell_bytes + pass * CELL_PASS_BYTES + in_cell;
-                let to = packed_at(index, pass, passes);
-                out[to..to + PIXEL_BYTES].copy_from_slice(&whole[from..from + PIXEL_BYTES]);
+                let at = (place.cell * passes + pass) * PACKED_PIXELS + pixel;
+                to[packed + pass * PACKED_PIXELS] = from[at];
             }
             index += 1;
         });
@@ -313,6 +315,18 @@ impl Draw {
             stream: hasher.finalize_xof(),
             bytes: [0; Self::BYTES],
             used: Self::BYTES,
+        }
+    }
+
+    /// Visits `count` of `area` pixels of a cell, by their places in its order.
+    fn pixels(&mut self, count: u32, area: u32, mut visit: impl FnMut(u32)) {
+        if count == 1 {
+            return visit(self.below(area));
+        }
+        let turn = self.below(area);
+        for number in 0..count {
+            let (start, end) = (number * area / count, (number + 1) * area / count);
+            visit((start + self.below(end - start) + turn) % area);
         }
     }
 

@@ -202,6 +202,24 @@ fn rectangles_of_our_own_scene_equal_its_frame() {
     }
 }
 
+/// Processors without AVX2 have the common kernel only: with it, others give the same bits as they do.
+#[test]
+fn the_common_kernel_is_another_one_where_the_processor_has_more() {
+    let blender = blender();
+    let scene = blender.scene("plain");
+    let bits = |common_kernel: bool| {
+        let (mut engine, description) = blender.engine_with(&scene, common_kernel);
+        let settings = settings(&description, &[Pass::Combined]);
+        let part = render(&mut engine, &settings, 1, rect(16, 16, 32, 32));
+        let bits = part.planes[0].1.iter().flatten();
+        bits.map(|value| value.to_bits()).collect::<Vec<_>>()
+    };
+    let (common, best) = (bits(true), bits(false));
+    assert_eq!(common, bits(true));
+    #[cfg(target_arch = "x86_64")]
+    assert_eq!(common != best, is_x86_feature_detected!("avx2"));
+}
+
 #[test]
 fn a_finished_frame_equals_blenders_own_picture() {
     let blender = blender();

@@ -303,8 +303,11 @@ fn an_own_worker_alone_is_believed_and_this_is_counted() {
     script.join(1, Trust::Own);
     script.work(1);
     script.work(1);
-    assert_eq!(script.farm.progress().checks.unprobed_tiles, 2);
-    assert_eq!(script.farm.progress().tiles_accepted, 2);
+    let progress = script.farm.progress();
+    assert_eq!(progress.checks.unprobed_tiles, 2);
+    assert_eq!(progress.tiles_accepted, 2);
+    // Only what others looked at counts for it.
+    assert_eq!(progress.workers[0].tiles_checked, 0);
 }
 
 #[test]

@@ -34,6 +34,10 @@ pub struct Arguments {
     /// Blender, or a Python that imports bpy
     #[arg(long)]
     pub blender: Option<PathBuf>,
+    /// Let Blender render with the kernel that every processor has, 5 to 8 % slower: computers of different ages then give
+    /// the same bits (workers elsewhere need `render-worker --common-kernel`)
+    #[arg(long)]
+    pub common_kernel: bool,
     /// Side of a tile in pixels, 0 for whole frames (default: planned)
     #[arg(long)]
     pub tile: Option<u32>,

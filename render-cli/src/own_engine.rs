@@ -25,12 +25,20 @@ pub enum Chosen {
 }
 
 /// Finds the engine; a Blender is not started yet.
-pub fn locate(kind: EngineKind, blender: Option<&Path>) -> Result<Chosen, Failure> {
+pub fn locate(
+    kind: EngineKind,
+    blender: Option<&Path>,
+    common_kernel: bool,
+) -> Result<Chosen, Failure> {
     Ok(match kind {
         EngineKind::Tracer => Chosen::Tracer(Box::new(TracerEngine::new())),
         EngineKind::Blender => {
             let found = find_blender(blender).map_err(refused)?;
-            let engine = BlenderEngine::new(found, BlenderOptions::default());
+            let options = BlenderOptions {
+                common_kernel,
+                ..BlenderOptions::default()
+            };
+            let engine = BlenderEngine::new(found, options);
             Chosen::Blender(Box::new(engine))
         }
     })

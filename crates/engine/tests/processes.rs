@@ -29,7 +29,13 @@ fn main() -> io::Result<()> {
         }
         ["--serve", "blender", path] => {
             let found = find_blender(Some(Path::new(path))).map_err(io::Error::other)?;
-            let engine = BlenderEngine::new(found, BlenderOptions { threads: 1 });
+            let engine = BlenderEngine::new(
+                found,
+                BlenderOptions {
+                    threads: 1,
+                    common_kernel: false,
+                },
+            );
             serve_child(Box::new(engine), io::stdin(), io::stdout())
         }
         _ => {

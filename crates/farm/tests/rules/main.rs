@@ -318,6 +318,8 @@ fn an_own_worker_alone_is_believed_and_this_is_counted() {
     let unprobed = script.farm.progress().checks.unprobed_tiles;
     assert!((4..=16).contains(&unprobed), "{unprobed}");
     assert_eq!(script.farm.progress().tiles_accepted, 20);
+    // Only what others looked at counts for it.
+    assert_eq!(script.farm.progress().workers[0].tiles_checked, 0);
 }
 
 #[test]

@@ -19,7 +19,6 @@ pub mod noise;
 pub mod overlap;
 pub mod probes;
 pub mod record;
-pub mod strata;
 pub mod trust;
 
 pub use arbitration::{Claim, Verdict, arbitrate};

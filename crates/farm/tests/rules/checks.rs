@@ -137,45 +137,120 @@ fn where_nobody_is_trusted_the_own_engine_looks_at_some_tiles_and_at_strange_one
     assert!((4..25).contains(&asked), "{asked} of 100");
 }
 
+/// A tile with one wrong cell whose replica, by the second worker, does not agree with it: the question where they differ, and
+/// its answer.
+struct Contested {
+    script: Script,
+    worker: u8,
+    replica: TaskSpec,
+    request: u64,
+    difference: Difference,
+}
+
+impl Contested {
+    fn new() -> Self {
+        const WRONG: usize = 77;
+        // The commitment decides the draw: the edited tile may have no replica where the right one has.
+        let found = (1..=255u8).find_map(|byte| {
+            let edit = |cells: &mut Vec<Blake3Hash>| cells[WRONG] = Blake3Hash([byte; 32]);
+            let (script, tile) = first_tile(secret(true), 10, edit);
+            let replica = leases(&script, |spec| is_whole(spec, &tile) && spec.frame == 1);
+            let (worker, spec) = replica.first()?.clone();
+            Some((script, worker, spec, byte))
+        });
+        let (mut script, worker, replica, byte) = found.expect("one of four has a replica");
+        let honest = true_cells(&replica);
+        let (_, cell) = replica.rects[0].cells().nth(WRONG).unwrap();
+        script.commit_and_deliver(worker, &replica, honest.clone());
+        let request = script.effects.iter().find_map(|effect| match effect {
+            Effect::Compare { request, .. } => Some(*request),
+            _ => None,
+        });
+        let difference = Difference {
+            rect: cell,
+            packed: None,
+            left: Blake3Hash([byte; 32]),
+            right: honest[WRONG],
+            cells: 1,
+        };
+        Self {
+            script,
+            worker,
+            replica,
+            request: request.expect("the roots differ"),
+            difference,
+        }
+    }
+
+    fn answer(&self) -> Event {
+        Event::Compared {
+            request: self.request,
+            found: Ok(Some(self.difference)),
+        }
+    }
+}
+
 #[test]
 fn a_replica_finds_a_single_cell() {
-    const WRONG: usize = 77;
-    // The commitment decides the draw: the edited tile may have no replica where the right one has.
-    let found = (1..=255u8).find_map(|byte| {
-        let edit = |cells: &mut Vec<Blake3Hash>| cells[WRONG] = Blake3Hash([byte; 32]);
-        let (script, tile) = first_tile(secret(true), 10, edit);
-        let replica = leases(&script, |spec| is_whole(spec, &tile) && spec.frame == 1);
-        let (worker, spec) = replica.first()?.clone();
-        Some((script, tile, worker, spec, byte))
-    });
-    let (mut script, tile, worker, replica, byte) = found.expect("one of four has a replica");
-    let honest = true_cells(&replica);
-    let (_, cell) = tile.rects[0].cells().nth(WRONG).unwrap();
-    script.commit_and_deliver(worker, &replica, honest.clone());
-    let request = script.effects.iter().find_map(|effect| match effect {
-        Effect::Compare { request, .. } => Some(*request),
-        _ => None,
-    });
-    let difference = Difference {
-        rect: cell,
-        packed: None,
-        left: Blake3Hash([byte; 32]),
-        right: honest[WRONG],
-        cells: 1,
-    };
-    script.send(Event::Compared {
-        request: request.expect("the roots differ"),
-        found: Ok(Some(difference)),
-    });
+    let mut contested = Contested::new();
+    let answer = contested.answer();
+    let script = &mut contested.script;
+    script.send(answer);
     let is_blamed =
         |effect: &Effect| matches!(effect, Effect::Fault { worker, .. } if *worker == node(1));
     while !script.effects.iter().any(is_blamed) {
         script.step(&[1]);
     }
     // One cell of a thousand: a fault, and its tile is rendered again.
-    assert_eq!(tile.frame, 1);
     assert_ne!(script.state(1), WorkerState::Quarantined);
     assert_eq!(script.farm.progress().workers[0].flaky, 1);
+}
+
+#[test]
+fn who_is_caught_while_its_replica_is_compared_gets_nothing_for_it() {
+    let mut contested = Contested::new();
+    let (answer, worker) = (contested.answer(), contested.worker);
+    let (script, replica) = (&mut contested.script, &contested.replica);
+    let other = script.lease_of(worker).expect("it has a tile");
+    script.commit_and_deliver(worker, &other, vec![BAD; true_cells(&other).len()]);
+    while script.state(worker) != WorkerState::Quarantined {
+        let mut looks = leases(script, |spec| spec.frame == other.frame).into_iter();
+        match looks.find(|(prober, _)| *prober != worker) {
+            Some((prober, spec)) => script.commit_and_deliver(prober, &spec, true_cells(&spec)),
+            None => script.step(&[1, worker]),
+        }
+    }
+    // Its word is void, somebody else renders the tile a second time.
+    script.send(answer);
+    let mut again = leases(script, |spec| is_whole(spec, replica) && spec.frame == 1);
+    while again.is_empty() {
+        script.step(&[1, worker]);
+        again = leases(script, |spec| is_whole(spec, replica) && spec.frame == 1);
+    }
+    assert_ne!(again[0].0, worker);
+    let is_paid = (node(worker), replica.id);
+    for _ in 0..100 {
+        assert!(!script.accepted().contains(&is_paid));
+        script.step(&[1]);
+    }
+}
+
+#[test]
+fn who_confirmed_what_is_wrong_is_looked_at_and_caught() {
+    let mut script = Script::with_own_engine(large(100, 1));
+    (1..=12).for_each(|number| script.join(number, Trust::Unknown));
+    script.wait(2_000);
+    let tile = script.lease_of(1).unwrap();
+    script.commit_and_deliver(1, &tile, vec![BAD; true_cells(&tile).len()]);
+    let (accomplice, probe) = leases(&script, is_probe).swap_remove(0);
+    script.commit_and_deliver(accomplice, &probe, vec![BAD; true_cells(&probe).len()]);
+    assert!(script.quarantines.is_empty());
+    for _ in 0..200 {
+        script.step(&[1, accomplice]);
+        assert!(!script.accepted().contains(&(node(accomplice), probe.id)));
+    }
+    let frauds = [1, accomplice].map(|number| (node(number), FaultKind::Fraud));
+    assert_eq!(script.quarantines, frauds);
 }
 
 #[test]

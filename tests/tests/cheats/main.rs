@@ -227,8 +227,7 @@ impl Company {
         for worker in &self.honest {
             let row = ran.row(worker.node);
             assert_ne!(row["state"], "quarantined", "{row}");
-            assert_eq!(row["flaky"], 0, "{row}");
-            assert!(row["tiles"].as_u64() > Some(0), "{row}");
+            assert_eq!(row["flaky"].as_u64().unwrap_or_default(), 0, "{row}");
             let accused = evidence.iter().find(|found| accuses(found, worker.node));
             assert!(accused.is_none(), "{accused:?}");
         }
@@ -252,9 +251,14 @@ fn accuses(evidence: &serde_json::Value, node: NodeId) -> bool {
     accused.iter().any(|id| *id == node.to_string().as_str())
 }
 
-/// Somebody else renders the cell of one piece of evidence and finds the accused wrong.
+/// Somebody else renders the cell of one piece of evidence and finds the accused wrong, who contradicts another worker.
 fn assert_anybody_finds_it_wrong(dir: &Path, scene: &Path) {
-    let found = evidence(dir).remove(0);
+    let evidence = evidence(dir);
+    let has_witness = |found: &&serde_json::Value| {
+        let mut statements = found["statements"].as_array().unwrap().iter();
+        statements.any(|said| said["accused"] == false)
+    };
+    let found = evidence.iter().find(has_witness).unwrap();
     let checked = Command::new(render_program().with_file_name("render-worker"))
         .args(["check-evidence", found["file"].as_str().unwrap()])
         .arg("--scene")

@@ -1,12 +1,12 @@
 //! What it takes the requestor to verify a delivered tile of 512 pixels a side, beside the plain hash of its bytes: the
-//! check that all is finite and no picture of nothing, the commitment, the draw of its probes, the hashes of the cells of
-//! probes and overlap, and their comparison. The hash of the whole is checked piece by piece while the tile comes in; one
+//! check that all is finite and no picture of nothing, the commitment, the draw of its secret pixels (eight of each cell for
+//! others, one kept for later), the hashes of these and of the cells of the overlap, and their comparison. The hash of the whole is checked piece by piece while the tile comes in; one
 //! bench has it on top.
 
 use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use protocol::{
     Blake3Hash, NodeId, Pass, Rect, RenderedRect, Size, TileGrid,
-    pixels::{Looks, canonical_length, cell_hashes_at, task_bytes},
+    pixels::{Looks, canonical_length, cell_hashes, cell_hashes_at, task_bytes},
 };
 use std::hint::black_box;
 use verifier::{Overlap, ProbeShape, Trust};
@@ -62,22 +62,23 @@ impl Tile {
         let root = Blake3Hash([1; 32]);
         let commitment = verifier::commitment(&NodeId([2; 32]), &root, &[3; 32], &root);
         let core = self.grid.core(TILE);
-        let (shape, trust) = (ProbeShape::Cells, Trust::Unknown);
-        let probes = verifier::draw_probes(&SECRET, &commitment, &core, shape, trust);
+        let policy = Trust::Unknown.policy();
+        let probes = verifier::draw_pixels(&SECRET, &commitment, &policy, policy.probe_pixels);
+        let mut packed = Vec::new();
+        for pixels in &probes {
+            let bytes = pixels.extract(&core, passes.len(), &self.bytes);
+            packed.extend(cell_hashes(&bytes.unwrap_or_default(), passes.len()));
+        }
+        let counted: usize = probes.iter().map(|pixels| pixels.packed_count(&core)).sum();
         let shared = overlap(&self.grid).shared(FRAME, TILE);
         let rim = shared.iter().filter_map(|cell| cell.rect(self.grid.size));
-        let due: Vec<Rect> = probes.iter().copied().chain(rim).collect();
+        let due: Vec<Rect> = rim.collect();
         let places = verifier::cells::places(&self.rects, &due).unwrap_or_default();
         let hashes = cell_hashes_at(&self.bytes, passes.len(), &places).unwrap_or_default();
-        let counted = verifier::check_count(&due, &hashes);
-        let (answers, rim) = hashes.split_at(probes.len());
-        let differs = verifier::mismatches((&shared, rim), (&shared, rim));
-        let parts = verifier::split_probes(&SECRET, &commitment, &probes, 8);
-        let same = parts.iter().all(|part| {
-            let cells = verifier::cells::select(&probes, answers, part);
-            cells.is_some_and(|cells| cells.iter().eq(cells.clone().iter()))
-        });
-        looks == Looks::Ordinary && counted.is_ok() && differs.is_empty() && same
+        let is_whole = verifier::check_count(&due, &hashes).is_ok() && packed.len() == counted;
+        let differs = verifier::mismatches((&shared, &hashes), (&shared, &hashes));
+        let same = packed.iter().eq(packed.clone().iter());
+        looks == Looks::Ordinary && is_whole && differs.is_empty() && same
     }
 }
 
@@ -85,7 +86,7 @@ fn overlap(grid: &TileGrid) -> Overlap<'_> {
     Overlap {
         secret: &SECRET,
         grid,
-        shape: ProbeShape::Cells,
+        shape: ProbeShape::Pixels,
     }
 }
 

@@ -5,7 +5,7 @@ use farm::{
     event::{Effect, Event, Trust},
 };
 use protocol::{
-    Address, Blake3Hash, EngineKind, Glm, JobId, JobSpec, NodeId, Pass, RenderSettings, Size,
+    Address, Blake3Hash, EngineKind, Glm, JobId, JobSpec, NodeId, Pass, Rect, RenderSettings, Size,
     TaskId, TaskSpec, TileGrid, ids::Signature, pixels::Looks,
 };
 use std::{
@@ -115,7 +115,8 @@ impl Load {
             budget: None,
             deadline: None,
             price_megasample_max: None,
-            probes: verifier::ProbeShape::Cells,
+            probes: verifier::ProbeShape::Pixels,
+            paranoid: false,
             providers_wait_ms: 60_000,
         }
     }
@@ -157,7 +158,9 @@ struct Delivery {
     worker: NodeId,
     task: TaskId,
     root: Blake3Hash,
-    /// Cells whose hashes are due.
+    /// The first rectangle of the task.
+    first: Rect,
+    /// Hashes that are due.
     cell_count: usize,
 }
 
@@ -215,9 +218,9 @@ impl FakeWorkers {
                     self.render(worker, &spec);
                 }
             }
-            Effect::Reveal { task, cells, .. } => {
+            Effect::Reveal { task, due, .. } => {
                 let delivery = self.done.remove(&task).map(|delivery| {
-                    let cell_count = cells.iter().map(protocol::Rect::cell_count).sum();
+                    let cell_count = due.hashes(&delivery.first);
                     Message::Delivery(Delivery {
                         cell_count,
                         ..delivery
@@ -238,7 +241,8 @@ impl FakeWorkers {
         let task = spec.id;
         // Equal pixels for equal tasks: replicas agree.
         let first = spec.rects[0];
-        let name = [spec.frame as u32, first.x, first.y, spec.rects.len() as u32];
+        let kind = spec.rects.len() as u32 + u32::from(spec.pixels.is_some()) * 1_000;
+        let name = [spec.frame as u32, first.x, first.y, kind];
         let root = Blake3Hash::of(name.map(u32::to_le_bytes).as_flattened());
         self.queue.push_back(Message::Event(Event::Committed {
             worker,
@@ -251,6 +255,7 @@ impl FakeWorkers {
             worker,
             task,
             root,
+            first,
             cell_count: 0,
         };
         self.done.insert(task, delivery);

@@ -34,6 +34,10 @@ pub struct Arguments {
     /// Blender, or a Python that imports bpy
     #[arg(long)]
     pub blender: Option<PathBuf>,
+    /// Let Blender render with the kernel that every processor has, 5 to 8 % slower: computers of different ages then give
+    /// the same bits (workers elsewhere need `render-worker --common-kernel`)
+    #[arg(long)]
+    pub common_kernel: bool,
     /// Side of a tile in pixels, 0 for whole frames (default: planned)
     #[arg(long)]
     pub tile: Option<u32>,
@@ -58,6 +62,12 @@ pub struct Arguments {
     /// When to stop, counted from the start of this run, such as 90m or 8h30m: no tile is given out that would end later
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub deadline: Option<Duration>,
+    /// Check everybody's work as a stranger's. Tracer: eight secret pixels of every cell of every tile are rendered again, each
+    /// by another worker where so many are there, also of your own workers' tiles: sees every cell that is wrong as a
+    /// whole, costs an eighth more. Blender: every tile is rendered twice where a second worker is there: sees any wrong
+    /// pixel unless both are accomplices, costs as much again
+    #[arg(long)]
+    pub paranoid: bool,
     /// Say of every lease why its worker gets so much
     #[arg(long)]
     pub explain: bool,

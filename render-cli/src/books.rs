@@ -6,7 +6,7 @@ use farm::{
     event::{Effect, Event, Millis},
     journal::entry,
 };
-use protocol::{Blake3Hash, pixels::canonical_length};
+use protocol::Blake3Hash;
 use std::time::Instant;
 
 /// The coordinator with its journal: nothing that it decides leaves the process before the event is on disk.
@@ -89,8 +89,8 @@ fn pixel_bytes(event: &Event, farm: &Farm) -> u64 {
         Event::Delivered {
             task, cells: Ok(_), ..
         } => {
-            let rects = farm.rects_of(*task).unwrap_or_default();
-            canonical_length(rects, farm.config().job.settings.passes.len())
+            let spec = farm.spec_of(*task);
+            spec.map_or(0, |spec| spec.delivery_bytes(&farm.config().job))
         }
         _ => 0,
     }
@@ -129,7 +129,8 @@ mod tests {
             budget: None,
             deadline: None,
             price_megasample_max: None,
-            probes: ProbeShape::Cells,
+            probes: ProbeShape::Pixels,
+            paranoid: false,
             providers_wait_ms: 1,
         })
         .unwrap()

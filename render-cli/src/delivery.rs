@@ -4,10 +4,11 @@ use crate::{
     job::{JobContext, Shared},
     thread::lock,
 };
-use farm::event::{Difference, Event};
+use farm::event::{Difference, Due, Event};
 use network::{BlobStore, NetworkError};
 use protocol::{
-    Blake3Hash, NodeId, Pass, Rect, RenderedRect, TaskId, TaskSpec,
+    Blake3Hash, NodeId, Pass, Rect, RenderedRect, SecretPixels, TaskId, TaskSpec,
+    limits::TASK_BYTES_MAX,
     message::{Reply, Request, printable},
     pixels::{self, Looks},
 };
@@ -51,13 +52,8 @@ impl Arriving {
 
 /// Opens a commitment and brings its pixels here. Nothing comes of it when the worker leaves meanwhile: it is asked again
 /// when it is back.
-/// `due` are the cells whose hashes are wanted.
-pub async fn fetch(
-    shared: &Arc<Shared>,
-    worker: NodeId,
-    task: TaskId,
-    due: Vec<Rect>,
-) -> Option<Event> {
+/// `due` says whose hashes are wanted.
+pub async fn fetch(shared: &Arc<Shared>, worker: NodeId, task: TaskId, due: Due) -> Option<Event> {
     let part = shared.peers.part(worker)?;
     let failed = |reason: String| Event::Failed {
         worker,
@@ -117,7 +113,7 @@ struct Brought {
     seen: Result<Seen, String>,
 }
 
-/// Hashes of the cells that are due, and what the pixels look like.
+/// The hashes that are due, and what the pixels look like.
 type Seen = (Arc<[Blake3Hash]>, Looks);
 
 enum Trouble {
@@ -129,10 +125,10 @@ async fn bring(
     shared: &Shared,
     worker: NodeId,
     spec: &TaskSpec,
-    cells: &[Rect],
+    due: &Due,
 ) -> Result<Brought, Trouble> {
     let context = &shared.context;
-    let due = spec.delivery_bytes(&context.spec);
+    let bytes = spec.delivery_bytes(&context.spec);
     let request = Request::Reveal {
         job: context.spec.id,
         task: spec.id,
@@ -150,61 +146,81 @@ async fn bring(
         Err(error) => return Err(Trouble::Network(error)),
     };
     shared.arriving.enter(root);
-    if let Err(error) = context.node.fetch(worker, root, due, |_| {}).await {
+    if let Err(error) = context.node.fetch(worker, root, bytes, |_| {}).await {
         shared.arriving.leave(root);
         return Err(Trouble::Network(error));
     }
     let (blobs, passes) = (context.blobs.clone(), context.spec.settings.passes.clone());
-    let (rects, cells) = (spec.rects.clone(), cells.to_vec());
-    let looking = tokio::task::spawn_blocking(move || look(&blobs, root, &rects, &passes, &cells));
+    let (spec, due) = (spec.clone(), due.clone());
+    let looking = tokio::task::spawn_blocking(move || look(&blobs, root, &spec, &passes, &due));
     let seen = looking.await.unwrap_or_else(|e| Err(e.to_string()));
     Ok(Brought { salt, root, seen })
 }
 
-/// Checks that a delivery is finite pixels of the right shape, and hashes the cells that are due.
+/// Checks that a delivery is finite pixels of the right shape, and hashes what is due.
 pub fn look(
     blobs: &BlobStore,
     root: Blake3Hash,
-    rects: &[Rect],
+    spec: &TaskSpec,
     passes: &[Pass],
-    cells: &[Rect],
+    due: &Due,
 ) -> Result<Seen, String> {
-    let due = pixels::canonical_length(rects, passes.len());
-    let bytes = blobs.read(root, due).map_err(|e| e.to_string())?;
-    if bytes.len() as u64 != due {
+    let rects = spec.delivered();
+    let length = pixels::canonical_length(&rects, passes.len());
+    let bytes = blobs.read(root, length).map_err(|e| e.to_string())?;
+    if bytes.len() as u64 != length {
         return Err(format!(
-            "{} bytes of pixels where {due} were due",
+            "{} bytes of pixels where {length} were due",
             bytes.len()
         ));
     }
     let mut rest = bytes.as_slice();
-    for rect in rects {
+    for rect in rects.iter() {
         let length = pixels::canonical_length(&[*rect], passes.len()) as usize;
         let (part, after) = rest.split_at(length.min(rest.len()));
         RenderedRect::check_canonical(*rect, passes, part).map_err(|e| e.to_string())?;
         rest = after;
     }
-    let places = verifier::cells::places(rects, cells);
-    let hashes = places.and_then(|places| pixels::cell_hashes_at(&bytes, passes.len(), &places));
-    let hashes = hashes.ok_or("a cell that is to be checked lies outside the task")?;
+    if spec.pixels.is_some() {
+        let hashes = pixels::cell_hashes(&bytes, passes.len());
+        return Ok((hashes.into(), Looks::Ordinary));
+    }
+    let hashes = hashes_due(&spec.rects, passes.len(), &bytes, due);
+    let hashes = hashes.ok_or("what is to be checked lies outside the task")?;
     let first = rects.first().map_or(0, |rect| {
         pixels::canonical_length(&[*rect], passes.len()) as usize
     });
     Ok((hashes.into(), Looks::of(&bytes[..first], passes.len())))
 }
 
-/// Where two deliveries of the same rectangles differ.
+/// The hashes of packed secret pixels of the first rectangle, then of cells; none when they are not there.
+fn hashes_due(rects: &[Rect], passes: usize, bytes: &[u8], due: &Due) -> Option<Vec<Blake3Hash>> {
+    let mut hashes = Vec::new();
+    for pixels in &due.pixels {
+        let packed = pixels.extract(rects.first()?, passes, bytes)?;
+        hashes.extend(pixels::cell_hashes(&packed, passes));
+    }
+    let places = verifier::cells::places(rects, &due.cells)?;
+    hashes.extend(pixels::cell_hashes_at(bytes, passes, &places)?);
+    Some(hashes)
+}
+
+/// Where two deliveries of the same rectangles differ, or a tile and `secret` pixels of it.
 pub async fn compare(
     context: &JobContext,
     rects: Vec<Rect>,
+    secret: Option<SecretPixels>,
     left: Blake3Hash,
     right: Blake3Hash,
 ) -> Result<Option<Difference>, String> {
     let (blobs, passes) = (context.blobs.clone(), context.spec.settings.passes.len());
     let comparing = tokio::task::spawn_blocking(move || {
-        let read = |root| blobs.read(root, pixels::canonical_length(&rects, passes));
+        let read = |root| blobs.read(root, TASK_BYTES_MAX);
         let (left, right) = (read(left)?, read(right)?);
-        Ok::<_, network::StoreError>(difference(&rects, passes, &left, &right))
+        Ok::<_, network::StoreError>(match (secret, rects.first()) {
+            (Some(secret), Some(tile)) => pixel_difference(&secret, tile, passes, &left, &right),
+            _ => difference(&rects, passes, &left, &right),
+        })
     });
     let compared = comparing.await.map_err(|e| e.to_string())?;
     compared.map_err(|e| e.to_string())
@@ -218,8 +234,29 @@ fn difference(rects: &[Rect], passes: usize, left: &[u8], right: &[u8]) -> Optio
     let (rect, (left, right)) = differing.next()?;
     Some(Difference {
         rect,
+        packed: None,
         left: Blake3Hash::of(left),
         right: Blake3Hash::of(right),
         cells: 1 + differing.count() as u32,
+    })
+}
+
+fn pixel_difference(
+    secret: &SecretPixels,
+    tile: &Rect,
+    passes: usize,
+    left: &[u8],
+    right: &[u8],
+) -> Option<Difference> {
+    let left = secret.extract(tile, passes, left)?;
+    let found = secret.difference(tile, passes, &left, right)?;
+    let place = (found.packed - secret.packed.unwrap_or(0)) as usize;
+    let hash = |bytes: &[u8]| pixels::cell_hashes(bytes, passes).get(place).copied();
+    Some(Difference {
+        rect: found.cell,
+        packed: Some(found.packed),
+        left: hash(&left)?,
+        right: hash(right)?,
+        cells: found.cells,
     })
 }

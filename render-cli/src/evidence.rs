@@ -260,7 +260,7 @@ pub mod tests {
             let values = canonical_length(rects, 2) as usize / 4;
             let root = self.blobs.add_bytes(&value.to_le_bytes().repeat(values));
             let root = root.unwrap();
-            let spec = task_hash(&self.job, 2, rects);
+            let spec = task_hash(&self.job, 2, rects, None);
             let commitment = commitment(&worker, &spec, &salt, &root);
             let statement = commitment_statement(&self.job.id, task, &commitment);
             Testimony {

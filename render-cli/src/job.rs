@@ -456,12 +456,8 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
             shared.peers.send(worker, verdict);
             shared.peers.send(worker, Request::Close { job });
         }
-        Effect::Reveal {
-            worker,
-            task,
-            cells,
-        } => spawn(shared, move |shared| async move {
-            if let Some(event) = delivery::fetch(&shared, worker, task, cells).await {
+        Effect::Reveal { worker, task, due } => spawn(shared, move |shared| async move {
+            if let Some(event) = delivery::fetch(&shared, worker, task, due).await {
                 let _ = shared.events.send(event).await;
             }
         }),
@@ -486,10 +482,11 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
         Effect::Compare {
             request,
             rects,
+            pixels,
             left,
             right,
         } => spawn(shared, move |shared| async move {
-            let found = delivery::compare(&shared.context, rects, left, right).await;
+            let found = delivery::compare(&shared.context, rects, pixels, left, right).await;
             let _ = shared.events.send(Event::Compared { request, found }).await;
         }),
         Effect::RenderOwn {
@@ -497,9 +494,11 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
             frame,
             class,
             rects,
+            pixels,
         } => {
             spawn(shared, move |shared| async move {
-                let cells = shared.context.own_engine.cells(frame, rects, class).await;
+                let own_engine = &shared.context.own_engine;
+                let cells = own_engine.cells(frame, rects, pixels, class).await;
                 let _ = shared
                     .events
                     .send(Event::OwnRendered { request, cells })

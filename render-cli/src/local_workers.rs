@@ -37,7 +37,7 @@ pub async fn start(
     count: u32,
     engine: EngineKind,
     requestor: NodeId,
-    blender: Option<PathBuf>,
+    (blender, common_kernel): (Option<PathBuf>, bool),
     data_dir: PathBuf,
 ) -> Result<LocalWorker, Failure> {
     let fail = |why: String| {
@@ -69,6 +69,9 @@ pub async fn start(
         .kill_on_drop(true);
     if let Some(blender) = blender {
         command.arg("--blender").arg(blender);
+    }
+    if common_kernel {
+        command.arg("--common-kernel");
     }
     let mut process = command.spawn().map_err(|e| fail(e.to_string()))?;
     let stdout = process

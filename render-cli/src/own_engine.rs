@@ -9,7 +9,7 @@ use engine::{
     BlenderEngine, BlenderOptions, CancelFlag, Engine, EngineError, SceneDescription, TracerEngine,
     calibrate, class_fingerprint, find_blender,
 };
-use protocol::{Blake3Hash, EngineKind, Rect, RenderSettings, Size, pixels};
+use protocol::{Blake3Hash, EngineKind, Rect, RenderSettings, SecretPixels, Size, pixels};
 use std::{
     path::{Path, PathBuf},
     sync::mpsc,
@@ -25,12 +25,20 @@ pub enum Chosen {
 }
 
 /// Finds the engine; a Blender is not started yet.
-pub fn locate(kind: EngineKind, blender: Option<&Path>) -> Result<Chosen, Failure> {
+pub fn locate(
+    kind: EngineKind,
+    blender: Option<&Path>,
+    common_kernel: bool,
+) -> Result<Chosen, Failure> {
     Ok(match kind {
         EngineKind::Tracer => Chosen::Tracer(Box::new(TracerEngine::new())),
         EngineKind::Blender => {
             let found = find_blender(blender).map_err(refused)?;
-            let engine = BlenderEngine::new(found, BlenderOptions::default());
+            let options = BlenderOptions {
+                common_kernel,
+                ..BlenderOptions::default()
+            };
+            let engine = BlenderEngine::new(found, options);
             Chosen::Blender(Box::new(engine))
         }
     })
@@ -66,6 +74,7 @@ enum Command {
     Cells {
         frame: i32,
         rects: Vec<Rect>,
+        pixels: Option<SecretPixels>,
         class: Blake3Hash,
         answer: Answer<Vec<Blake3Hash>>,
     },
@@ -132,6 +141,7 @@ impl OwnEngine {
                     Command::Cells {
                         frame,
                         rects,
+                        pixels,
                         class: wanted,
                         answer,
                     } => {
@@ -141,7 +151,8 @@ impl OwnEngine {
                         });
                         let cells = match own {
                             Some(own) if own == wanted => {
-                                cells(engine, &settings, frame, &rects, &cancel)
+                                let asked = (rects.as_slice(), pixels);
+                                cells(engine, &settings, frame, asked, &cancel)
                             }
                             _ => Err("the own engine is of another determinism class".into()),
                         };
@@ -183,27 +194,36 @@ fn cells(
     engine: &mut dyn Engine,
     settings: &RenderSettings,
     frame: i32,
-    rects: &[Rect],
+    (rects, secret): (&[Rect], Option<SecretPixels>),
     cancel: &CancelFlag,
 ) -> Result<Vec<Blake3Hash>, String> {
+    let secret = secret.zip(rects.first());
+    let single = secret.map(|(secret, rect)| secret.rects(rect));
     let rendered = engine
-        .render(settings, frame, rects, cancel)
+        .render(settings, frame, single.as_deref().unwrap_or(rects), cancel)
         .map_err(|e| e.to_string())?;
-    let bytes = pixels::task_bytes(&rendered, &settings.passes).map_err(|e| e.to_string())?;
+    let bytes = match secret {
+        Some((secret, rect)) => secret.pack(rect, &settings.passes, &rendered),
+        None => pixels::task_bytes(&rendered, &settings.passes),
+    };
+    let bytes = bytes.map_err(|e| e.to_string())?;
     Ok(pixels::cell_hashes(&bytes, settings.passes.len()))
 }
 
 impl OwnEngineHandle {
-    /// Hashes of the cells of these rectangles, if the own engine is of this class.
+    /// Hashes of the cells of these rectangles, or of the packed cells of secret pixels of the one, if the own engine is of
+    /// this class.
     pub async fn cells(
         &self,
         frame: i32,
         rects: Vec<Rect>,
+        pixels: Option<SecretPixels>,
         class: Blake3Hash,
     ) -> Result<Vec<Blake3Hash>, String> {
         ask(&self.0, "the own engine", |answer| Command::Cells {
             frame,
             rects,
+            pixels,
             class,
             answer,
         })

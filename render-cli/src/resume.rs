@@ -97,10 +97,10 @@ fn find_cells(event: &mut Event, blobs: &BlobStore, farm: &Farm) -> Result<(), S
         cells: Ok(cells),
         ..
     } = event
-        && let Some(rects) = farm.rects_of(*task)
+        && let Some(spec) = farm.spec_of(*task)
     {
         let (passes, due) = (&farm.config().job.settings.passes, farm.cells_due(*task));
-        let found = look(blobs, *root, rects, passes, &due);
+        let found = look(blobs, *root, &spec, passes, &due);
         let (found, _) = found.map_err(|e| format!("the pixels {root} are gone: {e}"))?;
         *cells = found;
     }

@@ -205,7 +205,7 @@ async fn load_and_start(
     arguments: &Arguments,
     data_dir: &Path,
 ) -> Result<(OwnEngine, Vec<LocalWorker>), Failure> {
-    let own = own_engine::locate(kind, arguments.blender.as_deref())?;
+    let own = own_engine::locate(kind, arguments.blender.as_deref(), arguments.common_kernel)?;
     let blender = own.program().map(Path::to_owned);
     let mut starting: JoinSet<_> = (0..local)
         .map(|index| {
@@ -214,7 +214,7 @@ async fn load_and_start(
                 local,
                 kind,
                 requestor,
-                blender.clone(),
+                (blender.clone(), arguments.common_kernel),
                 data_dir.to_owned(),
             )
         })
@@ -544,9 +544,10 @@ fn new_farm(
         deadline: None,
         price_megasample_max: None,
         probes: match job.engine {
-            EngineKind::Tracer => ProbeShape::Cells,
+            EngineKind::Tracer => ProbeShape::Pixels,
             EngineKind::Blender => ProbeShape::BLENDER,
         },
+        paranoid: arguments.paranoid,
         providers_wait_ms: match arguments.is_local() {
             true => LOCAL_PROVIDERS_WAIT_MS,
             false => PROVIDERS_WAIT_MS,

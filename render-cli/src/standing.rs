@@ -6,29 +6,49 @@ use crate::{
     jobs,
 };
 use farm::event::{Effect, Event, Evidence};
-use protocol::{NodeId, message::Request};
+use protocol::{Blake3Hash, NodeId, message::Request};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use verifier::FaultKind;
 
 /// Time for a worker to hear that the job is over for it, before its connection is cut.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
+/// Longest wait for the own engine to render a cell that is to be evidence.
+const CELL_WAIT: Duration = Duration::from_secs(30);
+
 /// Providers that were caught are to stay caught, whatever becomes of this process: what they did goes into the table, and
 /// evidence of it to a file. Waits until both are on disk.
 pub async fn remember_faults(shared: &Arc<Shared>, effects: &[Effect]) {
-    let convicted: Vec<_> = effects.iter().filter_map(conviction).collect();
+    let mut convicted = Vec::new();
+    for (worker, kind, evidence) in effects.iter().filter_map(conviction) {
+        let own = own_value(shared, &evidence).await;
+        convicted.push((worker, kind, evidence, own));
+    }
     if convicted.is_empty() {
         return;
     }
     let shared = Arc::clone(shared);
     let remembering = tokio::task::spawn_blocking(move || {
-        for (worker, kind, evidence) in convicted {
-            remember_fault(&shared, worker, kind, &evidence);
+        for (worker, kind, evidence, own) in convicted {
+            remember_fault(&shared, worker, kind, &evidence, own);
         }
     });
     if let Err(error) = remembering.await {
         tracing::warn!(%error, "what providers were caught at is not on disk");
     }
+}
+
+/// What the own engine says the wrong cell is. Where secret pixels were disputed, what others said of them proves nothing about
+/// a whole cell: then it renders that one, as whoever is to be convinced will.
+async fn own_value(shared: &Arc<Shared>, evidence: &Evidence) -> Option<Blake3Hash> {
+    if evidence.pixels.is_none() {
+        return evidence.own;
+    }
+    let own_engine = &shared.context.own_engine;
+    let asked = own_engine.cells(evidence.frame, vec![evidence.cell?], None, evidence.class);
+    let answered = tokio::time::timeout(CELL_WAIT, asked).await;
+    let hashes = answered.ok()?.ok()?;
+    hashes.first().copied()
 }
 
 fn conviction(effect: &Effect) -> Option<(NodeId, FaultKind, Box<Evidence>)> {
@@ -43,9 +63,15 @@ fn conviction(effect: &Effect) -> Option<(NodeId, FaultKind, Box<Evidence>)> {
     }
 }
 
-fn remember_fault(shared: &Shared, worker: NodeId, kind: FaultKind, evidence: &Evidence) {
+fn remember_fault(
+    shared: &Shared,
+    worker: NodeId,
+    kind: FaultKind,
+    evidence: &Evidence,
+    own: Option<Blake3Hash>,
+) {
     let context = &shared.context;
-    let bundle = match keep_bundle(context, worker, evidence) {
+    let bundle = match keep_bundle(context, worker, evidence, own) {
         Ok(bundle) => bundle,
         Err(error) => {
             tracing::warn!(worker = %worker.short(), error, "evidence of its fault is not on disk");
@@ -61,27 +87,30 @@ fn remember_fault(shared: &Shared, worker: NodeId, kind: FaultKind, evidence: &E
     }
 }
 
-/// Keeps what convinces others, if all that it takes is still remembered: one cell, and what was signed about it.
+/// Keeps what convinces others, if all that it takes is still remembered: one cell, what was signed about it, and somebody
+/// who says something else.
 fn keep_bundle(
     context: &JobContext,
     worker: NodeId,
     evidence: &Evidence,
+    own_value: Option<Blake3Hash>,
 ) -> Result<Option<PathBuf>, String> {
-    let [cell] = evidence.rects.as_slice() else {
+    let Some(cell) = evidence.cell else {
         return Ok(None);
     };
     let said = evidence.statements.iter();
     let testimonies: Vec<_> = said.filter_map(|said| said.testimony.clone()).collect();
-    if !testimonies.iter().any(|said| said.worker == worker) {
+    let is_contradicted = own_value.is_some() || testimonies.len() > 1;
+    if !is_contradicted || !testimonies.iter().any(|said| said.worker == worker) {
         return Ok(None);
     }
     let accusation = Accusation {
         frame: evidence.frame,
-        cell: *cell,
+        cell,
         class: evidence.class,
         engine_build: context.engine_build.clone(),
         wrong: vec![worker],
-        own_value: evidence.own,
+        own_value,
         text: evidence.to_string(),
     };
     let bundle = evidence::assemble(&context.blobs, &context.spec, accusation, testimonies)?;

@@ -149,7 +149,8 @@ fn render(
         EngineKind::Tracer => None,
         EngineKind::Blender => Some(find_blender(arguments.blender.as_deref())?.path),
     };
-    let processes = EngineProcesses::new(program, arguments.threads, blender)?;
+    let processes =
+        EngineProcesses::new(program, arguments.threads, blender, arguments.common_kernel)?;
     let cancel = CancelFlag::default();
     let mut engine = processes.spawn(bundle.job.engine)?;
     let (first_frame, _) = engine.prepare(&folder, &bundle.manifest.entry)?.frames;

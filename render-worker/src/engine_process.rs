@@ -23,6 +23,8 @@ pub struct EngineProcesses {
     pub threads: u32,
     /// The Blender to use, if there is one.
     pub blender: Option<PathBuf>,
+    /// Does Blender render with the kernel that every processor has?
+    pub common_kernel: bool,
 }
 
 impl EngineProcesses {
@@ -31,6 +33,7 @@ impl EngineProcesses {
         program: Vec<String>,
         threads: u32,
         blender: Option<PathBuf>,
+        common_kernel: bool,
     ) -> Result<Self, WorkerError> {
         let executable = env::current_exe().map_err(WorkerError::io("cannot find this program"))?;
         Ok(Self {
@@ -38,6 +41,7 @@ impl EngineProcesses {
             program,
             threads,
             blender,
+            common_kernel,
         })
     }
 
@@ -48,6 +52,9 @@ impl EngineProcesses {
         args.extend(["--threads".into(), self.threads.to_string().into()]);
         if let Some(blender) = &self.blender {
             args.extend(["--blender".into(), blender.into()]);
+        }
+        if self.common_kernel {
+            args.push("--common-kernel".into());
         }
         let program = ChildProgram::new(&self.executable, args);
         Ok(Box::new(ChildEngine::spawn(program)?))
@@ -64,7 +71,11 @@ pub fn run(arguments: &EngineArguments) -> Result<(), WorkerError> {
         }),
         EngineKind::Blender => {
             let found = find_blender(arguments.blender.as_deref())?;
-            Box::new(BlenderEngine::new(found, BlenderOptions { threads }))
+            let options = BlenderOptions {
+                threads,
+                common_kernel: arguments.common_kernel,
+            };
+            Box::new(BlenderEngine::new(found, options))
         }
     };
     serve_child(engine, io::stdin(), io::stdout())

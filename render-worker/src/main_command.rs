@@ -156,7 +156,8 @@ fn serve(program: Vec<String>, arguments: ServeArguments) -> Result<ExitCode, Wo
     let data_dir = data_dir(arguments.data_dir.clone())?;
     let keys = Keys::load(&data_dir)?;
     let (engines, blender) = engines(&arguments)?;
-    let processes = EngineProcesses::new(program, arguments.threads, blender)?;
+    let processes =
+        EngineProcesses::new(program, arguments.threads, blender, arguments.common_kernel)?;
     let (started, starts) = oneshot::channel();
     let config = WorkerConfig {
         identity: keys.identity,

@@ -5,7 +5,7 @@ use engine::{CancelFlag, Engine, EngineError, calibrate, class_fingerprint};
 use protocol::{
     Blake3Hash, EngineKind, JobId, JobSpec, NodeId, TaskId, TaskSpec, pixels::task_bytes,
 };
-use std::{path::PathBuf, sync::Arc, thread, time::Instant};
+use std::{borrow::Cow, path::PathBuf, sync::Arc, thread, time::Instant};
 use tokio::sync::mpsc;
 
 /// Makes an engine without a scene.
@@ -149,17 +149,22 @@ impl Renderer {
     ) -> Result<News, EngineError> {
         let started = Instant::now();
         let settings = &self.spec.settings;
-        let rendered = engine.render(settings, task.frame, &task.rects, cancel)?;
+        let secret = task.pixels.zip(task.rects.first());
+        let rects = match secret {
+            Some((pixels, rect)) => Cow::Owned(pixels.rects(rect)),
+            None => Cow::Borrowed(&task.rects),
+        };
+        let rendered = engine.render(settings, task.frame, &rects, cancel)?;
         let render_ms = u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX);
         let failed = |why: String| EngineError::Failed(why);
-        if !rendered
-            .iter()
-            .map(|part| part.rect)
-            .eq(task.rects.iter().copied())
-        {
+        if !rendered.iter().map(|part| &part.rect).eq(rects.iter()) {
             return Err(failed("the engine rendered other rectangles".into()));
         }
-        let bytes = task_bytes(&rendered, &settings.passes).map_err(|e| failed(e.to_string()))?;
+        let bytes = match secret {
+            Some((pixels, rect)) => pixels.pack(rect, &settings.passes, &rendered),
+            None => task_bytes(&rendered, &settings.passes),
+        };
+        let bytes = bytes.map_err(|e| failed(e.to_string()))?;
         let root = self.tiles.keep(&bytes, self.requestor);
         Ok(News::Rendered {
             task: task.id,

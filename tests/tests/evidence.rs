@@ -98,7 +98,7 @@ impl Farm {
         let root = self.blobs.add_bytes(&pixels).unwrap();
         let identity = Identity::generate();
         let (worker, task, salt) = (identity.node(), TaskId(u64::from(x)), [7; 32]);
-        let spec = task_hash(job, FRAME, &[tile]);
+        let spec = task_hash(job, FRAME, &[tile], None);
         let commitment = commitment(&worker, &spec, &salt, &root);
         let testimony = Testimony {
             worker,

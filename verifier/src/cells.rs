@@ -32,7 +32,14 @@ pub struct CellMismatch {
 /// # Errors
 /// [`CountError`] with both counts.
 pub fn check_count(rects: &[Rect], cells: &[Blake3Hash]) -> Result<(), CountError> {
-    let due = rects.iter().map(Rect::cell_count).sum();
+    check_length(rects.iter().map(Rect::cell_count).sum(), cells)
+}
+
+/// The same where it is known how many are due.
+///
+/// # Errors
+/// [`CountError`] with both counts.
+pub fn check_length(due: usize, cells: &[Blake3Hash]) -> Result<(), CountError> {
     match cells.len() {
         found if found == due => Ok(()),
         found => Err(CountError { due, found }),

@@ -27,8 +27,8 @@ use std::ops::Range;
 pub const EVIDENCE_VERSION: u32 = 1;
 /// Longest evidence in bytes: a scene of very many files, else it has a few ten thousand.
 pub const EVIDENCE_BYTES_MAX: usize = 16 << 20;
-/// Fewest and most statements about a cell.
-pub const STATEMENTS: std::ops::RangeInclusive<usize> = 2..=16;
+/// Fewest and most statements about a cell. One is enough where the requestor's own engine rendered the cell too.
+pub const STATEMENTS: std::ops::RangeInclusive<usize> = 1..=16;
 /// Longest proof of a cell in bytes: its chunks, and a pair of hashes for each level of the tree.
 pub const PROOF_BYTES_MAX: usize = 16 << 10;
 /// Longest name of an engine's build in bytes.
@@ -198,13 +198,14 @@ impl Statement {
             id: said.task,
             frame: bundle.frame,
             rects: said.rects.clone(),
+            pixels: None,
         };
         task.check(job).map_err(|_| Flaw::Task)?;
         let signed = commitment_statement(&job.id, said.task, &said.commitment);
         if !verify_signature(&said.worker, &signed, &said.signature) {
             return Err(Flaw::Signature);
         }
-        let spec = task_hash(job, bundle.frame, &said.rects);
+        let spec = task_hash(job, bundle.frame, &said.rects, None);
         if commitment(&said.worker, &spec, &said.salt, &said.root) != said.commitment {
             return Err(Flaw::Commitment);
         }
@@ -269,6 +270,9 @@ impl Bundle {
             let (least, most) = (STATEMENTS.start(), STATEMENTS.end());
             let found = self.statements.len();
             return limit(format!("{found} statements: {least} to {most} are read"));
+        }
+        if self.statements.len() == 1 && self.own_value.is_none() {
+            return limit("one statement, and nothing that it contradicts".into());
         }
         let column_row = Cell {
             column: self.cell.x / CELL_PX,

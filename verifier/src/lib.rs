@@ -7,8 +7,8 @@
 //! Nothing here does I/O, reads a clock or draws random numbers: seeds come in as arguments. The same inputs give the
 //! same verdict on every machine, so a verdict's evidence can be checked by anybody.
 //!
-//! What it cannot see: a defaced cell that no probe hits and no neighbour shares. Probes measure shares of a tile, not
-//! single cells.
+//! What it cannot see: with secret pixels, an edit of a few pixels of a cell that none of them hits; with squares, a
+//! defaced cell that no square hits and no neighbour shares.
 
 pub mod arbitration;
 pub mod cells;
@@ -28,6 +28,8 @@ pub use commitment::{commitment, commitment_statement, verify_signature};
 pub use evidence::{Bundle, EvidenceError, Flaw, Ruling, Statement, Testimony};
 pub use noise::NoiseVerdict;
 pub use overlap::Overlap;
-pub use probes::{ProbeShape, draw_probes, draw_replica, probe_pixels_max, split_probes};
+pub use probes::{
+    ProbeShape, draw_pixels, draw_probes, draw_replica, probe_pixels_max, split_probes,
+};
 pub use record::{FaultKind, PastFault, Record, Standing};
-pub use trust::Trust;
+pub use trust::{Trust, TrustPolicy};

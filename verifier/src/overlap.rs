@@ -44,7 +44,7 @@ impl Overlap<'_> {
     /// neighbours, sorted.
     pub fn rects(&self, frame: i32, tile: u32) -> Vec<Rect> {
         let mut rects = vec![self.first_rect(tile)];
-        if self.shape == ProbeShape::Cells {
+        if self.shape == ProbeShape::Pixels {
             let theirs = self.borders(frame, tile);
             let theirs = theirs.filter(|(is_first, drawn)| *is_first != drawn.is_of_first);
             let cells = theirs.filter_map(|(_, drawn)| drawn.cell.rect(self.grid.size));
@@ -58,7 +58,7 @@ impl Overlap<'_> {
     /// The rectangle that holds the tile itself.
     pub fn first_rect(&self, tile: u32) -> Rect {
         match self.shape {
-            ProbeShape::Cells => self.grid.core(tile),
+            ProbeShape::Pixels => self.grid.core(tile),
             ProbeShape::Squares { .. } => self.grid.rendered(tile),
         }
     }
@@ -66,7 +66,7 @@ impl Overlap<'_> {
     /// All cells that the workers of this tile and of a neighbour both render, sorted.
     pub fn shared(&self, frame: i32, tile: u32) -> Vec<Cell> {
         let mut cells: Vec<Cell> = match self.shape {
-            ProbeShape::Cells => {
+            ProbeShape::Pixels => {
                 let drawn = self.borders(frame, tile);
                 drawn.map(|(_, drawn)| drawn.cell).collect()
             }
@@ -191,7 +191,7 @@ mod tests {
     fn shared_cells_are_exactly_those_that_another_tile_renders_too() {
         for (width, height, tile_px) in GRIDS {
             let grid = TileGrid::new(Size::new(width, height).unwrap(), tile_px);
-            for shape in [ProbeShape::Cells, ProbeShape::BLENDER] {
+            for shape in [ProbeShape::Pixels, ProbeShape::BLENDER] {
                 let overlap = overlap(&[4; 32], &grid, shape);
                 let renders = renders(&overlap);
                 for tile in 0..grid.tile_count() {
@@ -224,7 +224,7 @@ mod tests {
         let mut extra = 0;
         for secret in 0..200 {
             let secret = [secret; 32];
-            let overlap = overlap(&secret, &grid, ProbeShape::Cells);
+            let overlap = overlap(&secret, &grid, ProbeShape::Pixels);
             extra += overlap.rects(1, 4).len() - 1;
             let shared = overlap.shared(1, 4);
             let inside = |cell: &Cell| cell.square().intersection(&middle).is_some();
@@ -240,11 +240,11 @@ mod tests {
     fn other_frames_and_secrets_share_other_cells() {
         let grid = TileGrid::new(Size::new(768, 768).unwrap(), 256);
         let (one, two) = ([1; 32], [2; 32]);
-        let first = overlap(&one, &grid, ProbeShape::Cells);
+        let first = overlap(&one, &grid, ProbeShape::Pixels);
         assert_ne!(first.shared(1, 4), first.shared(2, 4));
         assert_ne!(
             first.shared(1, 4),
-            overlap(&two, &grid, ProbeShape::Cells).shared(1, 4)
+            overlap(&two, &grid, ProbeShape::Pixels).shared(1, 4)
         );
     }
 }

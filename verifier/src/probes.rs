@@ -1,30 +1,37 @@
-//! Probes: secret cells of a tile, drawn after its worker committed to it, to be rendered again by somebody else.
+//! Probes: secret pixels or cells of a tile, drawn after its worker committed to it, to be rendered again by somebody else.
 //!
 //! The draw is a keyed function of (the job's secret seed, the commitment): a worker cannot know it before committing,
-//! and the requestor cannot choose cells by hand. Positions are multi-jittered (Chiu, Shirley, Wang: "Multi-jittered
-//! sampling", Graphics Gems IV): one to a block of the tile and, within the blocks, one to a fine row and a fine column.
-//! So no band of rows or columns that is as thick as their spacing slips between, while every cell is equally likely.
+//! and the requestor cannot choose by hand.
+//!
+//! Where an engine renders single pixels at their price, several workers each render a secret pixel of *every* cell
+//! ([`draw_pixels`]). A cell that is faked whole passes only if all of them are accomplices, at a sixty-fourth of the
+//! tile's cost for each. Edits of a few pixels in a cell are seen with the share that they have of it, each time.
+//!
+//! Where rectangles have a price of their own, probes are a few squares ([`draw_probes`]), which see shares of a tile.
+//! Their positions are multi-jittered (Chiu, Shirley, Wang: "Multi-jittered sampling", Graphics Gems IV): one to a block of
+//! the tile and, within the blocks, one to a fine row and a fine column, while every cell is equally likely.
 
 use crate::{
     draw::SecretDraw,
-    trust::{SHARES, TILE_CELLS, Trust, TrustPolicy},
+    trust::{SHARES, TrustPolicy},
 };
-use protocol::{Blake3Hash, Rect, geometry::CELL_PX, limits::TASK_RECTS_MAX};
+use protocol::{
+    Blake3Hash, Rect, SecretPixels, geometry::CELL_PX, limits::TASK_RECTS_MAX,
+    secret_pixels::PER_CELL_MAX,
+};
 use serde::{Deserialize, Serialize};
 
 const DRAW_CONTEXT: &[u8] = b"open render farm 2026 probe draw v2";
+const PIXELS_CONTEXT: &[u8] = b"open render farm 2026 pixel probe draw v1";
+const CHALLENGE_CONTEXT: &[u8] = b"open render farm 2026 pixel probe challenge v1";
 const SPLIT_CONTEXT: &[u8] = b"open render farm 2026 probe split v1";
 const REPLICA_CONTEXT: &[u8] = b"open render farm 2026 replica draw v1";
-
-/// Most probe cells of a tile, however large it is: they miss a fake of a fiftieth of it once in 30,000 times.
-pub const PROBE_CELLS_MAX: u32 = 512;
-const _: () = assert!(PROBE_CELLS_MAX as usize <= TASK_RECTS_MAX);
 
 /// What probes look like, by what a rectangle costs the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ProbeShape {
-    /// Single cells, for engines that render any rectangle at the price of its pixels.
-    Cells,
+    /// Single pixels of every cell, for engines that render any rectangle at the price of its pixels.
+    Pixels,
     /// A few squares, for engines that charge for each rectangle.
     Squares {
         /// Side of a square in cells.
@@ -42,27 +49,62 @@ impl ProbeShape {
     };
 }
 
-/// The probes of a tile: rectangles of whole cells inside `core`, sorted, at most [`TASK_RECTS_MAX`]. Empty when the
-/// trust level leaves this tile unprobed.
+/// The squares of a tile: rectangles of whole cells inside `core`, sorted, at most [`TASK_RECTS_MAX`]. Empty when the
+/// policy leaves this tile unprobed, or its probes are pixels.
 pub fn draw_probes(
     secret: &[u8; 32],
     commitment: &Blake3Hash,
     core: &Rect,
     shape: ProbeShape,
-    trust: Trust,
+    policy: &TrustPolicy,
 ) -> Vec<Rect> {
+    let ProbeShape::Squares { side_cells, count } = shape else {
+        return Vec::new();
+    };
     let mut draw = Lattice(SecretDraw::new(secret, DRAW_CONTEXT, &commitment.0));
-    let policy = trust.policy();
-    match shape {
-        ProbeShape::Cells => draw.cells(core, cell_quota(core, policy)),
-        ProbeShape::Squares { side_cells, count } => {
-            if draw.below(policy.squares_every) != 0 {
-                return Vec::new();
-            }
-            let count = count.clamp(1, policy.squares_max.min(TASK_RECTS_MAX as u32));
-            draw.squares(core, side_cells.max(1), count)
-        }
+    if draw.below(policy.squares_every) != 0 {
+        return Vec::new();
     }
+    let count = count.clamp(1, policy.squares_max.min(TASK_RECTS_MAX as u32));
+    draw.squares(core, side_cells.max(1), count)
+}
+
+/// The secret pixels of a tile: first those that are asked of nobody unless its worker or one of its probers is caught
+/// later (one of each cell), then a part for each of so many probers, together as many of each cell as the policy says.
+/// Empty when the policy leaves this tile unprobed.
+///
+/// Each part has a challenge of its own, derived by a keyed hash from the commitment and its number: who renders one
+/// learns nothing about the others.
+pub fn draw_pixels(
+    secret: &[u8; 32],
+    commitment: &Blake3Hash,
+    policy: &TrustPolicy,
+    parts: u8,
+) -> Vec<SecretPixels> {
+    let mut draw = SecretDraw::new(secret, PIXELS_CONTEXT, &commitment.0);
+    if draw.below(policy.pixels_every) != 0 {
+        return Vec::new();
+    }
+    let all = policy.probe_pixels.max(1);
+    let parts = parts.clamp(1, all);
+    let counts = (0..parts).map(|part| ((all + part) / parts).min(PER_CELL_MAX));
+    let pixels = |(number, per_cell): (u8, u8)| SecretPixels {
+        challenge: challenge(secret, commitment, number),
+        per_cell,
+        packed: None,
+    };
+    (0..)
+        .zip(std::iter::once(1).chain(counts))
+        .map(pixels)
+        .collect()
+}
+
+fn challenge(secret: &[u8; 32], commitment: &Blake3Hash, number: u8) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_keyed(secret);
+    hasher.update(&(CHALLENGE_CONTEXT.len() as u64).to_le_bytes());
+    hasher.update(CHALLENGE_CONTEXT).update(&commitment.0);
+    hasher.update(&[number]);
+    hasher.finalize().into()
 }
 
 /// Deals the probes of a tile out in `parts` of about equal size, each to be rendered by another worker; in their order within
@@ -86,33 +128,21 @@ pub fn split_probes(
 }
 
 /// Is this tile one of those that are rendered twice whole?
-pub fn draw_replica(secret: &[u8; 32], commitment: &Blake3Hash, trust: Trust) -> bool {
+pub fn draw_replica(secret: &[u8; 32], commitment: &Blake3Hash, policy: &TrustPolicy) -> bool {
     let mut draw = SecretDraw::new(secret, REPLICA_CONTEXT, &commitment.0);
-    draw.below(SHARES) < trust.policy().replica_share
+    draw.below(SHARES) < policy.replica_share
 }
 
 /// Most pixels that the probes of a tile can have: what to set aside for them before they are drawn.
-pub fn probe_pixels_max(core: &Rect, shape: ProbeShape, trust: Trust) -> u64 {
-    let policy = trust.policy();
-    let cells = match shape {
-        ProbeShape::Cells => u64::from(cell_quota(core, policy)),
+pub fn probe_pixels_max(core: &Rect, shape: ProbeShape, policy: &TrustPolicy) -> u64 {
+    match shape {
+        ProbeShape::Pixels => core.cell_count() as u64 * u64::from(policy.probe_pixels),
         ProbeShape::Squares { side_cells, count } => {
             let side = u64::from(side_cells).min(core.cell_count() as u64);
-            side * side * u64::from(count.clamp(1, policy.squares_max.min(TASK_RECTS_MAX as u32)))
+            let count = count.clamp(1, policy.squares_max.min(TASK_RECTS_MAX as u32));
+            side * side * u64::from(count) * u64::from(CELL_PX) * u64::from(CELL_PX)
         }
-    };
-    cells * u64::from(CELL_PX) * u64::from(CELL_PX)
-}
-
-/// Probe cells of a tile: in proportion to its cells, rounded up, at least the level's minimum or a quarter of the tile,
-/// never over what exists or [`PROBE_CELLS_MAX`].
-fn cell_quota(core: &Rect, policy: TrustPolicy) -> u32 {
-    let cells = core.cell_count() as u64;
-    let share = (cells * u64::from(policy.probe_cells)).div_ceil(u64::from(TILE_CELLS));
-    share
-        .max(u64::from(policy.probe_cells_min).min(cells.div_ceil(4)))
-        .min(u64::from(PROBE_CELLS_MAX))
-        .min(cells) as u32
+    }
 }
 
 /// Positions of probes in a tile, as a stream of secret numbers has them.
@@ -153,30 +183,6 @@ impl Lattice {
         ((whole + u64::from(self.below(lines))) / u64::from(strata.max(1))) as u32
     }
 
-    fn cells(&mut self, core: &Rect, count: u32) -> Vec<Rect> {
-        let (columns, rows) = (core.cells_across(), core.cells_down());
-        let mut chosen = CellSet::new(columns, rows);
-        let points = self.points(columns, rows, count).into_iter();
-        let mut missing = count as usize - points.filter(|point| chosen.insert(*point)).count();
-        // Where blocks do not align with cells two points can share one; others take the place of such twins.
-        while missing > 0 {
-            let row = self.below(rows);
-            missing -= usize::from(chosen.insert((self.below(columns), row)));
-        }
-        let rect = |(column, row)| {
-            let (x, y) = (core.x + column * CELL_PX, core.y + row * CELL_PX);
-            Rect {
-                x,
-                y,
-                width: CELL_PX.min(core.right() - x),
-                height: CELL_PX.min(core.bottom() - y),
-            }
-        };
-        let mut found = Vec::with_capacity(count as usize);
-        chosen.for_each(|point| found.push(rect(point)));
-        found
-    }
-
     /// Squares may stick out of the tile and are cut there: else cells at its rim would be less likely than others.
     fn squares(&mut self, core: &Rect, side: u32, count: u32) -> Vec<Rect> {
         let columns = core.cells_across().saturating_add(side - 1);
@@ -197,44 +203,6 @@ impl Lattice {
         found.sort_unstable();
         found.dedup();
         found
-    }
-}
-
-/// Cells of a tile, a bit for each: sorted and distinct without being compared.
-struct CellSet {
-    columns: u32,
-    bits: Vec<u64>,
-}
-
-impl CellSet {
-    fn new(columns: u32, rows: u32) -> Self {
-        let cells = columns as usize * rows as usize;
-        Self {
-            columns,
-            bits: vec![0; cells.div_ceil(64)],
-        }
-    }
-
-    /// Adds the cell at a column and a row; false when it is there already.
-    fn insert(&mut self, (column, row): (u32, u32)) -> bool {
-        let index = row as usize * self.columns as usize + column as usize;
-        let (word, bit) = (&mut self.bits[index / 64], 1 << (index % 64));
-        let is_new = *word & bit == 0;
-        *word |= bit;
-        is_new
-    }
-
-    /// Visits column and row of each cell, row by row.
-    fn for_each(&self, mut visit: impl FnMut((u32, u32))) {
-        for (index, &word) in self.bits.iter().enumerate() {
-            let mut left = word;
-            while left != 0 {
-                let cell = index * 64 + left.trailing_zeros() as usize;
-                left &= left - 1;
-                let columns = self.columns as usize;
-                visit(((cell % columns) as u32, (cell / columns) as u32));
-            }
-        }
     }
 }
 
@@ -279,6 +247,7 @@ fn square(core: &Rect, column: i64, row: i64, side: u32) -> Option<Rect> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Trust;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
@@ -293,57 +262,61 @@ mod tests {
         Blake3Hash::of(&number.to_le_bytes())
     }
 
-    fn unknown_cells(number: u64, core: &Rect) -> Vec<Rect> {
+    fn squares(number: u64, trust: Trust) -> Vec<Rect> {
+        let (secret, policy) = ([7; 32], trust.policy());
         draw_probes(
-            &[7; 32],
+            &secret,
             &seeded(number),
-            core,
-            ProbeShape::Cells,
-            Trust::Unknown,
+            &TILE,
+            ProbeShape::BLENDER,
+            &policy,
         )
     }
 
-    #[test]
-    fn counts_follow_trust_and_tile_size() {
-        let count = |core: Rect, trust| {
-            draw_probes(&[7; 32], &seeded(1), &core, ProbeShape::Cells, trust).len()
-        };
-        let small = Rect {
-            width: 16,
-            height: 12,
-            ..TILE
-        };
-        let tile_64 = Rect {
-            width: 64,
-            height: 64,
-            ..TILE
-        };
-        let large = Rect {
-            width: 2048,
-            height: 2048,
-            ..TILE
-        };
-        assert_eq!(count(TILE, Trust::Unknown), 128);
-        assert_eq!(count(TILE, Trust::Own), 8);
-        assert_eq!(count(small, Trust::Unknown), 1);
-        assert_eq!(count(tile_64, Trust::Unknown), 16);
-        assert_eq!(count(small, Trust::Own), 1);
-        assert_eq!(count(large, Trust::Unknown), PROBE_CELLS_MAX as usize);
+    fn pixels(number: u64, trust: Trust, parts: u8) -> Vec<SecretPixels> {
+        draw_pixels(&[7; 32], &seeded(number), &trust.policy(), parts)
     }
 
     #[test]
     fn the_draw_depends_on_secret_and_commitment_alone() {
-        let first = unknown_cells(1, &TILE);
-        assert_eq!(first, unknown_cells(1, &TILE));
-        assert_ne!(first, unknown_cells(2, &TILE));
-        let other_secret = draw_probes(
-            &[8; 32],
-            &seeded(1),
-            &TILE,
-            ProbeShape::Cells,
-            Trust::Unknown,
+        let first = squares(1, Trust::Unknown);
+        assert_eq!(first, squares(1, Trust::Unknown));
+        assert_ne!(first, squares(2, Trust::Unknown));
+        let policy = Trust::Unknown.policy();
+        let other = draw_probes(&[8; 32], &seeded(1), &TILE, ProbeShape::BLENDER, &policy);
+        assert_ne!(first, other);
+        assert_ne!(
+            pixels(1, Trust::Unknown, 8),
+            draw_pixels(&[8; 32], &seeded(1), &policy, 8)
         );
-        assert_ne!(first, other_secret);
+    }
+
+    #[test]
+    fn pixels_are_dealt_out_whole_and_no_two_parts_have_one_challenge() {
+        for (trust, all) in [
+            (Trust::Unknown, 8),
+            (Trust::Probation, 4),
+            (Trust::Trusted, 4),
+        ] {
+            for parts in 0..10 {
+                let drawn = pixels(1, trust, parts);
+                let (kept, dealt) = drawn.split_first().unwrap();
+                assert_eq!(kept.per_cell, 1);
+                assert_eq!(dealt.len(), usize::from(parts.clamp(1, all)));
+                assert_eq!(dealt.iter().map(|part| part.per_cell).sum::<u8>(), all);
+                let challenges: BTreeSet<_> = drawn.iter().map(|part| part.challenge).collect();
+                assert_eq!(challenges.len(), drawn.len());
+                // What is kept for later is the same however many probers there were.
+                assert_eq!(pixels(1, trust, 1)[0], *kept);
+            }
+        }
+        assert_ne!(pixels(1, Trust::Unknown, 8), pixels(2, Trust::Unknown, 8));
+        let probed = (0..1_000).filter(|number| !pixels(*number, Trust::Own, 1).is_empty());
+        assert!((420..580).contains(&probed.count()));
+        let paranoid = Trust::Own.policy().paranoid(ProbeShape::Pixels);
+        assert!(
+            (0..100).all(|number| draw_pixels(&[7; 32], &seeded(number), &paranoid, 8).len() == 9)
+        );
     }
 
     /// Finished tiles are probed again with the probes of their first check: a draw must never change.
@@ -357,54 +330,28 @@ mod tests {
                 width: columns * 8 - cut,
                 height: rows * 8 - cut,
             };
-            for shape in [ProbeShape::Cells, ProbeShape::BLENDER] {
-                for probe in draw_probes(&[7; 32], &seeded(number), &core, shape, Trust::Unknown) {
-                    hasher.update(probe.to_string().as_bytes());
-                }
+            let (shape, policy) = (ProbeShape::BLENDER, Trust::Unknown.policy());
+            let squares = draw_probes(&[7; 32], &seeded(number), &core, shape, &policy);
+            let parts = draw_pixels(&[7; 32], &seeded(number), &policy, 3).into_iter();
+            let pixels = parts.flat_map(|pixels| pixels.rects(&core));
+            for probe in squares.into_iter().chain(pixels) {
+                hasher.update(probe.to_string().as_bytes());
             }
         }
-        let expected = "c6f590290f922c879792625d051ffb8dc853e682c20b5b9407ba48639b757825";
+        let expected = "f2b899c6915621869d20778815feddcc708734840e95c05d4dc5f9dec51392bf";
         assert_eq!(hasher.finalize().to_string(), expected);
-    }
-
-    #[test]
-    fn no_band_of_a_tenth_of_the_tile_slips_between() {
-        for number in 0..500 {
-            let probes = unknown_cells(number, &TILE);
-            for line in 0..32 {
-                let in_row = probes.iter().filter(|rect| rect.y == TILE.y + line * 8);
-                let in_column = probes.iter().filter(|rect| rect.x == TILE.x + line * 8);
-                // Four to a row and to a column: so a band of one line is hit, more so one of a tenth.
-                assert_eq!((in_row.count(), in_column.count()), (4, 4), "draw {number}");
-            }
-        }
-    }
-
-    #[test]
-    fn every_cell_is_about_equally_likely() {
-        let (mut hits, draws) = ([0u32; 1024], 4000);
-        for number in 0..draws {
-            for rect in unknown_cells(number, &TILE) {
-                hits[((rect.y - TILE.y) / 8 * 32 + (rect.x - TILE.x) / 8) as usize] += 1;
-            }
-        }
-        // 4000 draws of one cell in eight: 500 hits, standard deviation 21; six of them bound all 1024 cells.
-        let (least, most) = (hits.iter().min().unwrap(), hits.iter().max().unwrap());
-        assert!(*least > 374 && *most < 626, "{least} to {most}");
     }
 
     #[test]
     fn squares_reach_every_cell_alike_and_own_tiles_now_and_then() {
         let (mut hits, mut own_tiles) = ([0u32; 1024], 0);
         for number in 0..4000 {
-            let draw =
-                |trust| draw_probes(&[7; 32], &seeded(number), &TILE, ProbeShape::BLENDER, trust);
-            let squares = draw(Trust::Unknown);
-            assert!((1..=4).contains(&squares.len()));
-            for (cell, _) in squares.iter().flat_map(Rect::cells) {
+            let drawn = squares(number, Trust::Unknown);
+            assert!((1..=4).contains(&drawn.len()));
+            for (cell, _) in drawn.iter().flat_map(Rect::cells) {
                 hits[((cell.row - TILE.y / 8) * 32 + cell.column - TILE.x / 8) as usize] += 1;
             }
-            let own = draw(Trust::Own);
+            let own = squares(number, Trust::Own);
             assert!(own.len() <= 1);
             own_tiles += own.len();
         }
@@ -416,9 +363,15 @@ mod tests {
 
     #[test]
     fn parts_hold_every_probe_once_and_are_of_equal_size() {
-        let probes = unknown_cells(1, &TILE);
+        let shape = ProbeShape::Squares {
+            side_cells: 1,
+            count: 128,
+        };
+        let policy = Trust::Unknown.policy();
+        let mut probes = draw_probes(&[7; 32], &seeded(1), &TILE, shape, &policy);
+        probes.truncate(96);
         let parts = split_probes(&[7; 32], &seeded(1), &probes, 8);
-        assert!(parts.iter().all(|part| part.len() == 16));
+        assert!(parts.iter().all(|part| part.len() == 12));
         let mut together = parts.concat();
         together.sort_unstable();
         let mut sorted = probes.clone();
@@ -440,7 +393,7 @@ mod tests {
             (Trust::Trusted, 150, 250),
             (Trust::Own, 30, 75),
         ] {
-            let is_drawn = |number: &u64| draw_replica(&[7; 32], &seeded(*number), trust);
+            let is_drawn = |number: &u64| draw_replica(&[7; 32], &seeded(*number), &trust.policy());
             let drawn = (0..10_000).filter(is_drawn).count();
             assert!((least..most).contains(&drawn), "{trust:?}: {drawn}");
         }
@@ -452,37 +405,21 @@ mod tests {
             columns in 1u32..70, rows in 1u32..70, cut in 0u32..8, side in 1u32..6, number in any::<u64>(),
         ) {
             let core = Rect { x: 64, y: 8, width: columns * 8 - cut, height: rows * 8 - cut };
-            for (shape, trust) in [
-                (ProbeShape::Cells, Trust::Unknown),
-                (ProbeShape::Cells, Trust::Own),
-                (ProbeShape::Squares { side_cells: side, count: 4 }, Trust::Unknown),
-            ] {
-                let probes = draw_probes(&[3; 32], &seeded(number), &core, shape, trust);
-                let distinct: BTreeSet<Rect> = probes.iter().copied().collect();
-                prop_assert!(!probes.is_empty() && distinct.len() == probes.len());
-                prop_assert!(probes.iter().map(Rect::area).sum::<u64>() <= probe_pixels_max(&core, shape, trust));
-                for probe in &probes {
-                    prop_assert_eq!(probe.intersection(&core), Some(*probe));
-                    prop_assert!(probe.x.is_multiple_of(8) && probe.y.is_multiple_of(8));
-                    prop_assert!(probe.right().is_multiple_of(8) || probe.right() == core.right());
-                    prop_assert!(probe.bottom().is_multiple_of(8) || probe.bottom() == core.bottom());
-                }
+            let shape = ProbeShape::Squares { side_cells: side, count: 4 };
+            let policy = Trust::Unknown.policy();
+            let probes = draw_probes(&[3; 32], &seeded(number), &core, shape, &policy);
+            let distinct: BTreeSet<Rect> = probes.iter().copied().collect();
+            prop_assert!(!probes.is_empty() && distinct.len() == probes.len());
+            prop_assert!(probes.iter().map(Rect::area).sum::<u64>() <= probe_pixels_max(&core, shape, &policy));
+            for probe in &probes {
+                prop_assert_eq!(probe.intersection(&core), Some(*probe));
+                prop_assert!(probe.x.is_multiple_of(8) && probe.y.is_multiple_of(8));
+                prop_assert!(probe.right().is_multiple_of(8) || probe.right() == core.right());
+                prop_assert!(probe.bottom().is_multiple_of(8) || probe.bottom() == core.bottom());
             }
-        }
-
-        #[test]
-        fn bands_of_two_probe_spacings_are_always_hit(columns in 8u32..50, rows in 8u32..50, number in any::<u64>()) {
-            let core = Rect { x: 0, y: 0, width: columns * 8, height: rows * 8 };
-            let probes = unknown_cells(number, &core);
-            let thick = |lines: u32| (2 * lines).div_ceil(probes.len() as u32).max(2);
-            for first in 0..=rows.saturating_sub(thick(rows)) {
-                let band = first * 8..(first + thick(rows)) * 8;
-                prop_assert!(probes.iter().any(|rect| band.contains(&rect.y)));
-            }
-            for first in 0..=columns.saturating_sub(thick(columns)) {
-                let band = first * 8..(first + thick(columns)) * 8;
-                prop_assert!(probes.iter().any(|rect| band.contains(&rect.x)));
-            }
+            let drawn = draw_pixels(&[3; 32], &seeded(number), &policy, 8);
+            let count: u64 = drawn[1..].iter().map(|pixels| pixels.count(&core)).sum();
+            prop_assert!(count <= probe_pixels_max(&core, ProbeShape::Pixels, &policy));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Trust levels: how much of a provider's work is checked at each. [`crate::record`] says how a provider comes to one.
 
+use crate::probes::ProbeShape;
 use serde::{Deserialize, Serialize};
 
 /// How far a provider is trusted.
@@ -18,10 +19,11 @@ pub enum Trust {
 /// What a trust level buys in checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TrustPolicy {
-    /// Probe cells in a tile of [`TILE_CELLS`] cells; other tiles in proportion.
-    pub probe_cells: u32,
-    /// Fewest probe cells in any tile (or a quarter of it): small tiles are checked more densely.
-    pub probe_cells_min: u32,
+    /// Secret pixels of each cell that are rendered again, where probes are pixels: each by another worker where so many
+    /// are there.
+    pub probe_pixels: u8,
+    /// One tile of this many has them.
+    pub pixels_every: u32,
     /// Tiles of [`SHARES`] that are rendered twice whole.
     pub replica_share: u32,
     /// Accepted tiles that stay unpaid until as many more were accepted, or the job ends: what a cheat loses.
@@ -36,17 +38,16 @@ pub struct TrustPolicy {
 
 /// What [`TrustPolicy::replica_share`] is a share of.
 pub const SHARES: u32 = 1000;
-/// Cells that [`TrustPolicy::probe_cells`] counts are of: a tile of 256 x 256 pixels.
-pub const TILE_CELLS: u32 = 1024;
 
 impl Trust {
-    /// The table of levels. For Unknown 128 of 1024 cells miss a fake of a tenth of the tile once in 700,000 times; 64
-    /// miss it once in 850, and all that a caught provider delivered is rendered again.
+    /// The table of levels. One secret pixel of every cell sees any cell that is faked whole; several, each rendered by
+    /// another worker, are there against accomplices: a share `g` of them passes a fake with a probability of `g` to the
+    /// power of their number.
     pub const fn policy(self) -> TrustPolicy {
         match self {
             Trust::Unknown => TrustPolicy {
-                probe_cells: 128,
-                probe_cells_min: 16,
+                probe_pixels: 8,
+                pixels_every: 1,
                 replica_share: 250,
                 held_tiles: 20,
                 squares_every: 1,
@@ -54,13 +55,10 @@ impl Trust {
                 accepted_unprobed: false,
             },
             Trust::Probation => TrustPolicy {
-                probe_cells: 64,
-                probe_cells_min: 8,
+                probe_pixels: 4,
                 replica_share: 200,
                 held_tiles: 64,
-                squares_every: 1,
-                squares_max: u32::MAX,
-                accepted_unprobed: false,
+                ..Trust::Unknown.policy()
             },
             Trust::Trusted => TrustPolicy {
                 replica_share: 20,
@@ -68,13 +66,32 @@ impl Trust {
                 ..Trust::Probation.policy()
             },
             Trust::Own => TrustPolicy {
-                probe_cells: 8,
-                probe_cells_min: 1,
+                probe_pixels: 1,
+                pixels_every: 2,
                 replica_share: 5,
                 held_tiles: 0,
                 squares_every: 8,
                 squares_max: 1,
                 accepted_unprobed: true,
+            },
+        }
+    }
+}
+
+impl TrustPolicy {
+    /// As much as there is to be had, whoever renders: no tile without probes, and as many pixels as of a stranger's; where
+    /// probes are squares, every tile twice.
+    pub const fn paranoid(self, shape: ProbeShape) -> Self {
+        let all = Trust::Unknown.policy();
+        match shape {
+            ProbeShape::Pixels => Self {
+                probe_pixels: all.probe_pixels,
+                pixels_every: all.pixels_every,
+                ..self
+            },
+            ProbeShape::Squares { .. } => Self {
+                replica_share: SHARES,
+                ..self
             },
         }
     }
@@ -90,7 +107,8 @@ mod tests {
         for pair in levels.windows(2) {
             assert!(pair[0] < pair[1]);
             let (less, more) = (pair[0].policy(), pair[1].policy());
-            assert!(less.probe_cells >= more.probe_cells);
+            assert!(less.probe_pixels >= more.probe_pixels);
+            assert!(less.pixels_every <= more.pixels_every);
             assert!(less.replica_share >= more.replica_share);
         }
     }

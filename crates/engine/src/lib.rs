@@ -33,7 +33,8 @@ pub trait Engine: Send {
     /// See [`EngineError`].
     fn prepare(&mut self, bundle: &Path, entry: &str) -> Result<SceneDescription, EngineError>;
 
-    /// Renders whole-cell rectangles of one frame, in the order given, each with the passes of `settings`.
+    /// Renders rectangles of one frame, in the order given, each with the passes of `settings`: whole cells, and where
+    /// single pixels cost no more than others (the tracer) any, thousands in one call.
     /// The same arguments give the same bits, whatever was rendered before.
     ///
     /// # Errors

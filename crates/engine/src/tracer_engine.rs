@@ -5,7 +5,7 @@ use protocol::{EngineKind, Pass, Rect, RenderSettings, RenderedRect, Size};
 use std::{collections::VecDeque, path::Path};
 use tracer::{
     gltf::Scene,
-    render::{RenderError, Renderer},
+    render::{RenderError, Renderer, SampleRange},
 };
 
 /// Frames that stay ready to trace: the current one, and the one whose probes come in between.
@@ -86,11 +86,11 @@ impl Engine for TracerEngine {
         cancel: &CancelFlag,
     ) -> Result<Vec<RenderedRect>, EngineError> {
         let renderer = self.renderer(frame, settings.size)?;
-        let render = |&rect| renderer.render(settings, frame, rect, &|| cancel.is_cancelled());
-        rects
-            .iter()
-            .map(render)
-            .collect::<Result<_, _>>()
+        // All at once: single pixels are shared out among the processor's cores too.
+        let whole = SampleRange::all(settings.samples);
+        let parts: Vec<(Rect, SampleRange)> = rects.iter().map(|&rect| (rect, whole)).collect();
+        renderer
+            .render_parts(settings, frame, &parts, &|| cancel.is_cancelled())
             .map_err(render_error)
     }
 

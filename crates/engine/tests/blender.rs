@@ -166,16 +166,19 @@ fn the_guard_makes_adaptive_sampling_exact() {
     }
 }
 
-/// Glass, metals, motion blur and a camera that moves: the scene that we show, made by its own script.
+/// Makes the scene that we show by its own script.
+fn make_gyroscope(name: &str) {
+    let path = blender().folder.path().join(name);
+    let path = path.to_str().unwrap();
+    blender().script("../../../../scenes/make_gyroscope.py", &[path]);
+}
+
+/// Glass, metals, motion blur and a camera that moves.
 #[test]
 fn rectangles_of_our_own_scene_equal_its_frame() {
     let blender = blender();
     let scene = "gyroscope.blend";
-    let path = blender.folder.path().join(scene);
-    blender.script(
-        "../../../../scenes/make_gyroscope.py",
-        &[path.to_str().unwrap()],
-    );
+    make_gyroscope(scene);
     let (mut engine, description) = blender.engine(scene);
     assert_eq!(description.warnings, [""; 0]);
     assert_eq!(description.frames, (1, 48));
@@ -200,6 +203,27 @@ fn rectangles_of_our_own_scene_equal_its_frame() {
             "frame 20",
         );
     }
+}
+
+/// Processors without AVX2 have the common kernel only: with it, others give the same bits as they do.
+#[test]
+fn the_common_kernel_is_another_one_where_the_processor_has_more() {
+    let scene = "common.blend";
+    make_gyroscope(scene);
+    let bits = |common_kernel: bool| {
+        let (mut engine, description) = blender().engine_with(scene, common_kernel);
+        let settings = RenderSettings {
+            samples: 8,
+            ..settings(&description, &[Pass::Combined])
+        };
+        let part = render(&mut engine, &settings, 20, rect(192, 16, 96, 96));
+        let bits = part.planes[0].1.iter().flatten();
+        bits.map(|value| value.to_bits()).collect::<Vec<_>>()
+    };
+    let (common, best) = (bits(true), bits(false));
+    #[cfg(target_arch = "x86_64")]
+    assert_eq!(common != best, is_x86_feature_detected!("avx2"));
+    assert_eq!(common, bits(true));
 }
 
 #[test]

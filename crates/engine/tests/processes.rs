@@ -29,7 +29,13 @@ fn main() -> io::Result<()> {
         }
         ["--serve", "blender", path] => {
             let found = find_blender(Some(Path::new(path))).map_err(io::Error::other)?;
-            let engine = BlenderEngine::new(found, BlenderOptions { threads: 1 });
+            let engine = BlenderEngine::new(
+                found,
+                BlenderOptions {
+                    threads: 1,
+                    common_kernel: false,
+                },
+            );
             serve_child(Box::new(engine), io::stdin(), io::stdout())
         }
         _ => {
@@ -110,6 +116,26 @@ fn a_child_gives_the_same_bits() {
         child.render(&settings(), 1, &rects(), &never).unwrap(),
         expected
     );
+    // Single pixels, more than go into one message: the frame's, again and again.
+    let frame = settings().size.rect();
+    let pixel = |at: u32| Rect {
+        x: at % frame.width,
+        y: at / frame.width % frame.height,
+        width: 1,
+        height: 1,
+    };
+    let pixels: Vec<Rect> = (0..20_000).map(pixel).collect();
+    let few = RenderSettings {
+        samples: 1,
+        passes: vec![Pass::Combined],
+        ..settings()
+    };
+    let whole = direct.render(&few, 1, &[frame], &never).unwrap();
+    let whole = &whole[0].planes[0].1;
+    for rendered in child.render(&few, 1, &pixels, &never).unwrap() {
+        let at = rendered.rect.y * frame.width + rendered.rect.x;
+        assert_eq!(rendered.planes[0].1, [whole[at as usize]]);
+    }
     let error = child.prepare(bundle.path(), "nothing.gltf").unwrap_err();
     assert!(
         matches!(&error, EngineError::Scene(why) if why.contains("nothing.gltf")),

@@ -157,9 +157,10 @@ impl Farm {
         leases.filter_map(|id| {
             let task = self.tasks.get(&id)?;
             Some(TaskSpec {
+                pixels: task.extent.pixels,
                 id,
                 frame: self.frame_number(task.frame),
-                rects: task.rects.to_vec(),
+                rects: task.extent.rects.to_vec(),
             })
         })
     }

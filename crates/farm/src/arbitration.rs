@@ -8,14 +8,14 @@ use crate::{
     checking::Servers,
     coordinator::{Farm, OwnPurpose},
     event::{Effect, Evidence, FaultKind, Millis, Statement, rect_list},
-    frame::{Check, Opening, Probe, ProbeRef, TileRef},
+    frame::{Check, Extent, Opening, Probe, ProbeRef, TileRef},
     limits::{FLAKY_CELLS_MIN, FLAKY_MAX},
     probing::{Answer, Contradiction},
     worker::{Standing, WorkerNumber},
 };
 use protocol::{Blake3Hash, Glm, Rect, TaskId};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 use verifier::{Claim, Verdict};
 
 /// Who claims something, and what hangs on it.
@@ -60,7 +60,9 @@ pub(crate) struct Accused {
 pub(crate) struct Dispute {
     pub frame: u32,
     pub class: Blake3Hash,
-    pub rects: Arc<[Rect]>,
+    pub extent: Extent,
+    /// The cell that is wrong, where it is known.
+    pub cell: Option<Rect>,
     pub claims: Vec<Claim<Party>>,
     pub pattern: Pattern,
     /// What the claims of probers and judges rest on; their blobs are kept as long.
@@ -129,7 +131,8 @@ impl Farm {
         let dispute = Dispute {
             frame: at.frame,
             class,
-            rects: found.rects.clone().into(),
+            extent: found.extent.clone(),
+            cell: found.cell,
             claims,
             pattern: Pattern::of(found),
             openings,
@@ -160,18 +163,18 @@ impl Farm {
         let Some(dispute) = self.disputes.get(&id) else {
             return;
         };
-        let pixels = dispute.rects.iter().map(Rect::area).sum();
+        let pixels = dispute.extent.pixel_count();
         let able = |number| self.may_judge(number, id);
         let affords = |number| self.affords_cells(number, pixels, Glm::ZERO);
         let servers = self.servers(&dispute.class, dispute.since, able, affords);
         let (frame, class, since) = (dispute.frame, dispute.class, dispute.since);
-        let rects = dispute.rects.clone();
+        let extent = dispute.extent.clone();
         let what = format!(
             "who is right about {} of frame {}",
-            rect_list(&rects),
+            rect_list(&extent.rects),
             self.frame_number(frame)
         );
-        let request = self.ask_own(OwnPurpose::Opinion(id), frame, class, rects);
+        let request = self.ask_own(OwnPurpose::Opinion(id), frame, class, extent);
         let own_engine_works = self.own_engine_works;
         match (request, self.disputes.get_mut(&id)) {
             (Some(_), Some(dispute)) => {
@@ -299,7 +302,9 @@ impl Farm {
         };
         let evidence = Evidence {
             frame: self.frame_number(probe.at.frame),
-            rects: found.rects.clone(),
+            rects: found.extent.rects.to_vec(),
+            pixels: found.extent.pixels,
+            cell: found.cell,
             class: self.class_of(probe.at),
             statements: vec![Statement {
                 worker: self.worker(worker).id,
@@ -328,14 +333,16 @@ impl Farm {
                     let mut openings = dispute.into_iter().flat_map(|dispute| &dispute.openings);
                     openings
                         .find(|(_, opening)| opening.task == id)
-                        .map(|(number, opening)| opening.testimony(self.worker(*number).id))
+                        .and_then(|(number, opening)| opening.testimony(self.worker(*number).id))
                 }
             },
         };
         let claims = dispute.map_or(&[][..], |dispute| dispute.claims.as_slice());
         Evidence {
             frame: dispute.map_or(0, |dispute| self.frame_number(dispute.frame)),
-            rects: dispute.map_or(Vec::new(), |dispute| dispute.rects.to_vec()),
+            rects: dispute.map_or(Vec::new(), |dispute| dispute.extent.rects.to_vec()),
+            pixels: dispute.and_then(|dispute| dispute.extent.pixels),
+            cell: dispute.and_then(|dispute| dispute.cell),
             class: dispute.map_or(Blake3Hash([0; 32]), |dispute| dispute.class),
             statements: claims.iter().map(statement).collect(),
             own,

@@ -3,13 +3,13 @@
 use crate::{
     arbitration::{Accused, Pattern},
     coordinator::{ArrivedCells, Farm, OwnPurpose, OwnRequest},
-    event::{Effect, Evidence, Millis, Outcome, Statement, Testimony},
-    frame::{Delivery, Opening, Pixels, Purpose, Signed, Task, Tile, TileRef},
+    event::{Due, Effect, Evidence, Millis, Outcome, Statement, Testimony},
+    frame::{Delivery, Extent, Opening, Pixels, Purpose, Signed, Task, Tile, TileRef},
     limits::{OPINION_WAIT_MS, OWN_REQUESTS_MAX},
     probing::{Answer, Contradiction},
     worker::{Standing, WorkerNumber},
 };
-use protocol::{Blake3Hash, Rect, TaskId, pixels::Looks};
+use protocol::{Blake3Hash, Rect, TaskId, TaskSpec, job::task_hash, pixels::Looks};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// Who could render cells for a check.
@@ -32,27 +32,39 @@ pub(crate) struct Arrived {
 }
 
 impl Farm {
-    /// The cells whose hashes are due with the delivery of a committed task, as rectangles of whole cells: all of a probe,
-    /// of a tile or a replica its own probes and what it shares with its neighbours.
-    pub fn cells_due(&self, id: TaskId) -> Vec<Rect> {
+    /// What hashes are due with the delivery of a committed task: all of a probe, of a tile or a replica its own probes
+    /// and what it shares with its neighbours.
+    pub fn cells_due(&self, id: TaskId) -> Due {
         let Some(task) = self.tasks.get(&id) else {
-            return Vec::new();
+            return Due::default();
         };
         let Some(commitment) = &task.committed else {
-            return Vec::new();
+            return Due::default();
         };
         let Some(at) = self.whole_tile(task.purpose) else {
-            return task.rects.to_vec();
+            return match task.extent.pixels {
+                Some(pixels) => Due {
+                    pixels: vec![pixels],
+                    cells: Vec::new(),
+                },
+                None => Due {
+                    pixels: Vec::new(),
+                    cells: task.extent.rects.to_vec(),
+                },
+            };
         };
-        let probes = self.probe_cells(at.tile, task.worker, &commitment.hash);
+        let squares = self.probe_squares(at.tile, task.worker, &commitment.hash);
         let shared = self.overlap().shared(self.frame_number(at.frame), at.tile);
         let size = self.config.grid.size;
         let shared = shared.iter().filter_map(|cell| cell.rect(size));
-        probes.into_iter().chain(shared).collect()
+        Due {
+            pixels: self.secret_pixels(task.worker, &commitment.hash, commitment.parts),
+            cells: squares.into_iter().chain(shared).collect(),
+        }
     }
 
     /// The tile that a task delivers whole.
-    fn whole_tile(&self, purpose: Purpose) -> Option<TileRef> {
+    pub(crate) fn whole_tile(&self, purpose: Purpose) -> Option<TileRef> {
         match purpose {
             Purpose::Tile(at) => Some(at),
             Purpose::Probe(probe) => {
@@ -63,9 +75,10 @@ impl Farm {
         }
     }
 
-    /// The rectangles that a lease is for.
-    pub fn rects_of(&self, id: TaskId) -> Option<&[Rect]> {
-        self.tasks.get(&id).map(|task| &*task.rects)
+    /// What a lease is for.
+    pub fn spec_of(&self, id: TaskId) -> Option<TaskSpec> {
+        let task = self.tasks.get(&id)?;
+        Some(task.extent.spec(id, self.frame_number(task.frame)))
     }
 
     pub(crate) fn overlap(&self) -> verifier::Overlap<'_> {
@@ -101,16 +114,19 @@ impl Farm {
         };
         let Arrived { salt, root, .. } = arrived;
         let cells = arrived.cells?;
-        verifier::check_count(&self.cells_due(id), &cells).map_err(|e| e.to_string())?;
-        let frame = self.frame_number(task.frame);
-        let spec_hash = protocol::job::task_hash(&self.config.job, frame, &task.rects);
+        let first = task.extent.rects.first();
+        let due = first.map_or(0, |first| self.cells_due(id).hashes(first));
+        verifier::cells::check_length(due, &cells).map_err(|e| e.to_string())?;
+        let (frame, extent) = (self.frame_number(task.frame), &task.extent);
+        let pixels = extent.pixels.as_ref();
+        let spec_hash = task_hash(&self.config.job, frame, &extent.rects, pixels);
         let worker = &self.worker(task.worker).id;
         if verifier::commitment(worker, &spec_hash, &salt, &root) != commitment.hash {
             return Err("salt and pixels do not open the commitment".into());
         }
         let opening = Opening {
             task: id,
-            rects: task.rects.clone(),
+            extent: task.extent.clone(),
             commitment: commitment.hash,
             signature: commitment.signature,
             salt,
@@ -215,9 +231,8 @@ impl Farm {
         cells: &[Blake3Hash],
     ) -> Delivery {
         let (root, commitment) = (opening.root, opening.commitment);
-        let rects = self.probe_cells(at.tile, task.worker, &commitment);
-        let count = rects.iter().map(Rect::cell_count).sum::<usize>();
-        let (answers, shared) = cells.split_at(count.min(cells.len()));
+        let parts = task.committed.as_ref().map_or(1, |said| said.parts);
+        let (probes, later, shared) = self.divide_probes(at, task, &commitment, parts, cells);
         Delivery {
             worker: task.worker,
             unpaid: Some(opening.task),
@@ -228,12 +243,12 @@ impl Farm {
                 signature: opening.signature,
                 salt: opening.salt,
             }),
-            probe_digest: verifier::digest(answers),
+            probe_digest: verifier::digest(later),
             pixels: Pixels::Fresh {
                 root,
                 shared: shared.into(),
             },
-            probes: self.divide_probes(task, &commitment, &rects, answers),
+            probes,
             disputes: BTreeSet::new(),
             price: task.price,
             probe_allowance: task.probe_allowance,
@@ -267,7 +282,8 @@ impl Farm {
             self.checks.overlap_mismatches += 1;
             let rects = mismatch.cell.rect(self.config.grid.size);
             let contradiction = Contradiction {
-                rects: rects.into_iter().collect(),
+                extent: Extent::cells(rects.into_iter().collect::<Vec<Rect>>()),
+                cell: rects,
                 left: mismatch.left,
                 right: mismatch.right,
                 wrong_cells: found.len(),
@@ -294,7 +310,9 @@ impl Farm {
         let said = [(tiles.0, found.left), (tiles.1, found.right)];
         let evidence = Evidence {
             frame: self.frame_number(tiles.0.frame),
-            rects: found.rects.clone(),
+            rects: found.extent.rects.to_vec(),
+            pixels: None,
+            cell: found.cell,
             class: self.class_of(tiles.0),
             statements: said.into_iter().filter_map(statement).collect(),
             own: None,
@@ -319,7 +337,7 @@ impl Farm {
         Some(Testimony {
             worker: self.worker(delivery.worker).id,
             task: signed.task,
-            rects: self.tile_rects(at).to_vec(),
+            rects: self.tile_extent(at).rects.to_vec(),
             commitment: delivery.commitment,
             signature: signed.signature,
             salt: signed.salt,
@@ -334,9 +352,9 @@ impl Farm {
     }
 
     /// What the worker of a tile renders.
-    pub(crate) fn tile_rects(&self, at: TileRef) -> Arc<[Rect]> {
+    pub(crate) fn tile_extent(&self, at: TileRef) -> Extent {
         let frame = self.frame_number(at.frame);
-        self.overlap().rects(frame, at.tile).into()
+        Extent::cells(self.overlap().rects(frame, at.tile))
     }
 
     fn neighbours(&self, at: TileRef) -> Vec<TileRef> {
@@ -488,7 +506,7 @@ impl Farm {
         purpose: OwnPurpose,
         frame: u32,
         class: Blake3Hash,
-        rects: Arc<[Rect]>,
+        extent: Extent,
     ) -> Option<u64> {
         if !self.own_engine_works || self.own_requests.len() >= OWN_REQUESTS_MAX {
             return None;
@@ -498,7 +516,7 @@ impl Farm {
             request,
             OwnRequest {
                 purpose,
-                rects: rects.clone(),
+                extent: extent.clone(),
                 asked_at: self.now,
             },
         );
@@ -506,7 +524,8 @@ impl Farm {
             request,
             frame: self.frame_number(frame),
             class,
-            rects: rects.to_vec(),
+            rects: extent.rects.to_vec(),
+            pixels: extent.pixels,
         });
         Some(request)
     }
@@ -519,9 +538,9 @@ impl Farm {
         };
         let cells = cells
             .ok()
-            .filter(|cells| verifier::check_count(&request.rects, cells).is_ok());
+            .filter(|cells| cells.len() == request.extent.hash_count());
         self.own_engine_works &= cells.is_some();
-        self.checks.own_pixels += request.rects.iter().map(Rect::area).sum::<u64>();
+        self.checks.own_pixels += request.extent.pixel_count();
         match request.purpose {
             OwnPurpose::Probe(probe) => self.own_probe(id, probe, cells),
             OwnPurpose::Opinion(dispute) => self.own_opinion(dispute, id, cells),

@@ -2,18 +2,21 @@
 
 use crate::{
     arbitration::Dispute,
+    audits::Vouched,
     checking::Arrived,
     event::{Effect, Event, Millis, Outcome, Trust},
-    frame::{Commitment, Delivery, OpenFrames, ProbeRef, Purpose, SealedTile, Task, TileRef},
+    frame::{
+        Commitment, Delivery, Extent, OpenFrames, ProbeRef, Purpose, SealedTile, Task, TileRef,
+    },
     ledger::Ledger,
     limits::WORKERS_MAX,
     lookup::Lookup,
-    probing::{Comparison, Vouched},
+    probing::Comparison,
     progress::{Checks, Copies},
     worker::{Standing, Worker, WorkerNumber},
 };
 use protocol::{
-    Address, Blake3Hash, Glm, JobSpec, NodeId, Rect, TaskId, TaskSpec, TileGrid, geometry::Cell,
+    Address, Blake3Hash, Glm, JobSpec, NodeId, TaskId, TaskSpec, TileGrid, geometry::Cell,
     ids::Signature,
 };
 use serde::{Deserialize, Serialize};
@@ -42,6 +45,8 @@ pub struct FarmConfig {
     pub price_megasample_max: Option<Glm>,
     /// What probes look like for this engine.
     pub probes: ProbeShape,
+    /// Is everybody's work checked as much as there is to be had ([`verifier::TrustPolicy::paranoid`])?
+    pub paranoid: bool,
     /// How long to wait for somebody to work while there is nobody, in milliseconds.
     pub providers_wait_ms: Millis,
 }
@@ -87,7 +92,7 @@ pub(crate) enum OwnPurpose {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct OwnRequest {
     pub purpose: OwnPurpose,
-    pub rects: Arc<[Rect]>,
+    pub extent: Extent,
     pub asked_at: Millis,
 }
 
@@ -201,6 +206,7 @@ impl Farm {
             rects: std::iter::once(config.grid.rendered(0))
                 .chain(cells)
                 .collect(),
+            pixels: None,
         };
         largest.check(job).map_err(|_| FarmError::TileTooLarge {
             bytes: largest.delivery_bytes(job),
@@ -448,6 +454,8 @@ impl Farm {
         signature: Signature,
     ) {
         let (now, samples) = (self.now, self.config.job.settings.samples);
+        // From now on it is fixed what is due: who is there when the pixels come is another matter.
+        let parts = self.tasks.get(&id).map_or(1, |task| self.pixel_parts(task));
         let Some(task) = self.owned_task(number, id) else {
             return;
         };
@@ -457,6 +465,7 @@ impl Farm {
         task.committed = Some(Commitment {
             hash,
             signature,
+            parts,
             since: now,
         });
         let is_tile = matches!(task.purpose, Purpose::Tile(_));
@@ -499,7 +508,7 @@ impl Farm {
             self.effects.push(Effect::Reveal {
                 worker,
                 task: id,
-                cells: self.cells_due(id),
+                due: self.cells_due(id),
             });
         }
     }

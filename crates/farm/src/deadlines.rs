@@ -87,7 +87,8 @@ impl Farm {
         let passes = self.config.job.settings.passes.len();
         let is_late = |id: &TaskId| {
             self.tasks.get(id).is_some_and(|task| {
-                let transfer = canonical_length(&task.rects, passes) / REVEAL_BYTES_PER_MS_MIN;
+                let bytes = canonical_length(&task.extent.rects, passes);
+                let transfer = bytes / REVEAL_BYTES_PER_MS_MIN;
                 waited(task) > REVEAL_MS_MIN + transfer && !task.is_parked
             })
         };

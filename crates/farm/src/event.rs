@@ -1,7 +1,8 @@
 //! What the coordinator is told and what it asks for in return.
 
 use protocol::{
-    Address, Blake3Hash, Glm, NodeId, Rect, TaskId, TaskSpec, ids::Signature, pixels::Looks,
+    Address, Blake3Hash, Glm, NodeId, Rect, SecretPixels, TaskId, TaskSpec, ids::Signature,
+    pixels::Looks,
 };
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
@@ -74,8 +75,8 @@ pub enum Event {
         salt: [u8; 32],
         /// Hash of the canonical bytes.
         root: Blake3Hash,
-        /// Hashes of the cells that [`Effect::Reveal`] named ([`Farm::cells_due`](crate::Farm::cells_due)); or why the bytes
-        /// are not pixels at all (length, not finite).
+        /// The hashes that [`Effect::Reveal`] named ([`Farm::cells_due`](crate::Farm::cells_due)), in the order of [`Due`]; or
+        /// why the bytes are not pixels at all (length, not finite).
         cells: Result<Arc<[Blake3Hash]>, String>,
         /// What they look like.
         looks: Looks,
@@ -146,8 +147,8 @@ pub enum Effect {
         worker: NodeId,
         /// Which.
         task: TaskId,
-        /// The cells whose hashes are due, as rectangles of whole cells. They are secret: nobody else may learn of them.
-        cells: Vec<Rect>,
+        /// Whose hashes are due. It is secret: nobody else may learn of it.
+        due: Due,
     },
     /// Tell it to drop tasks.
     Cancel {
@@ -201,13 +202,14 @@ pub enum Effect {
         /// What it did.
         evidence: Box<Evidence>,
     },
-    /// Look up in the pixels of two deliveries of the same rectangles where they differ, and answer with
-    /// [`Event::Compared`].
+    /// Look up in the pixels of two deliveries where they differ, and answer with [`Event::Compared`].
     Compare {
         /// Number to answer with.
         request: u64,
         /// What both deliver.
         rects: Vec<Rect>,
+        /// If given, the second delivers only these pixels of the one rectangle, which is the first that the other delivers.
+        pixels: Option<SecretPixels>,
         /// The blob of one.
         left: Blake3Hash,
         /// The blob of the other.
@@ -223,6 +225,8 @@ pub enum Effect {
         class: Blake3Hash,
         /// Probes of a tile or one disputed cell: rectangles of whole cells.
         rects: Vec<Rect>,
+        /// If given, only these pixels of the one rectangle: answer with the hashes of the packed cells.
+        pixels: Option<SecretPixels>,
     },
     /// Put these pieces together and write the frame; answer with [`Event::FrameWritten`]. Comes again for a frame
     /// whose tiles had to be replaced: then write it again.
@@ -244,14 +248,35 @@ pub enum Effect {
     },
 }
 
-/// Where two deliveries of the same rectangles differ.
+/// What is wanted of a delivery: of each of these secret pixels the hashes of their packed cells, then the hashes of the
+/// cells, in one list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Due {
+    /// Pixels of the first rectangle of the task; for a task of pixels, these.
+    pub pixels: Vec<SecretPixels>,
+    /// Rectangles of whole cells.
+    pub cells: Vec<Rect>,
+}
+
+impl Due {
+    /// How many hashes are due of a task whose first rectangle is this.
+    pub fn hashes(&self, first: &Rect) -> usize {
+        let packed = self.pixels.iter().map(|pixels| pixels.packed_count(first));
+        let cells = self.cells.iter().map(Rect::cell_count);
+        packed.chain(cells).sum()
+    }
+}
+
+/// Where two deliveries differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
-    /// The first cell on which they do.
+    /// The first cell on which they do; of secret pixels, the one that the first of them lies in.
     pub rect: Rect,
-    /// Its hash in one.
+    /// The packed cell with that pixel, if pixels were compared.
+    pub packed: Option<u32>,
+    /// Hash of the cell or packed cell in one.
     pub left: Blake3Hash,
-    /// Its hash in the other.
+    /// Hash in the other.
     pub right: Blake3Hash,
     /// On how many cells they differ.
     pub cells: u32,
@@ -264,6 +289,10 @@ pub struct Evidence {
     pub frame: i32,
     /// The cells: one, unless only a digest of several is left.
     pub rects: Vec<Rect>,
+    /// If given, what was said is of these pixels of the one rectangle, a tile.
+    pub pixels: Option<SecretPixels>,
+    /// The cell that is wrong, where it is known: a whole cell of the frame.
+    pub cell: Option<Rect>,
     /// The determinism class of those who speak.
     pub class: Blake3Hash,
     /// What was said.
@@ -287,7 +316,12 @@ pub struct Statement {
 
 impl fmt::Display for Evidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "frame {}, {}", self.frame, rect_list(&self.rects))?;
+        let what = match (self.pixels, self.cell) {
+            (Some(_), Some(cell)) => format!("secret pixels, first in cell {cell},"),
+            (Some(_), None) => format!("secret pixels of {}", rect_list(&self.rects)),
+            (None, _) => rect_list(&self.rects),
+        };
+        write!(f, "frame {}, {what}", self.frame)?;
         if let Some(own) = self.own {
             write!(f, " is {own} by our own engine")?;
         }

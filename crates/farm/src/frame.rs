@@ -5,7 +5,7 @@ use crate::{
     probing::Answer,
     worker::WorkerNumber,
 };
-use protocol::{Blake3Hash, Glm, NodeId, Rect, TaskId, ids::Signature};
+use protocol::{Blake3Hash, Glm, NodeId, Rect, SecretPixels, TaskId, TaskSpec, ids::Signature};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -83,9 +83,80 @@ pub(crate) enum Expected {
     Replica(Blake3Hash),
 }
 
+/// What a task renders of a frame: rectangles of whole cells, or secret pixels of one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Extent {
+    pub rects: Arc<[Rect]>,
+    pub pixels: Option<SecretPixels>,
+}
+
+impl Extent {
+    pub(crate) fn cells(rects: impl Into<Arc<[Rect]>>) -> Self {
+        Self {
+            rects: rects.into(),
+            pixels: None,
+        }
+    }
+
+    pub(crate) fn pixels(tile: Rect, pixels: SecretPixels) -> Self {
+        Self {
+            rects: [tile].into(),
+            pixels: Some(pixels),
+        }
+    }
+
+    /// The part of it that the hash at this place is of: a cell, or a packed cell.
+    pub(crate) fn part(&self, place: usize) -> Self {
+        let rects = Arc::clone(&self.rects);
+        match self.pixels {
+            Some(pixels) => Self {
+                rects,
+                pixels: Some(pixels.only(place as u32)),
+            },
+            None => {
+                let cells = rects.iter().flat_map(Rect::cells).map(|(_, cell)| cell);
+                Self::cells(cells.skip(place).take(1).collect::<Vec<Rect>>())
+            }
+        }
+    }
+
+    /// The cell, if it is just one.
+    pub(crate) fn one_cell(&self) -> Option<Rect> {
+        match (self.pixels, &*self.rects) {
+            (None, [cell]) if cell.cell_count() == 1 => Some(*cell),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn spec(&self, id: TaskId, frame: i32) -> TaskSpec {
+        TaskSpec {
+            id,
+            frame,
+            rects: self.rects.to_vec(),
+            pixels: self.pixels,
+        }
+    }
+
+    /// Pixels to render.
+    pub(crate) fn pixel_count(&self) -> u64 {
+        match (&self.pixels, self.rects.first()) {
+            (Some(pixels), Some(rect)) => pixels.count(rect),
+            _ => self.rects.iter().map(Rect::area).sum(),
+        }
+    }
+
+    /// Cells or packed cells of its delivery.
+    pub(crate) fn hash_count(&self) -> usize {
+        match (&self.pixels, self.rects.first()) {
+            (Some(pixels), Some(rect)) => pixels.packed_count(rect),
+            _ => self.rects.iter().map(Rect::cell_count).sum(),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Probe {
-    pub rects: Arc<[Rect]>,
+    pub extent: Extent,
     pub expected: Expected,
     pub check: Check,
     /// Who answered so far: nobody is asked twice.
@@ -101,9 +172,9 @@ pub(crate) struct Probe {
 }
 
 impl Probe {
-    pub(crate) fn new(rects: Arc<[Rect]>, expected: Expected) -> Self {
+    pub(crate) fn new(extent: Extent, expected: Expected) -> Self {
         Self {
-            rects,
+            extent,
             expected,
             check: Check::Passed(Prober::Nobody),
             probers: Vec::new(),
@@ -137,7 +208,7 @@ impl Probe {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Opening {
     pub task: TaskId,
-    pub rects: Arc<[Rect]>,
+    pub extent: Extent,
     pub commitment: Blake3Hash,
     pub signature: Signature,
     pub salt: [u8; 32],
@@ -145,17 +216,17 @@ pub(crate) struct Opening {
 }
 
 impl Opening {
-    /// What its worker says with it.
-    pub(crate) fn testimony(&self, worker: NodeId) -> Testimony {
-        Testimony {
+    /// What its worker says with it about cells; secret pixels prove nothing of a whole one.
+    pub(crate) fn testimony(&self, worker: NodeId) -> Option<Testimony> {
+        self.extent.pixels.is_none().then(|| Testimony {
             worker,
             task: self.task,
-            rects: self.rects.to_vec(),
+            rects: self.extent.rects.to_vec(),
             commitment: self.commitment,
             signature: self.signature,
             salt: self.salt,
             root: self.root,
-        }
+        })
     }
 }
 
@@ -176,7 +247,7 @@ pub(crate) struct Delivery {
     pub commitment: Blake3Hash,
     /// None once its frame was finished.
     pub signed: Option<Signed>,
-    /// Digest of the cells that its probes have in it.
+    /// Digest of what its later probe has in it: of secret pixels that nobody was asked for, or of all its squares.
     pub probe_digest: Blake3Hash,
     pub pixels: Pixels,
     pub probes: Vec<Probe>,
@@ -253,12 +324,10 @@ pub(crate) struct SealedTile {
 }
 
 impl SealedTile {
-    /// Back to a delivery that was accepted: all its probes in one part.
-    pub(crate) fn reopened(&self, class: Blake3Hash, probes: Arc<[Rect]>) -> Delivery {
-        let probes = match probes.is_empty() {
-            true => Vec::new(),
-            false => vec![Probe::new(probes, Expected::Digest(self.probe_digest))],
-        };
+    /// Back to a delivery that was accepted: one probe, if it had any.
+    pub(crate) fn reopened(&self, class: Blake3Hash, probe: Option<Extent>) -> Delivery {
+        let probe = probe.map(|extent| Probe::new(extent, Expected::Digest(self.probe_digest)));
+        let probes = probe.into_iter().collect();
         Delivery {
             worker: self.worker,
             unpaid: None,
@@ -403,6 +472,8 @@ impl Frame {
 pub(crate) struct Commitment {
     pub hash: Blake3Hash,
     pub signature: Signature,
+    /// In how many parts the secret pixels of the tile are dealt out, if it is one.
+    pub parts: u8,
     /// Since when its pixels are awaited.
     pub since: Millis,
 }
@@ -414,7 +485,7 @@ pub(crate) struct Task {
     pub purpose: Purpose,
     /// Position of the frame in the user's order.
     pub frame: u32,
-    pub rects: Arc<[Rect]>,
+    pub extent: Extent,
     pub pixels: u64,
     pub class: Blake3Hash,
     pub leased_at: Millis,

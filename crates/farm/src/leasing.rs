@@ -8,18 +8,17 @@
 use crate::{
     coordinator::Farm,
     event::{Effect, LeaseReason, Millis, Trust},
-    frame::{Check, Frame, ProbeRef, Purpose, Task, Tile, TileRef},
+    frame::{Check, Extent, Frame, ProbeRef, Purpose, Task, Tile, TileRef},
     limits::{
         LOSSES_FOR_PROVEN, PROBE_WAIT_MS, TILE_FAILURES_MAX, TILE_LOSSES_MAX, WORKER_FAILURES_MAX,
         WRITING_FRAMES_MAX,
     },
     worker::{Filed, Standing, WorkerNumber},
 };
-use protocol::{Blake3Hash, Glm, Rect, TaskId, TaskSpec};
+use protocol::{Blake3Hash, Glm, TaskId, TaskSpec};
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
-    sync::Arc,
 };
 
 /// What workers are to be told together once all is given out.
@@ -133,8 +132,8 @@ impl Farm {
         let Some(dispute) = self.disputes.get(&id) else {
             return false;
         };
-        let (frame, class, rects) = (dispute.frame, dispute.class, dispute.rects.clone());
-        let leased = self.lease(number, Purpose::Opinion(id), frame, class, rects);
+        let (frame, class, extent) = (dispute.frame, dispute.class, dispute.extent.clone());
+        let leased = self.lease(number, Purpose::Opinion(id), frame, class, extent);
         let Some((task, spec)) = leased else {
             return false;
         };
@@ -182,12 +181,12 @@ impl Farm {
         let Some((delivery, probe)) = self.delivery(wanted.at).zip(self.probe(wanted)) else {
             return false;
         };
-        let (class, rects) = (delivery.class, probe.rects.clone());
+        let (class, extent) = (delivery.class, probe.extent.clone());
         // What was set aside with the tile pays for its probes, as far as it goes.
         let part = self.take_allowance(wanted, number);
         self.ledger.release(part);
         let purpose = Purpose::Probe(wanted);
-        let leased = self.lease(number, purpose, wanted.at.frame, class, rects);
+        let leased = self.lease(number, purpose, wanted.at.frame, class, extent);
         let Some((task, spec)) = leased else {
             self.restore_allowance(wanted.at, part);
             return false;
@@ -204,7 +203,7 @@ impl Farm {
     fn take_allowance(&mut self, wanted: ProbeRef, number: WorkerNumber) -> Glm {
         let samples = self.config.job.settings.samples;
         let pixels = self.probe(wanted).filter(|probe| !probe.is_replica());
-        let pixels = pixels.map_or(0, |probe| probe.rects.iter().map(Rect::area).sum());
+        let pixels = pixels.map_or(0, |probe| probe.extent.pixel_count());
         let price = self
             .worker(number)
             .price(pixels, samples)
@@ -246,8 +245,8 @@ impl Farm {
         let Some(class) = self.class else {
             return false;
         };
-        let rects = self.tile_rects(at);
-        let leased = self.lease(number, Purpose::Tile(at), at.frame, class, rects);
+        let extent = self.tile_extent(at);
+        let leased = self.lease(number, Purpose::Tile(at), at.frame, class, extent);
         let Some((task, spec)) = leased else {
             return false;
         };
@@ -373,7 +372,8 @@ impl Farm {
             return Glm::ZERO;
         }
         let (core, worker) = (self.config.grid.core(at.tile), self.worker(number));
-        let pixels = verifier::probe_pixels_max(&core, self.config.probes, worker.trust);
+        let policy = self.policy(number);
+        let pixels = verifier::probe_pixels_max(&core, self.config.probes, &policy);
         worker
             .price(pixels, self.config.job.settings.samples)
             .unwrap_or_default()
@@ -387,9 +387,9 @@ impl Farm {
         purpose: Purpose,
         frame: u32,
         class: Blake3Hash,
-        rects: Arc<[Rect]>,
+        extent: Extent,
     ) -> Option<(TaskId, TaskSpec)> {
-        let pixels = rects.iter().map(Rect::area).sum();
+        let pixels = extent.pixel_count();
         if self.is_too_late(number, purpose, pixels) {
             self.deadline_refused = true;
             return None;
@@ -402,17 +402,13 @@ impl Farm {
         }
         let id = TaskId(self.next_task);
         self.next_task += 1;
-        let spec = TaskSpec {
-            id,
-            frame: self.frame_number(frame),
-            rects: rects.to_vec(),
-        };
+        let spec = extent.spec(id, self.frame_number(frame));
         let leased_at = self.now;
         let task = Task {
             worker: number,
             purpose,
             frame,
-            rects,
+            extent,
             pixels,
             class,
             leased_at,

@@ -21,7 +21,7 @@
 //! | `absence` | workers whose connection breaks, and those that come back |
 //! | `deadlines` | silence, lateness, rest |
 //! | `class` | which determinism class the job uses |
-//! | `checking`, `probing`, `arbitration`, `quarantine` | the checks and what follows from them |
+//! | `checking`, `dealing`, `probing`, `arbitration`, `quarantine`, `audits` | the checks and what follows from them |
 //! | `pay` | what is held back and paid |
 //! | `completion` | writing and sealing frames, ending the job |
 //! | `lookup` | maps whose order is never seen |
@@ -31,11 +31,13 @@
 
 mod absence;
 mod arbitration;
+mod audits;
 mod checking;
 mod class;
 mod completion;
 mod coordinator;
 mod deadlines;
+mod dealing;
 pub mod event;
 mod frame;
 pub mod journal;

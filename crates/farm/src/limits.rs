@@ -28,8 +28,6 @@ pub const MOVE_GAIN_MS: Millis = 2_000;
 pub const PROBE_WAIT_MS: Millis = 2_000;
 /// Most workers that the probes of a tile are dealt out to.
 pub const PROBES_PER_TILE_MAX: usize = 8;
-/// Cells that each of them gets at least.
-pub const CELLS_PER_PROBE_MIN: usize = 16;
 /// Squares that each of them gets at least, where probes are squares.
 pub const SQUARES_PER_PROBE_MIN: usize = 2;
 /// Probes in a worker's queue beyond its run.

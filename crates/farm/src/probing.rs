@@ -5,20 +5,16 @@
 //! higher trust level where there is one; where there is none the requestor's own engine takes its turn.
 
 use crate::{
-    arbitration::{Accused, Pattern},
     coordinator::{Farm, OwnPurpose},
-    event::{Difference, Effect, Evidence, Statement, Trust},
-    frame::{Check, Delivery, Expected, Opening, Pixels, Probe, ProbeRef, Prober, Task, TileRef},
+    event::{Difference, Effect, Trust},
+    frame::{Check, Delivery, Expected, Extent, Opening, Pixels, Probe, ProbeRef, Prober, TileRef},
     leasing::Outbox,
-    limits::{
-        CELLS_PER_PROBE_MIN, OWN_AUDIT_ONE_OF, OWN_REQUESTS_MAX, PROBE_COST_SHARE,
-        PROBES_PER_TILE_MAX, PROBES_QUEUED_MAX, SQUARES_PER_PROBE_MIN,
-    },
+    limits::{OWN_AUDIT_ONE_OF, OWN_REQUESTS_MAX, PROBES_QUEUED_MAX},
     worker::{Standing, WorkerNumber},
 };
 use protocol::{Blake3Hash, Glm, Rect};
 use serde::{Deserialize, Serialize};
-use verifier::{ProbeShape, draw::SecretDraw};
+use verifier::draw::SecretDraw;
 
 const PROBER_CONTEXT: &[u8] = b"open render farm 2026 prober draw v1";
 const OWN_AUDIT_CONTEXT: &[u8] = b"open render farm 2026 own audit draw v1";
@@ -34,18 +30,21 @@ pub(crate) struct Answer {
     pub opening: Opening,
 }
 
-/// A replica whose root differs from its tile's: both blobs are kept until it is known where.
+/// A replica whose root differs from its tile's, or secret pixels that do: both blobs are kept until it is known where, and
+/// on how many cells.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Comparison {
     pub probe: ProbeRef,
-    /// The tile's root.
+    /// The tile's root, or that of the delivery that stands for it.
     pub left: Blake3Hash,
     pub answer: Answer,
 }
 
 /// Where two parties disagree, what each says the cells there are, and on how many cells of how many they do.
 pub(crate) struct Contradiction {
-    pub rects: Vec<Rect>,
+    pub extent: Extent,
+    /// The cell that is wrong, where it is known.
+    pub cell: Option<Rect>,
     pub left: Blake3Hash,
     pub right: Blake3Hash,
     pub wrong_cells: usize,
@@ -53,79 +52,6 @@ pub(crate) struct Contradiction {
 }
 
 impl Farm {
-    /// The probe cells of a tile by its worker and commitment: the same whenever they are drawn.
-    pub(crate) fn probe_cells(
-        &self,
-        tile: u32,
-        number: WorkerNumber,
-        commitment: &Blake3Hash,
-    ) -> Vec<Rect> {
-        let core = self.config.grid.core(tile);
-        let trust = self.worker(number).trust;
-        let (secret, shape) = (&self.config.secret, self.config.probes);
-        verifier::draw_probes(secret, commitment, &core, shape, trust)
-    }
-
-    /// The probes of a delivery, dealt out. `answers` are the cells of `rects` in it.
-    pub(crate) fn divide_probes(
-        &self,
-        task: &Task,
-        commitment: &Blake3Hash,
-        rects: &[Rect],
-        answers: &[Blake3Hash],
-    ) -> Vec<Probe> {
-        let secret = &self.config.secret;
-        let parts = self.probe_parts(task.worker, &task.class, rects.len());
-        if rects.is_empty() {
-            return Vec::new();
-        }
-        let parts = verifier::split_probes(secret, commitment, rects, parts);
-        let probe = |part: Vec<Rect>| {
-            let cells = verifier::cells::select(rects, answers, &part).unwrap_or_default();
-            Probe::new(part.into(), Expected::Cells(cells.into()))
-        };
-        parts.into_iter().map(probe).collect()
-    }
-
-    /// The second rendering of a whole tile, if it gets one.
-    pub(crate) fn draw_replica(&self, task: &Task, opening: &Opening) -> Option<Probe> {
-        let trust = self.worker(task.worker).trust;
-        let is_drawn = verifier::draw_replica(&self.config.secret, &opening.commitment, trust);
-        let expected = Expected::Replica(opening.root);
-        (is_drawn && self.affords_replica(task)).then(|| Probe::new(task.rects.clone(), expected))
-    }
-
-    fn affords_replica(&self, task: &Task) -> bool {
-        let others = self
-            .ready_in(&task.class)
-            .filter(|number| *number != task.worker);
-        let samples = self.config.job.settings.samples;
-        others.take(1).any(|number| {
-            let price = self.worker(number).price(task.pixels, samples);
-            price.is_some_and(|price| self.ledger.affords(price))
-        })
-    }
-
-    /// In how many parts a tile's probes are dealt out: fewer where there are few workers, and where to turn to a task
-    /// costs them much.
-    fn probe_parts(&self, number: WorkerNumber, class: &Blake3Hash, rects: usize) -> usize {
-        let worker = self.worker(number);
-        if worker.trust == Trust::Own {
-            return 1;
-        }
-        let by_size = match self.config.probes {
-            ProbeShape::Cells => rects / CELLS_PER_PROBE_MIN,
-            ProbeShape::Squares { .. } => rects / SQUARES_PER_PROBE_MIN,
-        };
-        let ready = self.ready.get(class).map_or(0, |ready| ready.len());
-        let others = ready.saturating_sub(1);
-        let overhead = u64::from(worker.overhead_ms.unwrap_or(0)).max(1);
-        let by_cost = self.tile_ms(worker) / PROBE_COST_SHARE / overhead;
-        let by_cost = usize::try_from(by_cost).unwrap_or(usize::MAX);
-        let most = PROBES_PER_TILE_MAX.min(others).min(by_cost);
-        by_size.min(most).max(1)
-    }
-
     pub(crate) fn probe(&self, probe: ProbeRef) -> Option<&Probe> {
         let delivery = self.delivery(probe.at)?;
         delivery.probes.get(usize::from(probe.index))
@@ -280,9 +206,9 @@ impl Farm {
         let Some((delivery, probe)) = self.delivery(wanted.at).zip(self.probe(wanted)) else {
             return false;
         };
-        let (class, rects) = (delivery.class, probe.rects.clone());
+        let (class, extent) = (delivery.class, probe.extent.clone());
         let purpose = OwnPurpose::Probe(wanted);
-        let Some(request) = self.ask_own(purpose, wanted.at.frame, class, rects) else {
+        let Some(request) = self.ask_own(purpose, wanted.at.frame, class, extent) else {
             return false;
         };
         self.probes_wanted.remove(&wanted);
@@ -303,7 +229,7 @@ impl Farm {
         };
         let (allowance, class) = (delivery.probe_allowance, delivery.class);
         let owner = self.worker(delivery.worker);
-        let pixels = probe.rects.iter().map(Rect::area).sum();
+        let pixels = probe.extent.pixel_count();
         let is_replica = probe.is_replica();
         let able = |number| self.may_probe(number, wanted);
         let affords = |number| self.affords_cells(number, pixels, allowance);
@@ -359,12 +285,32 @@ impl Farm {
                 }
                 None => self.agree(answered, answer),
             },
-            Compared::Differs(found) => self.dispute_probe(answered, answer, found),
+            Compared::Differs(found) => match self.comparable(answered) {
+                Some(left) => self.begin_comparison(Comparison {
+                    probe: answered,
+                    left,
+                    answer,
+                }),
+                None => self.dispute_probe(answered, answer, found),
+            },
             Compared::RootsDiffer(left) => self.begin_comparison(Comparison {
                 probe: answered,
                 left,
                 answer,
             }),
+        }
+    }
+
+    /// The tile in whose pixels can be looked up on how many cells an answer of secret pixels disagrees: one wrong pixel is
+    /// a fault of memory perhaps, and a packed cell is of 64.
+    fn comparable(&self, answered: ProbeRef) -> Option<Blake3Hash> {
+        let is_of_pixels = |probe: &Probe| {
+            probe.extent.pixels.is_some() && matches!(probe.expected, Expected::Cells(_))
+        };
+        self.probe(answered).filter(|probe| is_of_pixels(probe))?;
+        match self.delivery(answered.at)?.pixels {
+            Pixels::Fresh { root, .. } => Some(root),
+            Pixels::Sealed => None,
         }
     }
 
@@ -383,7 +329,8 @@ impl Farm {
             return Compared::Agrees;
         };
         let whole = |left: Blake3Hash, right: Blake3Hash| Contradiction {
-            rects: probe.rects.to_vec(),
+            extent: probe.extent.clone(),
+            cell: probe.extent.one_cell(),
             left,
             right,
             wrong_cells: answer.len(),
@@ -396,25 +343,10 @@ impl Farm {
                 right if right == *left => Compared::Agrees,
                 right => Compared::Differs(whole(*left, right)),
             },
-            Expected::Cells(expected) => {
-                let cells = probe
-                    .rects
-                    .iter()
-                    .flat_map(Rect::cells)
-                    .map(|(_, rect)| rect);
-                let pairs = expected.iter().zip(answer);
-                let mut wrong = cells.zip(pairs).filter(|(_, (left, right))| left != right);
-                let Some((rect, (&left, &right))) = wrong.next() else {
-                    return Compared::Agrees;
-                };
-                Compared::Differs(Contradiction {
-                    rects: vec![rect],
-                    left,
-                    right,
-                    wrong_cells: 1 + wrong.count(),
-                    cells: answer.len(),
-                })
-            }
+            Expected::Cells(expected) => match first_wrong(&probe.extent, expected, answer) {
+                Some(found) => Compared::Differs(found),
+                None => Compared::Agrees,
+            },
         }
     }
 
@@ -435,11 +367,17 @@ impl Farm {
         };
         let (compared, answer) = (comparison.probe, comparison.answer);
         let roots = [comparison.left, answer.opening.root];
-        let cells = answer.opening.rects.iter().map(Rect::cell_count).sum();
+        let extent = &answer.opening.extent;
+        let cells = extent.rects.iter().map(Rect::cell_count).sum();
+        let is_of_pixels = extent.pixels.is_some();
         match found {
             Ok(Some(found)) => {
                 let contradiction = Contradiction {
-                    rects: vec![found.rect],
+                    extent: match found.packed {
+                        Some(packed) => extent.part(packed as usize),
+                        None => Extent::cells([found.rect]),
+                    },
+                    cell: Some(found.rect),
                     left: found.left,
                     right: found.right,
                     wrong_cells: found.cells as usize,
@@ -447,9 +385,9 @@ impl Farm {
                 };
                 self.dispute_probe(compared, answer, contradiction);
             }
-            Ok(None) => self.agree(compared, answer),
+            Ok(None) if !is_of_pixels => self.agree(compared, answer),
             // The pixels cannot be read here: nobody is to blame, and it is rendered once more.
-            Err(_) => {
+            Ok(None) | Err(_) => {
                 self.ledger.release(answer.price);
                 self.reject_task(
                     answer.worker,
@@ -529,128 +467,29 @@ impl Farm {
     }
 }
 
+/// The first cell or packed cell on which two say something else.
+pub(crate) fn first_wrong(
+    extent: &Extent,
+    left: &[Blake3Hash],
+    right: &[Blake3Hash],
+) -> Option<Contradiction> {
+    let pairs = left.iter().zip(right).enumerate();
+    let mut wrong = pairs.filter(|(_, (left, right))| left != right);
+    let (place, (&left, &right_first)) = wrong.next()?;
+    let extent = extent.part(place);
+    Some(Contradiction {
+        cell: extent.one_cell(),
+        extent,
+        left,
+        right: right_first,
+        wrong_cells: 1 + wrong.count(),
+        cells: right.len(),
+    })
+}
+
 fn probe_twin(probe: Option<&mut Probe>, twin: Delivery) {
     if let Some(probe) = probe {
         probe.twin = Some(Box::new(twin));
-    }
-}
-
-/// An answer to probes of a tile that fell: who agrees with a fake is an accomplice.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Vouched {
-    pub frame: u32,
-    pub class: Blake3Hash,
-    pub cells: Box<[Blake3Hash]>,
-    pub answer: Answer,
-}
-
-impl Farm {
-    /// What probers said of a tile that fell is looked at by the own engine before they are paid for it; where that cannot,
-    /// they are believed.
-    pub(crate) fn audit_vouchers(&mut self, frame: u32, delivery: &mut Delivery) {
-        for probe in &mut delivery.probes {
-            let Some(answer) = probe.answer.take() else {
-                continue;
-            };
-            let vouched = match std::mem::replace(&mut probe.expected, Expected::Cells([].into())) {
-                Expected::Cells(cells) => Vouched {
-                    frame,
-                    class: delivery.class,
-                    cells,
-                    answer,
-                },
-                Expected::Digest(_) | Expected::Replica(_) => {
-                    let (worker, task) = (answer.worker, answer.opening.task);
-                    self.accept_task(worker, task, answer.price, false);
-                    continue;
-                }
-            };
-            self.audits.push_back(vouched);
-        }
-        self.begin_audits();
-    }
-
-    /// Asks the own engine about as many of them as it takes.
-    pub(crate) fn begin_audits(&mut self) {
-        while let Some(vouched) = self.audits.pop_front() {
-            if !self.own_engine_works {
-                self.believe(&vouched.answer);
-                continue;
-            }
-            if self.own_requests.len() >= OWN_REQUESTS_MAX {
-                return self.audits.push_front(vouched);
-            }
-            let rects = vouched.answer.opening.rects.clone();
-            let (frame, class) = (vouched.frame, vouched.class);
-            let number = self.fresh_number();
-            let purpose = OwnPurpose::Audit(number);
-            match self.ask_own(purpose, frame, class, rects) {
-                Some(_) => drop(self.audited.insert(number, vouched)),
-                None => self.believe(&vouched.answer),
-            }
-        }
-    }
-
-    /// The job ends before these were looked at.
-    pub(crate) fn believe_all(&mut self) {
-        let waiting = std::mem::take(&mut self.audits).into_iter();
-        let all = waiting.chain(std::mem::take(&mut self.audited).into_values());
-        let all: Vec<Vouched> = all.collect();
-        all.iter().for_each(|vouched| self.believe(&vouched.answer));
-    }
-
-    fn believe(&mut self, answer: &Answer) {
-        match self.worker(answer.worker).standing {
-            Standing::Quarantined => {
-                self.ledger.release(answer.price);
-                let reason = "its worker was caught";
-                self.reject_task(answer.worker, answer.opening.task, reason.into());
-            }
-            _ => self.accept_task(answer.worker, answer.opening.task, answer.price, false),
-        }
-    }
-
-    pub(crate) fn own_audit(&mut self, number: u64, cells: Option<Vec<Blake3Hash>>) {
-        let Some(vouched) = self.audited.remove(&number) else {
-            return;
-        };
-        let Vouched { frame, answer, .. } = &vouched;
-        let rects = answer.opening.rects.iter().flat_map(Rect::cells);
-        let own = cells.unwrap_or_default();
-        let pairs = vouched.cells.iter().zip(&own);
-        let mut wrong = rects.zip(pairs).filter(|(_, (said, own))| said != own);
-        let Some(((_, rect), (&said, &right))) = wrong.next() else {
-            return self.believe(answer);
-        };
-        let pattern = Pattern::of(&Contradiction {
-            rects: vec![rect],
-            left: said,
-            right,
-            wrong_cells: 1 + wrong.count(),
-            cells: own.len(),
-        });
-        self.checks.probe_mismatches += 1;
-        let worker = self.worker(answer.worker).id;
-        let evidence = Evidence {
-            frame: self.frame_number(*frame),
-            rects: vec![rect],
-            class: vouched.class,
-            statements: vec![Statement {
-                worker,
-                value: said,
-                is_wrong: true,
-                testimony: Some(answer.opening.testimony(worker)),
-            }],
-            own: Some(right),
-        };
-        self.ledger.release(answer.price);
-        let reason = "it confirmed what is wrong";
-        self.reject_task(answer.worker, answer.opening.task, reason.into());
-        let accused = Accused {
-            worker: answer.worker,
-            tiles: Vec::new(),
-        };
-        self.convict(&[accused], pattern, evidence);
     }
 }
 
@@ -661,7 +500,8 @@ impl Comparison {
     pub(crate) fn effect(&self, request: u64) -> Effect {
         Effect::Compare {
             request,
-            rects: self.answer.opening.rects.to_vec(),
+            rects: self.answer.opening.extent.rects.to_vec(),
+            pixels: self.answer.opening.extent.pixels,
             left: self.left,
             right: self.answer.opening.root,
         }

@@ -48,9 +48,9 @@ impl Farm {
         let mut asked = Vec::new();
         for (&request, own) in &mut self.own_requests {
             own.asked_at = now;
-            asked.push((request, own.purpose, own.rects.clone()));
+            asked.push((request, own.purpose, own.extent.clone()));
         }
-        for (request, purpose, rects) in asked {
+        for (request, purpose, extent) in asked {
             let about = match purpose {
                 OwnPurpose::Probe(probe) => {
                     let delivery = self.delivery(probe.at);
@@ -72,7 +72,8 @@ impl Farm {
                         request,
                         frame,
                         class,
-                        rects: rects.to_vec(),
+                        rects: extent.rects.to_vec(),
+                        pixels: extent.pixels,
                     });
                 }
                 None => drop(self.own_requests.remove(&request)),

@@ -165,12 +165,13 @@ impl Farm {
 
     fn lease_copy(&mut self, number: WorkerNumber, at: TileRef, late: &Late) {
         let Some(class) = self.class else { return };
-        let rects = self.tile_rects(at);
+        let extent = self.tile_extent(at);
         let reason = LeaseReason::Copy {
             holder: self.worker(late.holder).id,
             remaining_ms: late.remaining,
         };
-        let Some((id, spec)) = self.lease(number, Purpose::Tile(at), at.frame, class, rects) else {
+        let Some((id, spec)) = self.lease(number, Purpose::Tile(at), at.frame, class, extent)
+        else {
             return;
         };
         if let Some(frame) = self.open.get_mut(at.frame) {

@@ -8,9 +8,10 @@ use crate::{
         TASK_RECTS_MAX,
     },
     pixels::canonical_length,
+    secret_pixels::SecretPixels,
 };
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 /// Which engine turns the bundle into pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -135,7 +136,8 @@ impl JobSpec {
     }
 }
 
-/// A task of a lease: rectangles of one frame. A tile is one rectangle; a probe is many small ones.
+/// A task of a lease: rectangles of one frame, or secret pixels of one rectangle. A tile is one rectangle, perhaps with
+/// cells of its neighbours; a probe is a few small ones, or pixels of a tile.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TaskSpec {
     /// Its number within the job.
@@ -144,12 +146,30 @@ pub struct TaskSpec {
     pub frame: i32,
     /// What to render: whole cells of the frame, delivered in this order.
     pub rects: Vec<Rect>,
+    /// If given, only these pixels of the one rectangle, delivered as packed cells.
+    pub pixels: Option<SecretPixels>,
 }
 
 impl TaskSpec {
     /// Bytes that its delivery must have.
     pub fn delivery_bytes(&self, job: &JobSpec) -> u64 {
-        canonical_length(&self.rects, job.settings.passes.len())
+        canonical_length(&self.delivered(), job.settings.passes.len())
+    }
+
+    /// The rectangles whose canonical bytes are delivered: its own, or the packed cells side by side.
+    pub fn delivered(&self) -> Cow<'_, [Rect]> {
+        match (&self.pixels, self.rects.first()) {
+            (Some(pixels), Some(rect)) => Cow::Owned(vec![pixels.packed_rect(rect)]),
+            _ => Cow::Borrowed(&self.rects),
+        }
+    }
+
+    /// Pixels to render.
+    pub fn pixel_count(&self) -> u64 {
+        match (&self.pixels, self.rects.first()) {
+            (Some(pixels), Some(rect)) => pixels.count(rect),
+            _ => self.rects.iter().map(Rect::area).sum(),
+        }
     }
 
     /// Checks everything a stranger may have set wrongly.
@@ -173,24 +193,38 @@ impl TaskSpec {
                 job.settings.size
             )));
         }
-        if self.delivery_bytes(job) > TASK_BYTES_MAX {
+        // Of pixels too the whole rectangle counts: what they are of is a tile.
+        let bytes = canonical_length(&self.rects, job.settings.passes.len());
+        if bytes > TASK_BYTES_MAX {
             return Err(SpecError(format!(
-                "a task of {} bytes is over the limit",
-                self.delivery_bytes(job)
+                "a task of {bytes} bytes is over the limit"
             )));
         }
-        Ok(())
+        match (&self.pixels, self.rects.as_slice()) {
+            (None, _) => Ok(()),
+            (Some(_), _) if job.engine != EngineKind::Tracer => Err(SpecError(format!(
+                "single pixels are not asked of {}",
+                job.engine
+            ))),
+            (Some(pixels), [rect]) => pixels.check(rect),
+            (Some(_), rects) => Err(SpecError(format!("pixels of {} rectangles", rects.len()))),
+        }
     }
 
     /// What a commitment to this task's pixels is bound to ([`task_hash`]).
     pub fn hash(&self, job: &JobSpec) -> Blake3Hash {
-        task_hash(job, self.frame, &self.rects)
+        task_hash(job, self.frame, &self.rects, self.pixels.as_ref())
     }
 }
 
-/// What a commitment to these rectangles of a frame is bound to: the job, the frame, the rectangles, all settings.
-/// The task's number is left out, so that a tile has one hash whoever renders it.
-pub fn task_hash(job: &JobSpec, frame: i32, rects: &[Rect]) -> Blake3Hash {
+/// What a commitment to these rectangles of a frame is bound to: the job, the frame, the rectangles, the secret pixels if
+/// only these are rendered, all settings. The task's number is left out, so that a tile has one hash whoever renders it.
+pub fn task_hash(
+    job: &JobSpec,
+    frame: i32,
+    rects: &[Rect],
+    pixels: Option<&SecretPixels>,
+) -> Blake3Hash {
     let mut hasher = blake3::Hasher::new_derive_key("open render farm 2026 task specification v1");
     // Most coordinates take two bytes, the rest of a task is short.
     let room = Vec::with_capacity(128 + rects.len() * 8);
@@ -199,6 +233,9 @@ pub fn task_hash(job: &JobSpec, frame: i32, rects: &[Rect]) -> Blake3Hash {
     hasher
         .update(&(bytes.len() as u64).to_le_bytes())
         .update(&bytes);
+    if let Some(pixels) = pixels {
+        hasher.update(&postcard::to_stdvec(pixels).unwrap_or_default());
+    }
     hasher.finalize().into()
 }
 
@@ -301,7 +338,58 @@ mod tests {
             id: TaskId(0),
             frame: 1,
             rects: rects.to_vec(),
+            pixels: None,
         }
+    }
+
+    #[test]
+    fn secret_pixels_are_of_one_rectangle_and_of_the_tracer() {
+        let whole = Rect {
+            x: 0,
+            y: 0,
+            width: 100,
+            height: 50,
+        };
+        let pixels = SecretPixels {
+            challenge: [1; 32],
+            per_cell: 2,
+            packed: None,
+        };
+        let with = |rects: &[Rect], pixels| TaskSpec {
+            pixels: Some(pixels),
+            ..task(rects)
+        };
+        let good = with(&[whole], pixels);
+        assert_eq!(good.check(&job()), Ok(()));
+        // 13 x 7 cells: 182 pixels in three packed cells.
+        assert_eq!(
+            (good.pixel_count(), good.delivery_bytes(&job())),
+            (182, 3 * 4096)
+        );
+        let last = with(&[whole], pixels.only(2));
+        assert_eq!(last.check(&job()), Ok(()));
+        assert_eq!(
+            (last.pixel_count(), last.delivery_bytes(&job())),
+            (54, 4096)
+        );
+        assert!(with(&[whole], pixels.only(3)).check(&job()).is_err());
+        assert!(with(&[whole, whole], pixels).check(&job()).is_err());
+        assert!(
+            with(&[Rect { x: 1, ..whole }], pixels)
+                .check(&job())
+                .is_err()
+        );
+        let blender = JobSpec {
+            engine: EngineKind::Blender,
+            ..job()
+        };
+        assert!(good.check(&blender).is_err());
+        let hashes = [
+            task(&[whole]).hash(&job()),
+            good.hash(&job()),
+            last.hash(&job()),
+        ];
+        assert!(hashes[0] != hashes[1] && hashes[1] != hashes[2]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod limits;
 pub mod message;
 pub mod money;
 pub mod pixels;
+pub mod secret_pixels;
 
 pub use frames::{FrameRange, FrameRangeError};
 pub use geometry::{Rect, Size, TileGrid};
@@ -19,3 +20,4 @@ pub use ids::{Address, Blake3Hash, JobId, NodeId, TaskId};
 pub use job::{BundleFile, EngineKind, JobSpec, Manifest, Pass, RenderSettings, TaskSpec};
 pub use money::Glm;
 pub use pixels::RenderedRect;
+pub use secret_pixels::SecretPixels;

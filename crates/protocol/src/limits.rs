@@ -1,7 +1,7 @@
 //! Every bound on what a peer may send or a user may ask, as a named constant with its unit last.
 
 /// Version of the wire messages; peers refuse others by name.
-pub const PROTOCOL_VERSION: u16 = 3;
+pub const PROTOCOL_VERSION: u16 = 4;
 
 /// Longest side of a frame in pixels.
 pub const FRAME_SIDE_MAX_PX: u32 = 32_768;
@@ -12,7 +12,7 @@ pub const JOB_FRAMES_MAX: usize = 1_000_000;
 /// Most samples a pixel.
 pub const SAMPLES_MAX: u32 = 65_536;
 
-/// Most rectangles in one task (a tile task has one, a probe task one a cell).
+/// Most rectangles in one task (a tile task has one and cells of its neighbours, a probe task a few).
 pub const TASK_RECTS_MAX: usize = 1_024;
 /// Most bytes of canonical pixels one task may deliver (4 megapixels of four passes).
 pub const TASK_BYTES_MAX: u64 = 1 << 28;

@@ -4,7 +4,7 @@ mod away;
 mod requestor;
 
 use protocol::{
-    EngineKind, JobId, NodeId, TaskId,
+    EngineKind, JobId, NodeId, SecretPixels, TaskId, TaskSpec,
     message::{Reply, Request},
 };
 use requestor::{Requestor, Worker, tile};
@@ -70,5 +70,36 @@ async fn a_task_is_rendered_committed_and_delivered() {
     );
     let closed = requestor.ask(Request::Close { job: job.id }).await;
     assert!(matches!(closed, Reply::Refused { .. }), "{closed:?}");
+    worker.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn secret_pixels_are_those_of_their_tile() {
+    let worker = Worker::start(|_| {}).await;
+    let mut requestor = Requestor::of(&worker).await;
+    let job = requestor.job();
+    requestor.offer(&job).await;
+    requestor.prepare(&job).await;
+    let whole = tile(4, 1);
+    let secret = SecretPixels {
+        challenge: [7; 32],
+        per_cell: 3,
+        packed: None,
+    };
+    let pixels = TaskSpec {
+        id: TaskId(5),
+        pixels: Some(secret),
+        ..whole.clone()
+    };
+    let passes = job.settings.passes.len();
+    requestor
+        .lease(&job, &[whole.clone(), pixels.clone()])
+        .await;
+    let commitment = requestor.hear_commitment().await;
+    let tile_bytes = requestor.take(&job, &whole, &commitment).await;
+    let commitment = requestor.hear_commitment().await;
+    let pixel_bytes = requestor.take(&job, &pixels, &commitment).await;
+    let extracted = secret.extract(&whole.rects[0], passes, &tile_bytes);
+    assert_eq!(extracted, Some(pixel_bytes));
     worker.end().await;
 }

@@ -234,7 +234,7 @@ impl Requestor {
     }
 
     /// Has a commitment opened and fetches the pixels.
-    pub async fn take(&self, job: &JobSpec, task: &TaskSpec, committed: &Commitment) {
+    pub async fn take(&self, job: &JobSpec, task: &TaskSpec, committed: &Commitment) -> Vec<u8> {
         assert_eq!(task.id, committed.task);
         let reveal = Request::Reveal {
             job: job.id,
@@ -253,6 +253,7 @@ impl Requestor {
             (pixels.len() as u64, Blake3Hash::of(&pixels)),
             (bytes, root)
         );
+        pixels
     }
 }
 
@@ -267,5 +268,6 @@ pub fn tile(id: u64, frame: i32) -> TaskSpec {
             width: 24,
             height: 16,
         }],
+        pixels: None,
     }
 }

@@ -1,11 +1,12 @@
 //! The requestor's simulated disk: the journal of the job, the blobs of its tiles, the files of its frames.
 
+use super::engine::{hashes_due, of_pixels, packed_hashes};
 use farm::{
     Farm,
     event::{Difference, Event, Millis},
     journal::{entry, read_entry},
 };
-use protocol::{Blake3Hash, Rect};
+use protocol::{Blake3Hash, Rect, SecretPixels};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
@@ -81,10 +82,11 @@ impl Disk {
         known.truth = known.truth.or(truth);
     }
 
-    /// Where two blobs of the same rectangles differ.
+    /// Where two blobs of the same rectangles differ, or a tile and secret pixels of it.
     pub fn difference(
         &self,
         rects: &[Rect],
+        pixels: Option<&SecretPixels>,
         left: &Blake3Hash,
         right: &Blake3Hash,
     ) -> Result<Option<Difference>, String> {
@@ -95,12 +97,17 @@ impl Disk {
                 .ok_or("a blob that is compared is gone")?;
             blob.cells.as_ref().ok_or("its cells were not kept")
         };
+        if let (Some(pixels), Some(rect)) = (pixels, rects.first()) {
+            let left = of_pixels(pixels, rect, cells(left)?);
+            return Ok(pixel_difference(pixels, rect, &left, cells(right)?));
+        }
         let pairs = cells(left)?.iter().zip(cells(right)?.iter());
         let rects = rects.iter().flat_map(Rect::cells).map(|(_, rect)| rect);
         let mut differing = rects.zip(pairs).filter(|(_, (left, right))| left != right);
         let first = differing.next();
         Ok(first.map(|(rect, (&left, &right))| Difference {
             rect,
+            packed: None,
             left,
             right,
             cells: 1 + differing.count() as u32,
@@ -190,16 +197,34 @@ impl Disk {
             ..
         } = event
         {
-            let (rects, due) = (farm.rects_of(*task), farm.cells_due(*task));
-            let Some(rects) = rects else { return Ok(()) };
+            let (spec, due) = (farm.spec_of(*task), farm.cells_due(*task));
+            let Some(spec) = spec else { return Ok(()) };
             let blob = self.blobs.get(root).and_then(|blob| blob.cells.as_ref());
-            let found = blob.and_then(|cells| verifier::cells::select(rects, cells, &due));
+            let found = blob.and_then(|cells| hashes_due(&spec, cells, &due));
             let found =
                 found.ok_or_else(|| format!("the journal names the blob {root}, it is gone"));
             *cells = found?.into();
         }
         Ok(())
     }
+}
+
+fn pixel_difference(
+    pixels: &SecretPixels,
+    rect: &Rect,
+    left: &[Blake3Hash],
+    right: &[Blake3Hash],
+) -> Option<Difference> {
+    let found = pixels.differing(rect, |index| left.get(index) != right.get(index))?;
+    let place = (found.packed - pixels.packed.unwrap_or(0)) as usize;
+    let hash = |values: &[Blake3Hash]| packed_hashes(pixels, rect, values)[place];
+    Some(Difference {
+        rect: found.cell,
+        packed: Some(found.packed),
+        left: hash(left),
+        right: hash(right),
+        cells: found.cells,
+    })
 }
 
 /// The coordinator's state in bytes.

@@ -1,8 +1,11 @@
-//! The engine of simulated workers: a cell's pixels are a hash of class, frame and cell, so that the truth is known.
+//! The engine of simulated workers: a cell's pixels are a hash of class, frame and cell, so that the truth is known. A
+//! single pixel is the hash of its cell and its place there: who does not know a cell knows none of its pixels.
 
 use super::random::Random;
+use farm::event::Due;
 use protocol::{
-    Blake3Hash, EngineKind, JobId, JobSpec, Pass, Rect, RenderSettings, Size, geometry::Cell,
+    Blake3Hash, EngineKind, JobId, JobSpec, Pass, Rect, RenderSettings, SecretPixels, Size,
+    TaskSpec, geometry::Cell, secret_pixels::PACKED_PIXELS,
 };
 
 /// Samples a pixel of every simulated job.
@@ -59,6 +62,56 @@ pub fn true_cells(class: Blake3Hash, frame: i32, rects: &[Rect]) -> Vec<Blake3Ha
     cells
         .map(|(cell, _)| true_cell(class, frame, cell))
         .collect()
+}
+
+/// What a task delivers when it is rendered honestly: a hash for each cell, or for each secret pixel that of its cell.
+pub fn true_content(class: Blake3Hash, spec: &TaskSpec) -> Vec<Blake3Hash> {
+    let cells = true_cells(class, spec.frame, &spec.rects);
+    match &spec.pixels {
+        Some(pixels) => of_pixels(pixels, &spec.rects[0], &cells),
+        None => cells,
+    }
+}
+
+/// For each secret pixel of a rectangle its cell, of those of the rectangle.
+pub fn of_pixels(pixels: &SecretPixels, rect: &Rect, cells: &[Blake3Hash]) -> Vec<Blake3Hash> {
+    let places = pixels.places(rect).into_iter();
+    places.map(|(cell, _)| cells[cell]).collect()
+}
+
+/// The hash of each packed cell of these pixels.
+pub fn packed_hashes(pixels: &SecretPixels, rect: &Rect, values: &[Blake3Hash]) -> Vec<Blake3Hash> {
+    let places: Vec<(usize, u8)> = pixels.places(rect);
+    let placed: Vec<_> = places.iter().zip(values).collect();
+    let packed = placed.chunks(PACKED_PIXELS).map(|pixels| {
+        let mut bytes = Vec::with_capacity(33 * PACKED_PIXELS);
+        for ((_, place), value) in pixels {
+            bytes.extend(value.0);
+            bytes.push(*place);
+        }
+        Blake3Hash::of(&bytes)
+    });
+    packed.collect()
+}
+
+/// The hashes that are due of what a task delivers; none when something is missing.
+pub fn hashes_due(spec: &TaskSpec, content: &[Blake3Hash], due: &Due) -> Option<Vec<Blake3Hash>> {
+    let rect = &spec.rects[0];
+    if let Some(pixels) = &spec.pixels {
+        let is_whole = content.len() as u64 == pixels.count(rect);
+        return is_whole.then(|| packed_hashes(pixels, rect, content));
+    }
+    let count: usize = spec.rects.iter().map(Rect::cell_count).sum();
+    if content.len() != count {
+        return None;
+    }
+    let mut hashes = Vec::new();
+    for pixels in &due.pixels {
+        let values = of_pixels(pixels, rect, content);
+        hashes.extend(packed_hashes(pixels, rect, &values));
+    }
+    hashes.extend(verifier::cells::select(&spec.rects, content, &due.cells)?);
+    Some(hashes)
 }
 
 /// The hash of a delivery: of its cells' hashes, because there are no pixels.

@@ -1,8 +1,8 @@
 //! What happens when: the agenda of a simulated world, and the links between its workers and the requestor.
 
 use super::{disk::Blob, random::Random};
-use farm::event::{Event, Millis};
-use protocol::{Rect, TaskId, TaskSpec};
+use farm::event::{Due, Event, Millis};
+use protocol::{TaskId, TaskSpec};
 use std::{cmp::Ordering, collections::BinaryHeap};
 
 /// A worker's place in the world.
@@ -17,7 +17,7 @@ pub enum Message {
     /// Drop these.
     Cancel(Vec<TaskId>),
     /// Open a commitment; these cells will be looked at, which the worker does not learn.
-    Reveal(TaskId, Vec<Rect>),
+    Reveal(TaskId, Due),
     /// The task is paid or rejected.
     Verdict(TaskId),
     /// All dealings are over.

@@ -124,6 +124,8 @@ pub struct Scenario {
     pub members: Vec<Member>,
     /// Has the requestor an engine of its own?
     pub own_engine: bool,
+    /// Does it check everybody's work as much as there is to be had?
+    pub paranoid: bool,
     /// Most that may be spent.
     pub budget: Option<Glm>,
     /// When the job has to end, by its own clock.
@@ -176,6 +178,7 @@ impl Scenario {
             frames,
             members,
             own_engine: true,
+            paranoid: false,
             budget: None,
             deadline: None,
             failures: Vec::new(),

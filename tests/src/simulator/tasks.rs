@@ -2,13 +2,13 @@
 
 use super::{
     disk::Blob,
-    engine::root_of,
+    engine::{hashes_due, root_of, true_content},
     network::{Happening, Message, WorkerIndex},
     worker::{Finished, Member, Strategy, Worker},
     world::World,
 };
-use farm::event::{Event, Millis};
-use protocol::{Blake3Hash, Rect, TaskId, TaskSpec, ids::Signature, pixels::Looks};
+use farm::event::{Due, Event, Millis};
+use protocol::{Blake3Hash, TaskId, TaskSpec, ids::Signature, pixels::Looks};
 use std::sync::Arc;
 
 /// The coordinator keeps signatures and leaves it to others to check them.
@@ -180,7 +180,7 @@ impl World {
         let strategy = worker.member.strategy;
         let is_right = !strategy.is_wrong()
             && !matches!(strategy, Strategy::WrongCount | Strategy::Recommitting)
-            || *cells == super::engine::true_cells(strategy.class(), spec.frame, &spec.rects);
+            || *cells == true_content(strategy.class(), &spec);
         self.referee.rendered(spec.id, is_right);
         let (salt, root) = (self.random.bytes(), root_of(&cells));
         let committed = match strategy {
@@ -210,7 +210,7 @@ impl World {
         }
     }
 
-    fn reveal(&mut self, index: WorkerIndex, task: TaskId, due: &[Rect]) {
+    fn reveal(&mut self, index: WorkerIndex, task: TaskId, due: &Due) {
         let worker = &self.workers[index];
         if worker.member.strategy == Strategy::CommitNeverReveal {
             return;
@@ -219,11 +219,7 @@ impl World {
             return;
         };
         let (spec, cells) = (&done.spec, &done.cells);
-        let count: usize = spec.rects.iter().map(Rect::cell_count).sum();
-        let picked = match cells.len() == count {
-            true => verifier::cells::select(&spec.rects, cells, due),
-            false => None,
-        };
+        let picked = hashes_due(spec, cells, due);
         let event = Event::Delivered {
             worker: worker.id,
             task,
@@ -234,13 +230,11 @@ impl World {
                 .ok_or_else(|| "cells are missing".into()),
             looks: Looks::Ordinary,
         };
-        let is_true = worker.member.strategy == Strategy::Honest || {
-            let class = worker.member.strategy.class();
-            **cells == super::engine::true_cells(class, spec.frame, &spec.rects)
-        };
+        let is_true = worker.member.strategy == Strategy::Honest
+            || **cells == true_content(worker.member.strategy.class(), spec);
         let blob = Blob {
             cells: Some(Arc::clone(cells)),
-            truth: is_true.then_some((spec.frame, spec.rects[0])),
+            truth: (is_true && spec.pixels.is_none()).then_some((spec.frame, spec.rects[0])),
         };
         let bytes = spec.delivery_bytes(&self.job);
         self.bring(index, bytes, event, blob);

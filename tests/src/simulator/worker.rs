@@ -2,7 +2,7 @@
 
 pub use super::strategies::Strategy;
 use super::{
-    engine::{SAMPLES, cell_cost, true_cell, true_cells},
+    engine::{SAMPLES, cell_cost, true_cell, true_content},
     network::Link,
     random::Random,
     strategies::{CellSet, Filling, When},
@@ -237,7 +237,7 @@ impl Worker {
 
     /// Time that it takes for a task.
     pub fn time_for(&self, spec: &TaskSpec, random: &mut Random) -> Millis {
-        let samples = spec.rects.iter().map(Rect::area).sum::<u64>() * u64::from(SAMPLES);
+        let samples = spec.pixel_count() * u64::from(SAMPLES);
         let slowness = if self.member.strategy == Slow { 100 } else { 1 };
         let exact = TASK_MS + samples * self.member.megasample_ms() * slowness / 1_000_000;
         exact + random.below(exact / 10 + 10)
@@ -251,25 +251,29 @@ impl Worker {
         }
     }
 
-    /// The cells that it delivers for a task; counts what they cost.
+    /// The cells, or those of each pixel, that it delivers for a task; counts what they cost.
     pub fn deliver(&mut self, spec: &TaskSpec) -> Vec<Blake3Hash> {
         let strategy = self.member.strategy;
-        let honest = true_cells(strategy.engine_class(), spec.frame, &spec.rects);
+        let honest = true_content(strategy.engine_class(), spec);
         let cells = match is_tile(spec) {
             true => self.tile_cells(spec, &honest),
             false => self.probe_cells(spec, &honest),
         };
         let is_copied = strategy == CopiedReplica && is_tile(spec);
-        let places = spec.rects.iter().flat_map(Rect::cells);
         let (mut due, mut rendered) = (0, 0);
-        for ((cell, _), (said, right)) in places.zip(cells.iter().zip(&honest)) {
+        for (cell, (said, right)) in places(spec).into_iter().zip(cells.iter().zip(&honest)) {
             let cost = cell_cost(cell);
             due += cost;
             rendered += if said == right && !is_copied { cost } else { 0 };
         }
+        // In cells of 64 pixels, whatever is rendered.
+        let share = match spec.pixels {
+            Some(_) => 64,
+            None => 1,
+        };
         let count = honest.len() as u64;
-        self.effort.cells += count;
-        self.effort.rendered_millicells += count * 1_000 * rendered / due.max(1);
+        self.effort.cells += count / share;
+        self.effort.rendered_millicells += count * 1_000 * rendered / due.max(1) / share;
         cells
     }
 
@@ -370,12 +374,15 @@ impl Worker {
             WrongCount => drop(cells.remove(0)),
             Framing => cells[0] = Blake3Hash::of(&[&b"framed"[..], &cells[0].0].concat()),
             RepeatingProber => {
-                cells = true_cells(self.member.strategy.class(), spec.frame - 1, &spec.rects);
+                let before = TaskSpec {
+                    frame: spec.frame - 1,
+                    ..spec.clone()
+                };
+                cells = true_content(self.member.strategy.class(), &before);
             }
             strategy if strategy.vouches() => {
                 let told = self.member.ring.told();
-                let places = spec.rects.iter().flat_map(Rect::cells);
-                for ((place, _), cell) in places.zip(&mut cells) {
+                for (place, cell) in places(spec).into_iter().zip(&mut cells) {
                     if told.contains(&(spec.frame, place)) {
                         *cell = Blake3Hash::of(format!("ring {} {place:?}", spec.frame).as_bytes());
                     }
@@ -387,8 +394,24 @@ impl Worker {
     }
 }
 
-/// Is this task a tile (or a replica of one, which looks the same), and not cells that check one? Those come one cell a
-/// rectangle.
+/// The cell of each hash that a task delivers.
+fn places(spec: &TaskSpec) -> Vec<Cell> {
+    let cells: Vec<Cell> = spec
+        .rects
+        .iter()
+        .flat_map(Rect::cells)
+        .map(|(cell, _)| cell)
+        .collect();
+    match &spec.pixels {
+        Some(pixels) => {
+            let places = pixels.places(&spec.rects[0]).into_iter();
+            places.map(|(cell, _)| cells[cell]).collect()
+        }
+        None => cells,
+    }
+}
+
+/// Is this task a tile (or a replica of one, which looks the same), and not what checks one? That is pixels, or one cell.
 pub fn is_tile(spec: &TaskSpec) -> bool {
-    spec.rects[0].cell_count() > 1
+    spec.pixels.is_none() && spec.rects[0].cell_count() > 1
 }

@@ -2,7 +2,7 @@
 
 use super::{
     disk::Disk,
-    engine::{CLASS, job, true_cells},
+    engine::{CLASS, job, packed_hashes, true_content},
     invariants::{Referee, check_files, content_of},
     network::{Agenda, Happening, Message, WorkerIndex},
     random::Random,
@@ -15,7 +15,7 @@ use farm::{
     Farm, FarmConfig,
     event::{Effect, Event, Millis, Outcome},
 };
-use protocol::{JobSpec, NodeId};
+use protocol::{JobSpec, NodeId, TaskId, TaskSpec};
 use std::collections::HashMap;
 
 /// How often the coordinator learns that time passes.
@@ -63,7 +63,8 @@ impl World {
             budget: scenario.budget,
             deadline: scenario.deadline,
             price_megasample_max: None,
-            probes: verifier::ProbeShape::Cells,
+            probes: verifier::ProbeShape::Pixels,
+            paranoid: scenario.paranoid,
             providers_wait_ms: PROVIDERS_WAIT_MS,
         };
         let farm = Farm::new(config).map_err(|e| e.to_string())?;
@@ -344,11 +345,9 @@ impl World {
                 next,
                 ..
             } => self.tell(worker, Message::Lease(tasks, next)),
-            Effect::Reveal {
-                worker,
-                task,
-                cells,
-            } => self.tell(worker, Message::Reveal(task, cells)),
+            Effect::Reveal { worker, task, due } => {
+                self.tell(worker, Message::Reveal(task, due));
+            }
             Effect::Cancel { worker, tasks } => self.tell(worker, Message::Cancel(tasks)),
             Effect::Accept { worker, task, .. } | Effect::Reject { worker, task, .. } => {
                 self.tell(worker, Message::Verdict(task));
@@ -359,10 +358,24 @@ impl World {
                 frame,
                 class,
                 rects,
+                pixels,
             } => {
                 let able = self.scenario.own_engine && class == CLASS;
                 let cells = match able {
-                    true => Ok(true_cells(class, frame, &rects)),
+                    true => {
+                        let id = TaskId(0);
+                        let spec = TaskSpec {
+                            id,
+                            frame,
+                            rects,
+                            pixels,
+                        };
+                        let content = true_content(class, &spec);
+                        Ok(match &spec.pixels {
+                            Some(pixels) => packed_hashes(pixels, &spec.rects[0], &content),
+                            None => content,
+                        })
+                    }
                     false => Err("no engine".into()),
                 };
                 let event = Box::new(Event::OwnRendered { request, cells });
@@ -382,10 +395,12 @@ impl World {
             Effect::Compare {
                 request,
                 rects,
+                pixels,
                 left,
                 right,
             } => {
-                let found = self.requestor.disk.difference(&rects, &left, &right);
+                let disk = &self.requestor.disk;
+                let found = disk.difference(&rects, pixels.as_ref(), &left, &right);
                 let event = Box::new(Event::Compared { request, found });
                 let at = self.now + self.random.below(100);
                 self.agenda.add(at, Happening::Local { process, event });

@@ -69,7 +69,7 @@ fn says(key: u8, rects: &[Rect], value: u8) -> Statement {
     let range = said.cell_range(&CELL, 1).unwrap();
     blob[range.start as usize..range.end as usize].copy_from_slice(&cell_bytes);
     said.root = Blake3Hash::of(&blob);
-    let spec = task_hash(&job(), 3, rects);
+    let spec = task_hash(&job(), 3, rects, None);
     said.commitment = commitment(&said.worker, &spec, &said.salt, &said.root);
     sign(key, &mut said);
     Statement {
@@ -159,6 +159,22 @@ fn a_worker_that_says_both_is_wrong() {
     let mut bundle = evidence();
     bundle.statements.push(says(1, &[CELL], 20));
     assert_eq!(ruling(&bundle, 20, CLASS), Ruling::Wrong);
+}
+
+#[test]
+fn one_statement_is_enough_beside_the_requestors_own_render() {
+    let mut bundle = evidence();
+    bundle.statements.truncate(1);
+    assert!(bundle.check().is_err());
+    bundle.own_value = Some(cell(20));
+    assert_eq!(bundle.check(), Ok(()));
+    assert_eq!(ruling(&bundle, 20, CLASS), Ruling::Wrong);
+    assert_eq!(
+        ruling(&bundle, 10, CLASS),
+        Ruling::FalselyAccused(vec![node(1)])
+    );
+    assert_eq!(ruling(&bundle, 30, CLASS), Ruling::NotReproduced);
+    assert_eq!(ruling(&bundle, 20, cell(1)), Ruling::OtherClass);
 }
 
 #[test]

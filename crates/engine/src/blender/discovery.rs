@@ -53,7 +53,7 @@ impl Found {
     /// # Errors
     /// When it does not run, with the last of what it printed.
     pub fn proven(mut self) -> Result<Self, EngineError> {
-        let (_, hello) = Driver::start(&self, &CancelFlag::default())?;
+        let (_, hello) = Driver::start(&self, false, &CancelFlag::default())?;
         self.version = hello.version;
         self.build_hash = hello.build_hash;
         Ok(self)

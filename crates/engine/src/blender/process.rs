@@ -25,6 +25,8 @@ use tempfile::TempDir;
 
 const DRIVER: &str = include_str!("driver.py");
 
+/// What keeps Cycles from kernels that only some processors have: 5.0 knows the first, 3.4 both.
+const COMMON_KERNEL: [&str; 2] = ["CYCLES_CPU_NO_AVX2", "CYCLES_CPU_NO_AVX"];
 /// Most output of a program that only tells its version.
 const PROBE_OUTPUT_BYTES_MAX: u64 = 64 << 10;
 /// How often a wait looks at the cancel flag.
@@ -146,7 +148,11 @@ pub(super) struct Driver {
 
 impl Driver {
     /// Starts Blender and waits for the driver's first word.
-    pub(super) fn start(found: &Found, cancel: &CancelFlag) -> Result<(Self, Hello), EngineError> {
+    pub(super) fn start(
+        found: &Found,
+        common_kernel: bool,
+        cancel: &CancelFlag,
+    ) -> Result<(Self, Hello), EngineError> {
         let failed = |what: &str, e: io::Error| EngineError::Failed(format!("{what}: {e}"));
         let home = tempfile::Builder::new()
             .prefix("render-blender-")
@@ -168,6 +174,9 @@ impl Driver {
                 .args(["--python-exit-code", SCRIPT_FAILED, "--python"])
                 .arg(&script),
         };
+        if common_kernel {
+            command.envs(COMMON_KERNEL.map(|name| (name, "1")));
+        }
         let mut child = command
             .args(["--", &nonce])
             .stdin(Stdio::piped())

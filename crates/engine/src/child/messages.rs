@@ -1,9 +1,9 @@
-//! What parent and child say to each other: postcard messages after a four-byte length, little endian. The
-//! canonical bytes of a rectangle follow their message unwrapped.
+//! What parent and child say to each other: postcard messages after a four-byte length, little endian. The pixels of
+//! rectangles follow their message unwrapped: plane after plane, row after row, four values of f32 each.
 
 use crate::{EngineError, SceneDescription, sandbox::Confinement};
 use protocol::{
-    Rect, RenderSettings,
+    Pass, Rect, RenderSettings, RenderedRect,
     limits::{MESSAGE_BYTES_MAX, TASK_BYTES_MAX, TEXT_BYTES_MAX},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -11,6 +11,10 @@ use std::{
     io::{self, Read, Write},
     path::PathBuf,
 };
+
+/// Most rectangles in one [`ToChild::Render`]: in bytes far below a message's limit.
+pub(super) const RENDER_RECTS_MAX: usize = 16_384;
+const _: () = assert!((RENDER_RECTS_MAX * size_of::<Rect>() * 2) as u64 <= MESSAGE_BYTES_MAX);
 
 /// From parent to child.
 #[derive(Debug, Serialize, Deserialize)]
@@ -22,7 +26,8 @@ pub(super) enum ToChild {
         scratch: PathBuf,
         memory_bytes_max: u64,
     },
-    /// Render; answered by one [`FromChild::Rect`] each, then [`FromChild::Rendered`].
+    /// Render at most [`RENDER_RECTS_MAX`] rectangles; answered by some [`FromChild::Rects`], then
+    /// [`FromChild::Rendered`].
     Render {
         number: u64,
         settings: RenderSettings,
@@ -40,8 +45,8 @@ pub(super) enum FromChild {
     Hello,
     /// The answer to `Prepare`.
     Prepared(Result<Prepared, Failure>),
-    /// This many canonical bytes of a rectangle follow.
-    Rect { rect: Rect, bytes: u64 },
+    /// The pixels of the next so many rectangles follow, in so many bytes.
+    Rects { count: u32, bytes: u64 },
     /// The answer to `Render`, after its rectangles.
     Rendered(Result<(), Failure>),
 }
@@ -116,7 +121,7 @@ pub(super) fn receive<T: DeserializeOwned>(pipe: &mut impl Read) -> io::Result<O
         .map_err(io::Error::other)
 }
 
-/// The bytes that follow a [`FromChild::Rect`].
+/// The bytes that follow a [`FromChild::Rects`].
 pub(super) fn receive_pixels(pipe: &mut impl Read, bytes: u64) -> io::Result<Vec<u8>> {
     if bytes > TASK_BYTES_MAX {
         return Err(io::Error::other("a rectangle is too large"));
@@ -126,19 +131,82 @@ pub(super) fn receive_pixels(pipe: &mut impl Read, bytes: u64) -> io::Result<Vec
     Ok(pixels)
 }
 
+/// Appends the pixels of a rectangle.
+pub(super) fn write_pixels(rendered: &RenderedRect, out: &mut Vec<u8>) {
+    for (_, plane) in &rendered.planes {
+        let values = plane.iter().flatten();
+        out.extend(values.flat_map(|value| value.to_le_bytes()));
+    }
+}
+
+/// Bytes of a rectangle's pixels.
+pub(super) fn pixel_bytes(rect: &Rect, passes: &[Pass]) -> usize {
+    rect.area() as usize * passes.len() * PIXEL_BYTES
+}
+
+/// Reads the pixels of a rectangle; none when there are more or fewer bytes, or a value is not finite.
+pub(super) fn read_pixels(rect: Rect, passes: &[Pass], bytes: &[u8]) -> Option<RenderedRect> {
+    if bytes.len() != pixel_bytes(&rect, passes) {
+        return None;
+    }
+    let value = |raw: &[u8; 4]| f32::from_le_bytes(*raw);
+    let pixel = |raw: &[u8; PIXEL_BYTES]| {
+        let (channels, _) = raw.as_chunks::<4>();
+        [0, 1, 2, 3].map(|channel| value(&channels[channel]))
+    };
+    let (pixels, _) = bytes.as_chunks::<PIXEL_BYTES>();
+    let area = rect.area() as usize;
+    let plane = |(number, &pass): (usize, &Pass)| {
+        let plane = &pixels[number * area..(number + 1) * area];
+        (pass, plane.iter().map(pixel).collect())
+    };
+    let planes: Vec<(Pass, Vec<[f32; 4]>)> = passes.iter().enumerate().map(plane).collect();
+    let mut values = planes.iter().flat_map(|(_, plane)| plane.iter().flatten());
+    let is_finite = values.all(|value| value.is_finite());
+    is_finite.then_some(RenderedRect { rect, planes })
+}
+
+/// Bytes of a pixel of one pass.
+const PIXEL_BYTES: usize = 16;
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::Size;
+
+    #[test]
+    fn pixels_come_back_unless_one_is_missing_or_not_finite() {
+        let rect = Rect {
+            x: 3,
+            y: 4,
+            width: 2,
+            height: 1,
+        };
+        let passes = [Pass::Combined, Pass::Depth];
+        let planes = passes.map(|pass| (pass, vec![[1.0, 2.0, 3.0, 4.0], [5.0; 4]]));
+        let rendered = RenderedRect {
+            rect,
+            planes: planes.to_vec(),
+        };
+        let mut bytes = Vec::new();
+        write_pixels(&rendered, &mut bytes);
+        assert_eq!(bytes.len(), pixel_bytes(&rect, &passes));
+        assert_eq!(read_pixels(rect, &passes, &bytes), Some(rendered));
+        assert_eq!(read_pixels(rect, &passes, &bytes[1..]), None);
+        bytes[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+        assert_eq!(read_pixels(rect, &passes, &bytes), None);
+    }
 
     #[test]
     fn messages_come_back_and_absurd_lengths_are_refused() {
         let mut pipe = Vec::new();
-        let rect = Size::new(8, 8).unwrap().rect();
-        send(&mut pipe, &FromChild::Rect { rect, bytes: 1024 }).unwrap();
+        let sent = FromChild::Rects {
+            count: 3,
+            bytes: 1024,
+        };
+        send(&mut pipe, &sent).unwrap();
         let mut reader = pipe.as_slice();
         let back = receive(&mut reader).unwrap();
-        assert!(matches!(back, Some(FromChild::Rect { bytes: 1024, .. })));
+        assert!(matches!(back, Some(FromChild::Rects { bytes: 1024, .. })));
         assert!(matches!(receive::<FromChild>(&mut reader), Ok(None)));
         assert!(receive::<FromChild>(&mut [255; 8].as_slice()).is_err());
         assert!(receive_pixels(&mut io::empty(), u64::MAX).is_err());

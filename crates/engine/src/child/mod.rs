@@ -12,7 +12,9 @@ use crate::{
     log::{Log, for_lines},
     sandbox::{Confinement, MEMORY_BYTES_MAX_DEFAULT},
 };
-use messages::{FromChild, ToChild, receive, receive_pixels, send};
+use messages::{
+    FromChild, RENDER_RECTS_MAX, ToChild, pixel_bytes, read_pixels, receive, receive_pixels, send,
+};
 use protocol::{Rect, RenderSettings, RenderedRect};
 use std::{
     ffi::OsString,
@@ -154,11 +156,19 @@ impl Engine for ChildEngine {
                 "the rendering process is not running".into(),
             ));
         };
-        let result = running.render(settings, frame, rects, cancel);
-        if result.is_err() && !running.is_idle {
-            self.running = None;
+        let mut rendered = Vec::with_capacity(rects.len());
+        for some in rects.chunks(RENDER_RECTS_MAX) {
+            match running.render(settings, frame, some, cancel) {
+                Ok(more) => rendered.extend(more),
+                Err(error) => {
+                    if !running.is_idle {
+                        self.running = None;
+                    }
+                    return Err(error);
+                }
+            }
         }
-        result
+        Ok(rendered)
     }
 
     fn build(&self) -> String {
@@ -169,7 +179,7 @@ impl Engine for ChildEngine {
 /// What comes from the child.
 enum Event {
     Message(FromChild),
-    Pixels { rect: Rect, bytes: Vec<u8> },
+    Pixels { count: u32, bytes: Vec<u8> },
 }
 
 /// A running child.
@@ -246,9 +256,20 @@ impl Running {
         let mut rendered = Vec::with_capacity(rects.len());
         loop {
             match self.wait(Some(number), cancel, None)? {
-                Event::Pixels { rect, bytes } if rects.get(rendered.len()) == Some(&rect) => {
-                    let pixels = RenderedRect::from_canonical(rect, &settings.passes, &bytes);
-                    rendered.push(pixels.map_err(|e| self.broken(&e.to_string()))?);
+                Event::Pixels { count, bytes } => {
+                    let mut rest = bytes.as_slice();
+                    let due = &rects[rendered.len()..];
+                    for rect in due.iter().take(count as usize) {
+                        let length = pixel_bytes(rect, &settings.passes).min(rest.len());
+                        let (pixels, after) = rest.split_at(length);
+                        let pixels = read_pixels(*rect, &settings.passes, pixels);
+                        let pixels = pixels.ok_or_else(|| self.broken("it sent no pixels"))?;
+                        rendered.push(pixels);
+                        rest = after;
+                    }
+                    if !rest.is_empty() || count == 0 || count as usize > due.len() {
+                        return Err(self.broken("it sent pixels that nobody asked for"));
+                    }
                 }
                 Event::Message(FromChild::Rendered(result)) => {
                     self.is_idle = true;
@@ -327,8 +348,8 @@ fn read_events(stdout: impl Read + Send + 'static) -> Receiver<io::Result<Event>
         let mut stdout = BufReader::new(stdout);
         loop {
             let event = match receive(&mut stdout) {
-                Ok(Some(FromChild::Rect { rect, bytes })) => {
-                    receive_pixels(&mut stdout, bytes).map(|bytes| Event::Pixels { rect, bytes })
+                Ok(Some(FromChild::Rects { count, bytes })) => {
+                    receive_pixels(&mut stdout, bytes).map(|bytes| Event::Pixels { count, bytes })
                 }
                 Ok(Some(message)) => Ok(Event::Message(message)),
                 Ok(None) => return,

@@ -1,6 +1,6 @@
 //! The child's side: confines itself, then serves one engine to its parent until the pipe ends.
 
-use super::messages::{FromChild, Prepared, ToChild, receive, send};
+use super::messages::{FromChild, Prepared, ToChild, receive, send, write_pixels};
 use crate::{CancelFlag, Engine, EngineError, sandbox};
 use protocol::{Rect, RenderSettings};
 use std::{
@@ -10,6 +10,9 @@ use std::{
     sync::mpsc::{Receiver, SyncSender, sync_channel},
     thread,
 };
+
+/// Pixels that are rendered together, where rectangles are small.
+const GROUP_PX: u64 = 4_096;
 
 /// A render that the parent asked for.
 struct Request {
@@ -77,7 +80,7 @@ pub fn serve_child(
     Ok(())
 }
 
-/// Renders and sends the rectangles one by one.
+/// Renders and sends the rectangles: large ones one by one, small ones many at a time.
 fn render(
     engine: &mut dyn Engine,
     request: &Request,
@@ -90,27 +93,39 @@ fn render(
         cancel,
     } = request;
     let mut bytes = Vec::new();
-    for &rect in rects {
-        let rendered = match engine.render(settings, *frame, &[rect], cancel) {
+    let mut rest = rects.as_slice();
+    while !rest.is_empty() {
+        let (group, after) = rest.split_at(group_length(rest));
+        rest = after;
+        let rendered = match engine.render(settings, *frame, group, cancel) {
             Ok(rendered) => rendered,
             Err(error) => return Ok(Err(error)),
         };
-        for rendered in rendered {
-            bytes.clear();
-            if let Err(error) = rendered.write_canonical(&settings.passes, &mut bytes) {
-                return Ok(Err(EngineError::Failed(error.to_string())));
-            }
-            send(
-                stdout,
-                &FromChild::Rect {
-                    rect: rendered.rect,
-                    bytes: bytes.len() as u64,
-                },
-            )?;
-            stdout.write_all(&bytes)?;
+        if !rendered.iter().map(|rendered| &rendered.rect).eq(group) {
+            let error = "the engine rendered other rectangles";
+            return Ok(Err(EngineError::Failed(error.into())));
         }
+        bytes.clear();
+        for rendered in &rendered {
+            write_pixels(rendered, &mut bytes);
+        }
+        let rects = FromChild::Rects {
+            count: group.len() as u32,
+            bytes: bytes.len() as u64,
+        };
+        send(stdout, &rects)?;
+        stdout.write_all(&bytes)?;
     }
     Ok(Ok(()))
+}
+
+/// How many of these rectangles are rendered together: as many as have so few pixels, at least one.
+fn group_length(rects: &[Rect]) -> usize {
+    let pixels = rects.iter().scan(0u64, |sum, rect| {
+        *sum = sum.saturating_add(rect.area());
+        Some(*sum)
+    });
+    pixels.take_while(|sum| *sum <= GROUP_PX).count().max(1)
 }
 
 /// Reads on while the engine renders: cancels at once, and ends the process with its parent.

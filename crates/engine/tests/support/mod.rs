@@ -71,7 +71,20 @@ impl Blender {
     }
 
     pub fn engine(&self, scene: &str) -> (BlenderEngine, SceneDescription) {
-        let mut engine = BlenderEngine::new(self.found.clone(), BlenderOptions { threads: 1 });
+        self.engine_with(scene, false)
+    }
+
+    /// With the kernel that every processor has, or the best.
+    pub fn engine_with(
+        &self,
+        scene: &str,
+        common_kernel: bool,
+    ) -> (BlenderEngine, SceneDescription) {
+        let options = BlenderOptions {
+            threads: 1,
+            common_kernel,
+        };
+        let mut engine = BlenderEngine::new(self.found.clone(), options);
         let description = engine.prepare(self.folder.path(), scene).unwrap();
         (engine, description)
     }

@@ -1,17 +1,17 @@
 //! How deliveries are checked: who gets their probes, what replicas find, what a fault costs, what is paid when.
 
-use crate::script::{SALT, SIGNATURE, Script, config, node, root_of, true_cells};
+use crate::script::{SALT, SIGNATURE, Script, config, hashes, node, root_of, true_cells};
 use farm::{
     FarmConfig, WorkerState,
     event::{Difference, Effect, Event, FaultKind, Trust},
     limits::{FLAKY_MAX, HEARTBEAT_TIMEOUT_MS, TILE_LOSSES_MAX},
 };
-use protocol::{Blake3Hash, Glm, Rect, Size, TaskSpec, TileGrid, pixels::Looks};
+use protocol::{Blake3Hash, Glm, Size, TaskSpec, TileGrid, pixels::Looks};
 use std::collections::BTreeSet;
 
 const BAD: Blake3Hash = Blake3Hash([0; 32]);
 
-/// One tile of 1,024 cells a frame: 128 probes for strangers.
+/// One tile of 1,024 cells a frame.
 fn large(frames: i32, secret: u8) -> FarmConfig {
     let mut large = config(frames, 0);
     large.job.settings.size = Size::new(256, 256).unwrap();
@@ -21,7 +21,11 @@ fn large(frames: i32, secret: u8) -> FarmConfig {
 }
 
 fn is_probe(spec: &TaskSpec) -> bool {
-    spec.rects[0].area() <= 64
+    spec.pixels.is_some() || spec.rects[0].area() <= 64
+}
+
+fn is_whole(spec: &TaskSpec, tile: &TaskSpec) -> bool {
+    spec.rects == tile.rects && spec.pixels.is_none()
 }
 
 fn leases(script: &Script, wanted: impl Fn(&TaskSpec) -> bool) -> Vec<(u8, TaskSpec)> {
@@ -50,7 +54,7 @@ fn secret(with_replica: bool) -> u8 {
     let is_so = |secret: &u8| {
         let (script, tile) = first_tile(*secret, 10, |_| {});
         let replicas = leases(&script, |spec| {
-            spec.rects == tile.rects && spec.frame == tile.frame
+            is_whole(spec, &tile) && spec.frame == tile.frame
         });
         replicas.is_empty() != with_replica
     };
@@ -66,11 +70,15 @@ fn the_probes_of_a_tile_are_dealt_out_to_eight_workers() {
     let workers: BTreeSet<u8> = probes.iter().map(|(worker, _)| *worker).collect();
     assert_eq!((probes.len(), workers.len()), (8, 8));
     assert!(!workers.contains(&1));
-    let rects: BTreeSet<Rect> = probes
-        .iter()
-        .flat_map(|(_, spec)| spec.rects.clone())
-        .collect();
-    assert_eq!(rects.len(), 128);
+    // Each renders one pixel of every cell, by a challenge of its own.
+    let mut challenges = BTreeSet::new();
+    for (_, spec) in &probes {
+        let pixels = spec.pixels.unwrap();
+        challenges.insert(pixels.challenge);
+        assert_eq!((pixels.per_cell, pixels.packed), (1, None));
+        assert_eq!((&spec.rects, spec.pixel_count()), (&tile.rects, 1_024));
+    }
+    assert_eq!(challenges.len(), 8);
     assert!(probes.iter().all(|(_, spec)| spec.frame == tile.frame));
 }
 
@@ -108,7 +116,7 @@ fn where_nobody_is_trusted_the_own_engine_looks_at_some_tiles_and_at_strange_one
             let cells = true_cells(&tile);
             script.commit(1, &tile, &cells);
             let due = script.farm.cells_due(tile.id);
-            let due = verifier::cells::select(&tile.rects, &cells, &due).unwrap();
+            let due = hashes(&tile, &cells, &due).unwrap();
             let effects = script.send(Event::Delivered {
                 worker: node(1),
                 task: tile.id,
@@ -131,46 +139,28 @@ fn where_nobody_is_trusted_the_own_engine_looks_at_some_tiles_and_at_strange_one
 
 #[test]
 fn a_replica_finds_a_single_cell() {
-    // A cell that no probe hits: the replica is the only one to see it.
-    let secret = secret(true);
-    let (script, tile) = first_tile(secret, 10, |_| {});
-    let probed: BTreeSet<Rect> = leases(&script, is_probe)
-        .into_iter()
-        .flat_map(|(_, spec)| spec.rects)
-        .collect();
-    let cells: Vec<Rect> = tile
-        .rects
-        .iter()
-        .flat_map(Rect::cells)
-        .map(|(_, rect)| rect)
-        .collect();
-    let unseen = cells
-        .iter()
-        .position(|rect| !probed.contains(rect))
-        .unwrap();
-
-    // The commitment decides the draw, so the probes of the edited tile are others; the replica may be none.
+    const WRONG: usize = 77;
+    // The commitment decides the draw: the edited tile may have no replica where the right one has.
     let found = (1..=255u8).find_map(|byte| {
-        let edit = |cells: &mut Vec<Blake3Hash>| cells[unseen] = Blake3Hash([byte; 32]);
-        let (script, tile) = first_tile(secret, 10, edit);
-        let replica = leases(&script, |spec| spec.rects == tile.rects && spec.frame == 1);
-        let is_unseen = leases(&script, is_probe)
-            .iter()
-            .all(|(_, spec)| !spec.rects.contains(&cells[unseen]));
+        let edit = |cells: &mut Vec<Blake3Hash>| cells[WRONG] = Blake3Hash([byte; 32]);
+        let (script, tile) = first_tile(secret(true), 10, edit);
+        let replica = leases(&script, |spec| is_whole(spec, &tile) && spec.frame == 1);
         let (worker, spec) = replica.first()?.clone();
-        is_unseen.then_some((script, tile, worker, spec, byte))
+        Some((script, tile, worker, spec, byte))
     });
     let (mut script, tile, worker, replica, byte) = found.expect("one of four has a replica");
     let honest = true_cells(&replica);
+    let (_, cell) = tile.rects[0].cells().nth(WRONG).unwrap();
     script.commit_and_deliver(worker, &replica, honest.clone());
     let request = script.effects.iter().find_map(|effect| match effect {
         Effect::Compare { request, .. } => Some(*request),
         _ => None,
     });
     let difference = Difference {
-        rect: cells[unseen],
+        rect: cell,
+        packed: None,
         left: Blake3Hash([byte; 32]),
-        right: honest[unseen],
+        right: honest[WRONG],
         cells: 1,
     };
     script.send(Event::Compared {
@@ -192,7 +182,7 @@ fn a_replica_finds_a_single_cell() {
 fn a_replica_that_agrees_takes_the_place_of_a_tile_whose_worker_is_caught() {
     let (mut script, tile) = first_tile(secret(true), 10, |_| {});
     let replica = leases(&script, |spec| {
-        spec.rects == tile.rects && spec.frame == tile.frame
+        is_whole(spec, &tile) && spec.frame == tile.frame
     });
     let (second, spec) = replica[0].clone();
     script.commit_and_deliver(second, &spec, true_cells(&spec));
@@ -219,7 +209,7 @@ fn a_replica_that_agrees_takes_the_place_of_a_tile_whose_worker_is_caught() {
         }
     }
     // Nobody renders the first tile again: the replica is it, and gets probes of its own.
-    assert!(leases(&script, |spec| spec.rects == tile.rects && spec.frame == 1).is_empty());
+    assert!(leases(&script, |spec| is_whole(spec, &tile) && spec.frame == 1).is_empty());
     while mine(&script).tiles_accepted == 0 {
         script.step(&[second]);
     }
@@ -240,14 +230,8 @@ fn single_wrong_cells_cost_their_tiles_and_at_last_the_job() {
         if !is_probe(&flaky) {
             script.commit(1, &flaky, &cells);
         }
-        // One cell that is going to be looked at.
-        match script.farm.cells_due(flaky.id).first() {
-            Some(rect) => {
-                let places = verifier::cells::places(&flaky.rects, &[*rect]).unwrap();
-                cells[places[0]] = BAD;
-            }
-            None => cells[0] = BAD,
-        }
+        // Every cell of a tile is looked at.
+        cells[0] = BAD;
         match is_probe(&flaky) {
             true => script.commit_and_deliver(1, &flaky, cells),
             // Its commitment is to the true pixels; what counts is that the draw does not change.
@@ -366,7 +350,7 @@ fn a_flood_of_new_keys_that_do_nothing_fails_no_frame_while_others_work() {
 /// Nobody is asked about a commitment that was never signed; that the signature is kept is what evidence needs.
 #[test]
 fn evidence_holds_what_the_guilty_signed() {
-    let (mut script, _) = first_tile(secret(false), 6, |cells| cells.fill(BAD));
+    let (mut script, tile) = first_tile(secret(false), 6, |cells| cells.fill(BAD));
     while script.quarantines.is_empty() {
         script.step(&[1]);
     }
@@ -375,15 +359,20 @@ fn evidence_holds_what_the_guilty_signed() {
         _ => None,
     });
     let evidence = evidence.unwrap();
-    assert_eq!((evidence.frame, evidence.rects.len()), (1, 1));
+    // What is disputed are secret pixels, 64 of them; the first lies in the first cell.
+    let pixels = evidence.pixels.expect("probes are pixels");
+    assert_eq!((evidence.frame, pixels.packed), (1, Some(0)));
+    let first = tile.rects[0].cells().next().map(|(_, cell)| cell);
+    assert_eq!(evidence.cell, first);
     let guilty: Vec<_> = evidence
         .statements
         .iter()
         .filter(|said| said.is_wrong)
         .collect();
+    let said = verifier::digest(&[BAD; 64]);
     assert_eq!(
         (guilty.len(), guilty[0].worker, guilty[0].value),
-        (1, node(1), BAD)
+        (1, node(1), said)
     );
     let right = evidence
         .statements
@@ -391,8 +380,8 @@ fn evidence_holds_what_the_guilty_signed() {
         .filter(|said| !said.is_wrong)
         .count();
     assert!(right >= 2);
-    for statement in &evidence.statements {
-        let testimony = statement.testimony.as_ref().expect("all is remembered");
-        assert_eq!((testimony.signature, testimony.salt), (SIGNATURE, SALT));
-    }
+    // Only whole cells prove something to others: what the others signed is of pixels.
+    let testimony = guilty[0].testimony.as_ref().expect("all is remembered");
+    assert_eq!((testimony.signature, testimony.salt), (SIGNATURE, SALT));
+    assert_eq!(testimony.rects, tile.rects);
 }

@@ -11,7 +11,7 @@ use farm::{
     limits::{HEARTBEAT_TIMEOUT_MS, OPINION_WAIT_MS, PROGRESS_MS_MIN, REVEAL_MS_MIN},
 };
 use protocol::{Address, Blake3Hash, Glm, Size, TaskId, TaskSpec, TileGrid, pixels::Looks};
-use script::{SALT, SIGNATURE, Script, config, node, true_cells};
+use script::{SALT, SIGNATURE, Script, config, node, true_cells, true_hashes};
 
 /// Two unknown workers, one of which has delivered the only tile of the first frame.
 fn probe_due(frames: i32) -> (Script, TaskSpec, TaskSpec) {
@@ -24,7 +24,7 @@ fn probe_due(frames: i32) -> (Script, TaskSpec, TaskSpec) {
         script.work(2);
     }
     let probe = (script.leases.values()).find(|(worker, spec)| {
-        *worker == node(2) && spec.frame == tile.frame && spec.rects.len() > 1
+        *worker == node(2) && spec.frame == tile.frame && spec.pixels.is_some()
     });
     let probe = probe.expect("a probe").1.clone();
     (script, tile, probe)
@@ -34,11 +34,12 @@ fn probe_due(frames: i32) -> (Script, TaskSpec, TaskSpec) {
 fn a_tile_is_paid_once_another_worker_has_agreed_and_its_frame_written() {
     let (mut script, tile, probe) = probe_due(1);
     assert_eq!(script.farm.progress().spent, Glm::ZERO);
-    assert_eq!(probe.rects.len(), 16);
+    // With one prober only, all eight pixels of each of 128 cells are his.
+    assert_eq!((probe.rects.len(), probe.pixel_count()), (1, 1_024));
     script.commit_and_deliver(2, &probe, true_cells(&probe));
     assert_eq!(script.accepted(), [(node(1), tile.id), (node(2), probe.id)]);
     assert_eq!(script.written(), [1]);
-    // 8192 px and 16 cells of 64 px, 100 samples each, at one wei a sample.
+    // 8192 px and 1024 of them again, 100 samples each, at one wei a sample.
     assert_eq!(
         script.farm.progress().spent,
         Glm::from_wei(819_200 + 102_400)
@@ -68,7 +69,7 @@ fn too_few_cells_are_rejected() {
     let cells = true_cells(&tile);
     script.commit(1, &tile, &cells);
     let due = script.farm.cells_due(tile.id);
-    assert_eq!(due.len(), 1);
+    assert!(!due.pixels.is_empty() && due.cells.is_empty());
     let effects = script.send(Event::Delivered {
         worker: node(1),
         task: tile.id,
@@ -108,15 +109,17 @@ fn a_lying_prober_is_caught_by_a_third_opinion() {
     let (mut script, _, probe) = probe_due(1);
     script.join(3, Trust::Unknown);
     let mut lie = true_cells(&probe);
-    lie[3..5].fill(Blake3Hash([0; 32]));
+    // Pixels of two cells, eight cells to a packed one.
+    lie[30..34].fill(Blake3Hash([0; 32]));
     script.commit_and_deliver(2, &probe, lie);
     let opinion = script.lease_of(3).unwrap();
-    assert_eq!(opinion.rects, [probe.rects[3]]);
+    assert_eq!(opinion.rects, probe.rects);
+    assert_eq!(opinion.pixels, probe.pixels.map(|pixels| pixels.only(0)));
     script.work(3);
     assert_eq!(script.state(2), WorkerState::Quarantined);
     assert_eq!(script.farm.progress().checks.arbitrations, 1);
     // Its probe is void: the third renders all of them.
-    assert_eq!(script.lease_of(3).unwrap().rects, probe.rects);
+    assert_eq!(script.lease_of(3).unwrap().pixels, probe.pixels);
     script.work(3);
     assert_eq!(script.written(), [1]);
 }
@@ -131,15 +134,9 @@ fn a_cheat_caught_by_a_probe_loses_its_tile_to_others() {
     let black = vec![Blake3Hash([0; 32]); true_cells(&tile).len()];
     script.commit_and_deliver(1, &tile, black);
     let probe = script.work(2);
-    let (request, rects) = match script.effects.as_slice() {
-        [Effect::RenderOwn { request, rects, .. }, ..] => (*request, rects.clone()),
-        other => panic!("{other:?}"),
-    };
-    let asked = TaskSpec {
-        rects,
-        ..probe.clone()
-    };
-    let cells = Ok(true_cells(&asked));
+    let (request, asked) = script.own.pop().expect("the own engine is asked");
+    assert_eq!(asked.pixels, probe.pixels.map(|pixels| pixels.only(0)));
+    let cells = Ok(true_hashes(&asked));
     script.send(Event::OwnRendered { request, cells });
     assert_eq!(script.state(1), WorkerState::Quarantined);
     assert!(script.accepted() == [(node(2), probe.id)]);
@@ -157,13 +154,15 @@ fn a_finished_frame_is_rendered_again_when_its_worker_is_caught_later() {
     script.join(3, Trust::Unknown);
     // The probes of frame 2: the first worker lies, the third knows better.
     let probe = (script.leases.values())
-        .find(|(worker, spec)| *worker == node(1) && spec.rects.len() > 1)
+        .find(|(worker, spec)| *worker == node(1) && spec.pixels.is_some())
         .map(|(_, spec)| spec.clone())
         .unwrap();
     let lie = vec![Blake3Hash([0; 32]); true_cells(&probe).len()];
     script.commit_and_deliver(1, &probe, lie);
     let opinion = (script.leases.values())
-        .find(|(worker, spec)| *worker == node(3) && spec.rects == [probe.rects[0]])
+        .find(|(worker, spec)| {
+            *worker == node(3) && spec.rects == probe.rects && spec.pixels.is_some()
+        })
         .map(|(_, spec)| spec.clone())
         .unwrap();
     script.commit_and_deliver(3, &opinion, true_cells(&opinion));
@@ -188,7 +187,7 @@ fn a_finished_frame_is_probed_again_when_its_prober_is_caught_later() {
     script.send(Event::FrameWritten { frame: 1, outcome });
     script.join(3, Trust::Unknown);
     let other = (script.leases.values())
-        .find(|(worker, spec)| *worker == node(2) && spec.rects.len() == 1)
+        .find(|(worker, spec)| *worker == node(2) && spec.pixels.is_none())
         .map(|(_, spec)| spec.clone())
         .unwrap();
     // Its tile is black; everybody else says so.
@@ -235,10 +234,19 @@ fn in_an_open_frame_the_word_of_a_caught_prober_is_void() {
     script.join(3, Trust::Unknown);
     let black = vec![Blake3Hash([0; 32]); true_cells(&other).len()];
     script.commit_and_deliver(2, &other, black);
-    script.work(3);
-    assert_eq!(script.state(2), WorkerState::Quarantined);
+    while script.state(2) != WorkerState::Quarantined {
+        script.step(&[2]);
+    }
     assert_eq!(script.farm.progress().tiles_accepted, 0);
-    assert_eq!(script.work(3).rects, probe.rects);
+    // Its word is void: the third renders those pixels again.
+    let again = |script: &Script| {
+        let mut leases = script.leases.values();
+        let again = leases.find(|(_, spec)| spec.pixels == probe.pixels);
+        again.map(|(worker, spec)| (*worker, spec.clone()))
+    };
+    let (worker, spec) = again(&script).expect("the probe is leased again");
+    assert_eq!(worker, node(3));
+    script.commit_and_deliver(3, &spec, true_cells(&spec));
     // The tile counts again; its worker is not paid a second time.
     assert_eq!(script.farm.progress().tiles_accepted, 1);
     let paid_tiles = script.accepted();
@@ -255,9 +263,11 @@ fn the_answer_to_an_outdated_write_does_not_finish_a_frame() {
     assert_eq!(script.written(), [1]);
     script.join(3, Trust::Unknown);
     let probe = script.lease_of(1).unwrap();
-    script.commit_and_deliver(1, &probe, vec![Blake3Hash([0; 32]); probe.rects.len()]);
-    script.work(3);
-    assert_eq!(script.state(1), WorkerState::Quarantined);
+    let lie = vec![Blake3Hash([0; 32]); true_cells(&probe).len()];
+    script.commit_and_deliver(1, &probe, lie);
+    while script.state(1) != WorkerState::Quarantined {
+        script.work(3);
+    }
     let again = |script: &Script| {
         let mut leases = script.leases.iter();
         leases.find_map(|(_, (worker, spec))| {
@@ -299,12 +309,17 @@ fn one_unknown_worker_is_checked_by_our_own_engine_or_not_believed() {
 
 #[test]
 fn an_own_worker_alone_is_believed_and_this_is_counted() {
-    let mut script = Script::new(config(2, 0));
+    let mut script = Script::new(config(20, 0));
     script.join(1, Trust::Own);
-    script.work(1);
-    script.work(1);
-    assert_eq!(script.farm.progress().checks.unprobed_tiles, 2);
-    assert_eq!(script.farm.progress().tiles_accepted, 2);
+    for _ in 0..20 {
+        script.work(1);
+    }
+    // About every second tile would be probed if somebody else were there.
+    let unprobed = script.farm.progress().checks.unprobed_tiles;
+    assert!((4..=16).contains(&unprobed), "{unprobed}");
+    assert_eq!(script.farm.progress().tiles_accepted, 20);
+    // Only what others looked at counts for it.
+    assert_eq!(script.farm.progress().workers[0].tiles_checked, 0);
 }
 
 #[test]

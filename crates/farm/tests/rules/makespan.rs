@@ -1,12 +1,12 @@
 //! How long jobs take among workers of different speeds, in virtual time, over the ideal of work that can be divided
 //! at will.
 
-use crate::script::{SALT, SIGNATURE, config, node, root_of, true_cells};
+use crate::script::{SALT, SIGNATURE, config, hashes, node, root_of, true_cells, true_hashes};
 use farm::{
     Farm, FarmConfig, Progress,
     event::{Effect, Event, Millis, Trust},
 };
-use protocol::{Address, Glm, NodeId, Rect, TaskId, TaskSpec, pixels::Looks};
+use protocol::{Address, Glm, NodeId, TaskId, TaskSpec, pixels::Looks};
 use std::collections::{BTreeMap, VecDeque};
 
 const LATENCY_MS: Millis = 20;
@@ -48,7 +48,7 @@ impl Simulation {
             return;
         };
         worker.rendering = Some(spec.id);
-        let pixels: u64 = spec.rects.iter().map(Rect::area).sum();
+        let pixels = spec.pixel_count();
         let samples = (pixels * u64::from(job.settings.samples)) as f64;
         let took = samples / 1e6 * MEGASAMPLE_MS as f64 / worker.speed;
         let root = root_of(&true_cells(&spec));
@@ -89,14 +89,10 @@ impl Simulation {
                 }
                 self.start_next(worker);
             }
-            Effect::Reveal {
-                worker,
-                task,
-                cells: due,
-            } => {
+            Effect::Reveal { worker, task, due } => {
                 let spec = &self.done[&task];
                 let cells = true_cells(spec);
-                let due = verifier::cells::select(&spec.rects, &cells, &due).unwrap();
+                let due = hashes(spec, &cells, &due).unwrap();
                 let delivered = Event::Delivered {
                     worker,
                     task,
@@ -111,10 +107,16 @@ impl Simulation {
                 request,
                 frame,
                 rects,
+                pixels,
                 ..
             } => {
-                let id = TaskId(0);
-                let cells = Ok(true_cells(&TaskSpec { id, frame, rects }));
+                let asked = TaskSpec {
+                    id: TaskId(0),
+                    frame,
+                    rects,
+                    pixels,
+                };
+                let cells = Ok(true_hashes(&asked));
                 self.schedule(500, Event::OwnRendered { request, cells });
             }
             Effect::WriteFrame { frame, .. } => {
@@ -224,7 +226,7 @@ fn ratio(frames: i32, tile_px: u32, speeds: &[f64], claimed: &[f64], trust: Trus
     };
     let rendered: u64 = (1..=frames).flat_map(rects).map(|rect| rect.area()).sum();
     let core = config.grid.core(0);
-    let probes = verifier::probe_pixels_max(&core, config.probes, Trust::Own);
+    let probes = verifier::probe_pixels_max(&core, config.probes, &Trust::Own.policy());
     let probes = probes * u64::from(config.grid.tile_count()) * frames as u64;
     let samples = (rendered + probes) * u64::from(config.job.settings.samples);
     let sum: f64 = speeds.iter().sum();

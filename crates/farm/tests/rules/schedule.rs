@@ -4,7 +4,7 @@ use crate::script::{SALT, SIGNATURE, Script, config, node, root_of, true_cells};
 use farm::{
     WorkerState,
     event::{Effect, Event, LeaseReason, Millis, Outcome, RunLimit, Trust},
-    limits::{AWAY_MS_MAX, COPIES_EVERY_MS, RUN_TASKS_MAX},
+    limits::{AWAY_MS_MAX, COPIES_EVERY_MS, PROBE_WAIT_MS, RUN_TASKS_MAX},
 };
 use protocol::{Address, Blake3Hash, Glm, NodeId, TaskId, TaskSpec};
 
@@ -136,7 +136,7 @@ fn wrong(spec: &TaskSpec) -> Vec<Blake3Hash> {
 
 /// All probes and opinions are rendered, by whoever has them.
 fn check(script: &mut Script) {
-    let is_check = |(_, spec): &&(NodeId, TaskSpec)| spec.rects[0].width <= 8;
+    let is_check = |(_, spec): &&(NodeId, TaskSpec)| spec.pixels.is_some();
     while let Some((worker, spec)) = script.leases.values().find(is_check).cloned() {
         script.commit_and_deliver(worker.0[0], &spec, true_cells(&spec));
     }
@@ -168,6 +168,9 @@ fn a_second_commitment_waits_for_the_checks_of_the_first_delivery() {
     assert_eq!(script.state(2), WorkerState::Quarantined);
     assert_eq!(reveals(&script), [first.id]);
     script.deliver(1, &first, cells);
+    check(&mut script);
+    // A part of its pixels that nobody else takes goes to a worker that had another.
+    script.wait(PROBE_WAIT_MS);
     check(&mut script);
     assert!(script.accepted().contains(&(node(1), first.id)));
     assert_eq!(script.written(), [1]);

@@ -2,11 +2,12 @@
 
 use farm::{
     Farm, FarmConfig, WorkerState,
-    event::{Effect, Event, FaultKind, LeaseReason, Millis, Outcome, Trust},
+    event::{Difference, Due, Effect, Event, FaultKind, LeaseReason, Millis, Outcome, Trust},
 };
 use protocol::{
-    Address, Blake3Hash, EngineKind, Glm, JobId, JobSpec, NodeId, Pass, Rect, RenderSettings, Size,
-    TaskId, TaskSpec, TileGrid, ids::Signature, pixels::Looks,
+    Address, Blake3Hash, EngineKind, Glm, JobId, JobSpec, NodeId, Pass, Rect, RenderSettings,
+    SecretPixels, Size, TaskId, TaskSpec, TileGrid, ids::Signature, pixels::Looks,
+    secret_pixels::PACKED_PIXELS,
 };
 use std::collections::BTreeMap;
 
@@ -32,6 +33,8 @@ pub struct Script {
     pub has_own_engine: bool,
     /// What the own engine was asked for.
     pub own: Vec<(u64, TaskSpec)>,
+    /// What was delivered, by its root.
+    pub blobs: BTreeMap<Blake3Hash, Vec<Blake3Hash>>,
     /// What each worker was paid.
     pub paid: BTreeMap<NodeId, Glm>,
     /// Workers that were quarantined, and for what.
@@ -63,18 +66,55 @@ pub fn config(frames: i32, tile_px: u32) -> FarmConfig {
         budget: None,
         deadline: None,
         price_megasample_max: None,
-        probes: verifier::ProbeShape::Cells,
+        probes: verifier::ProbeShape::Pixels,
+        paranoid: false,
         providers_wait_ms: 60_000,
     }
 }
 
+/// What a task delivers: a hash for each cell, or for each secret pixel that of its cell.
 pub fn true_cells(spec: &TaskSpec) -> Vec<Blake3Hash> {
     let cells = spec.rects.iter().flat_map(Rect::cells);
-    cells
+    let cells: Vec<Blake3Hash> = cells
         .map(|(cell, _)| {
             Blake3Hash::of(format!("{} {} {}", spec.frame, cell.column, cell.row).as_bytes())
         })
-        .collect()
+        .collect();
+    match &spec.pixels {
+        Some(pixels) => of_pixels(pixels, &spec.rects[0], &cells),
+        None => cells,
+    }
+}
+
+fn of_pixels(pixels: &SecretPixels, rect: &Rect, cells: &[Blake3Hash]) -> Vec<Blake3Hash> {
+    let places = pixels.places(rect).into_iter();
+    places.map(|(cell, _)| cells[cell]).collect()
+}
+
+/// The hash of each packed cell of these pixels.
+fn packed(values: &[Blake3Hash]) -> Vec<Blake3Hash> {
+    values.chunks(PACKED_PIXELS).map(verifier::digest).collect()
+}
+
+/// The hashes that are due of these cells.
+pub fn hashes(spec: &TaskSpec, cells: &[Blake3Hash], due: &Due) -> Option<Vec<Blake3Hash>> {
+    if spec.pixels.is_some() {
+        return Some(packed(cells));
+    }
+    let pixels = due.pixels.iter();
+    let mut all: Vec<Blake3Hash> = pixels
+        .flat_map(|pixels| packed(&of_pixels(pixels, &spec.rects[0], cells)))
+        .collect();
+    all.extend(verifier::cells::select(&spec.rects, cells, &due.cells)?);
+    Some(all)
+}
+
+/// What the own engine answers when it renders honestly.
+pub fn true_hashes(spec: &TaskSpec) -> Vec<Blake3Hash> {
+    match spec.pixels {
+        Some(_) => packed(&true_cells(spec)),
+        None => true_cells(spec),
+    }
 }
 
 pub fn root_of(cells: &[Blake3Hash]) -> Blake3Hash {
@@ -92,6 +132,7 @@ impl Script {
             effects: Vec::new(),
             reasons: Vec::new(),
             own: Vec::new(),
+            blobs: BTreeMap::new(),
             paid: BTreeMap::new(),
             quarantines: Vec::new(),
         }
@@ -111,15 +152,23 @@ impl Script {
             Effect::RenderOwn { request, .. } => Some(*request),
             _ => None,
         };
-        while !self.has_own_engine
-            && let Some(at) = self
+        loop {
+            let at = self
                 .effects
                 .iter()
-                .position(|effect| is_own(effect).is_some())
-            && let Some(request) = is_own(&self.effects.remove(at))
-        {
-            let cells = Err("there is none".into());
-            let answer = Event::OwnRendered { request, cells };
+                .position(|effect| is_own(effect).is_some());
+            let own = at.filter(|_| !self.has_own_engine);
+            let (at, answer) = if let Some(at) = own
+                && let Some(request) = is_own(&self.effects[at])
+            {
+                let cells = Err("there is none".into());
+                (at, Event::OwnRendered { request, cells })
+            } else if let Some(compared) = self.comparison() {
+                compared
+            } else {
+                break;
+            };
+            self.effects.remove(at);
             self.effects.extend(self.farm.handle(self.now, answer));
         }
         for effect in &self.effects {
@@ -145,11 +194,16 @@ impl Script {
                     request,
                     frame,
                     rects,
+                    pixels,
                     ..
                 } => {
-                    let id = TaskId(0);
-                    let (frame, rects) = (*frame, rects.clone());
-                    self.own.push((*request, TaskSpec { id, frame, rects }));
+                    let asked = TaskSpec {
+                        id: TaskId(0),
+                        frame: *frame,
+                        rects: rects.clone(),
+                        pixels: *pixels,
+                    };
+                    self.own.push((*request, asked));
                 }
                 Effect::Quarantine { worker, fault, .. } => {
                     self.quarantines.push((*worker, *fault));
@@ -159,6 +213,34 @@ impl Script {
             }
         }
         &self.effects
+    }
+
+    /// The first question where secret pixels differ from their tile, with its answer.
+    fn comparison(&self) -> Option<(usize, Event)> {
+        let mut numbered = self.effects.iter().enumerate();
+        numbered.find_map(|(at, effect)| match effect {
+            Effect::Compare {
+                request,
+                rects,
+                pixels: Some(pixels),
+                left,
+                right,
+            } => {
+                let left = of_pixels(pixels, &rects[0], &self.blobs[left]);
+                let right = &self.blobs[right];
+                let found = pixels.differing(&rects[0], |index| left[index] != right[index]);
+                let found = found.map(|found| Difference {
+                    rect: found.cell,
+                    packed: Some(found.packed),
+                    left: packed(&left)[found.packed as usize],
+                    right: packed(right)[found.packed as usize],
+                    cells: found.cells,
+                });
+                let (request, found) = (*request, Ok(found));
+                Some((at, Event::Compared { request, found }))
+            }
+            _ => None,
+        })
     }
 
     pub fn join(&mut self, number: u8, trust: Trust) {
@@ -216,7 +298,8 @@ impl Script {
         self.leases.remove(&spec.id);
         let due = self.farm.cells_due(spec.id);
         let root = root_of(&cells);
-        let due = verifier::cells::select(&spec.rects, &cells, &due);
+        let due = hashes(spec, &cells, &due);
+        self.blobs.insert(root, cells);
         self.send(Event::Delivered {
             worker: node(number),
             task: spec.id,
@@ -234,7 +317,8 @@ impl Script {
         let root = root_of(&true_cells(spec));
         self.leases.remove(&spec.id);
         let due = self.farm.cells_due(spec.id);
-        let due = verifier::cells::select(&spec.rects, &cells, &due).unwrap();
+        let due = hashes(spec, &cells, &due).unwrap();
+        self.blobs.insert(root, cells);
         self.send(Event::Delivered {
             worker: node(number),
             task: spec.id,
@@ -263,7 +347,7 @@ impl Script {
     /// Lets somebody who has something to do go on honestly: the own engine, or a worker but for these.
     pub fn step(&mut self, but: &[u8]) {
         if let Some((request, asked)) = self.own.pop() {
-            let cells = Ok(true_cells(&asked));
+            let cells = Ok(true_hashes(&asked));
             self.send(Event::OwnRendered { request, cells });
             return;
         }

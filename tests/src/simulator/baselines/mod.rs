@@ -191,21 +191,21 @@ mod tests {
         assert_eq!(tally.caught, 0);
     }
 
-    /// 64 cells of 1024, drawn without repetition, miss 21 wrong ones as the hypergeometric distribution says.
+    /// Each prober sees a pixel of every cell: a fake passes if all four are of the ring.
     #[test]
-    fn probes_miss_a_fiftieth_as_often_as_arithmetic_says() {
+    fn fakes_pass_as_often_as_all_probers_are_accomplices() {
         let policy = Policy {
             replicas_permille: 0,
             ..Policy::TRUSTED
         };
-        let crowd = Crowd::new(setting(Strategy::Sparse(2), 1, 0), 1);
-        let (wrong, passed) = passed_alone(crowd, policy);
-        // Sixteen rim cells, drawn from each side, see some as well.
-        let probes: f64 = (0..21)
-            .map(|at| f64::from(960 - at) / f64::from(1024 - at))
-            .product();
-        let rim = (1.0 - 21.0 / 1024.0_f64).powi(16);
-        near(passed as f64 / wrong as f64, probes * rim, 0.1);
+        let alone = Crowd::new(setting(Strategy::OneCell, 1, 0), 1);
+        let (wrong, passed) = passed_alone(alone, policy);
+        assert!(wrong > 10_000 && passed == 0, "{passed} of {wrong}");
+        let ring = Crowd::new(setting(Strategy::Ring, 50, 50), 1);
+        let (wrong, passed) = passed_alone(ring, policy);
+        // Nobody is asked twice: 49 others of 99, then 48 of 98 and so on.
+        let probers = (0..4).map(|at| f64::from(49 - at) / f64::from(99 - at));
+        near(passed as f64 / wrong as f64, probers.product(), 0.1);
     }
 
     #[test]

@@ -1,13 +1,13 @@
-//! Our scheme: secret probes in every tile, drawn by the real verifier from a real commitment and given in groups to
-//! several workers; some tiles rendered twice whole; a few secret rim cells that neighbours render; pay held back; and all
+//! Our scheme: secret pixels of every cell of every tile, drawn by the real verifier from a real commitment for
+//! several workers each; some tiles rendered twice whole; a few secret rim cells that neighbours render; pay held back; and all
 //! that a caught worker delivered or vouched for taken up again.
 
 use super::{
-    TILE, TILE_CELLS, TILE_SIDE_CELLS, Tally,
+    TILE, TILE_CELLS, Tally,
     alone::outermost,
     crowd::{Answer, Crowd, Number, value_at},
 };
-use protocol::{Blake3Hash, NodeId, geometry::CELL_PX};
+use protocol::{Blake3Hash, NodeId};
 use std::collections::{HashMap, VecDeque};
 use verifier::{Claim, ProbeShape, Trust, Verdict};
 
@@ -34,8 +34,6 @@ pub struct Policy {
     pub name: &'static str,
     /// The level whose probes are drawn.
     pub trust: Trust,
-    /// Probers that share a tile's probes.
-    pub groups: usize,
     /// Of a thousand tiles so many are rendered twice whole.
     pub replicas_permille: u64,
     /// Accepted tiles of a worker whose pay is held back.
@@ -49,7 +47,6 @@ impl Policy {
     pub const UNKNOWN: Policy = Policy {
         name: "ours, unknown",
         trust: Trust::Unknown,
-        groups: 8,
         replicas_permille: 250,
         hold: 20,
         judge: Judge::Requestor,
@@ -58,7 +55,6 @@ impl Policy {
     pub const PROBATION: Policy = Policy {
         name: "ours, probation",
         trust: Trust::Probation,
-        groups: 8,
         replicas_permille: 200,
         hold: 64,
         judge: Judge::Requestor,
@@ -67,7 +63,6 @@ impl Policy {
     pub const TRUSTED: Policy = Policy {
         name: "ours, trusted",
         trust: Trust::Trusted,
-        groups: 8,
         replicas_permille: 20,
         hold: 32,
         judge: Judge::Requestor,
@@ -80,16 +75,15 @@ impl Policy {
     };
 }
 
-/// The probes of a tile by their cell numbers, divided among probers: where the models meet the verifier.
+/// The cells of a tile that each of its probers sees a pixel of: where the models meet the verifier.
 fn probe_groups(secret: &[u8; 32], commitment: &Blake3Hash, policy: &Policy) -> Vec<Vec<usize>> {
-    let probes = verifier::draw_probes(secret, commitment, &TILE, ProbeShape::Cells, policy.trust);
-    let groups = policy.groups.clamp(1, probes.len().max(1));
-    let mut divided = vec![Vec::with_capacity(probes.len().div_ceil(groups)); groups];
-    for (at, probe) in probes.iter().enumerate() {
-        let (column, row) = (probe.x / CELL_PX, probe.y / CELL_PX);
-        divided[at % groups].push((row * TILE_SIDE_CELLS + column) as usize);
-    }
-    divided
+    let policy = policy.trust.policy();
+    let drawn = verifier::draw_pixels(secret, commitment, &policy, policy.probe_pixels);
+    // The first are kept for later.
+    let probers = drawn.iter().skip(1);
+    probers
+        .map(|_| (0..TILE_CELLS as usize).collect())
+        .collect()
 }
 
 /// A tile that was accepted.
@@ -155,7 +149,8 @@ struct Checked {
 impl Job {
     fn new(mut crowd: Crowd, policy: Policy) -> Self {
         let secret = crowd.random.bytes();
-        let probes = verifier::probe_pixels_max(&TILE, ProbeShape::Cells, policy.trust);
+        let trust = policy.trust.policy();
+        let probes = verifier::probe_pixels_max(&TILE, ProbeShape::Pixels, &trust);
         let probe_share = probes as f64 / TILE.area() as f64;
         Self {
             crowd,

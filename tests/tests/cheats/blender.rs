@@ -1,6 +1,6 @@
 //! Cheats that render with Blender.
 
-use crate::{Company, MakeEngine, Task, assert_anybody_finds_it_wrong, conduct::Conduct};
+use crate::{Company, MakeEngine, Task, assert_anybody_finds_them_wrong, conduct::Conduct};
 use engine::{
     BlenderEngine, BlenderOptions, CancelFlag, Engine, EngineError, SceneDescription, find_blender,
 };
@@ -26,13 +26,14 @@ cycles.max_bounces = 0
 bpy.ops.wm.save_as_mainfile(filepath=folder + '/no_bounces.blend')
 ";
 
+/// All that a worker can do wrong to whole tiles with this engine, each so that a few squares of a tile surely show it.
 const CONDUCTS: [Conduct; 14] = [
     Conduct::Black,
     Conduct::PreviousFrame,
     Conduct::Shifted,
     Conduct::RimOnly,
     Conduct::Band,
-    Conduct::SparseCells,
+    Conduct::SparseCells(25),
     Conduct::FewerSamples,
     Conduct::FewerSamplesDenoised,
     Conduct::OtherScene("other_seed.blend"),
@@ -113,10 +114,10 @@ fn cheats_with_blender_are_caught_and_the_frames_are_right() {
     let make_engine: Arc<MakeEngine> = Arc::new(move |name: Option<&'static str>| {
         Box::new(name.map_or(&blender, |name| &variants[name]).clone())
     });
-    let company = Company::start(task.kind, dir.path(), &CONDUCTS, 3, &make_engine);
+    let company = Company::start(task.kind, dir.path(), (&CONDUCTS, 1), 3, &make_engine);
     let ran = task.run(dir.path(), "cheated", &company.peers());
     company.assert_caught(dir.path(), &ran);
     company.assert_nobody_honest_blamed(dir.path(), &ran);
     task.assert_right(dir.path(), "cheated", &truth);
-    assert_anybody_finds_it_wrong(dir.path(), &task.scene);
+    assert_anybody_finds_them_wrong(dir.path(), &task.scene);
 }

@@ -26,8 +26,8 @@ pub enum Conduct {
     RimOnly,
     /// A quarter of the rows is black.
     Band,
-    /// A tenth of the cells are copies of their neighbours.
-    SparseCells,
+    /// So many cells of a hundred are copies of their neighbours.
+    SparseCells(u8),
     FewerSamples,
     /// Half of the samples, and a blur that hides it.
     FewerSamplesDenoised,
@@ -40,8 +40,10 @@ pub enum Conduct {
     NormalsOnly,
     /// The smallest numbers there are in place of zeros: nobody could see it.
     Denormals,
-    /// One cell of each tile.
+    /// One cell of each tile, the whole of it.
     OneCell,
+    /// One pixel of each tile.
+    OnePixel,
 }
 
 /// An engine that renders tiles in its own way.
@@ -150,14 +152,18 @@ fn is_large(rect: &Rect) -> bool {
     rect.width.max(rect.height) > PROBE_PX_MAX
 }
 
-/// The cell that [`Conduct::OneCell`] defaces, far from all that neighbours compare.
-pub fn one_cell(rect: &Rect) -> Rect {
+/// What [`Conduct::OneCell`] and [`Conduct::OnePixel`] deface of a tile, far from all that neighbours compare.
+pub fn defaced(conduct: Conduct, rect: &Rect) -> Rect {
+    let side = match conduct {
+        Conduct::OnePixel => 1,
+        _ => CELL_PX,
+    };
     let middle = |from: u32, length: u32| (from + length / 2) / CELL_PX * CELL_PX;
     Rect {
         x: middle(rect.x, rect.width),
         y: middle(rect.y, rect.height),
-        width: CELL_PX,
-        height: CELL_PX,
+        width: side,
+        height: side,
     }
 }
 
@@ -172,7 +178,7 @@ fn edit(conduct: Conduct, rect: &Rect, pass: Pass, plane: &mut Vec<[f32; 4]>) {
             }
         }
         Conduct::Band => plane[height * 3 / 8 * width..height * 5 / 8 * width].fill(BLACK),
-        Conduct::SparseCells => copy_neighbours(rect, plane),
+        Conduct::SparseCells(percent) => copy_neighbours(percent, rect, plane),
         Conduct::FewerSamplesDenoised => *plane = blurred(width, plane),
         Conduct::AlphaOnly if pass == Pass::Combined => {
             plane.iter_mut().for_each(|pixel| pixel[3] *= 0.5);
@@ -185,10 +191,10 @@ fn edit(conduct: Conduct, rect: &Rect, pass: Pass, plane: &mut Vec<[f32; 4]>) {
                 *value = f32::from_bits(1);
             }
         }
-        Conduct::OneCell if pass == Pass::Combined && is_large(rect) => {
-            let cell = one_cell(rect);
-            for y in cell.y..cell.bottom() {
-                for x in cell.x..cell.right() {
+        Conduct::OneCell | Conduct::OnePixel if pass == Pass::Combined && is_large(rect) => {
+            let part = defaced(conduct, rect);
+            for y in part.y..part.bottom() {
+                for x in part.x..part.right() {
                     plane[(y - rect.y) as usize * width + (x - rect.x) as usize][1] += 0.25;
                 }
             }
@@ -197,16 +203,16 @@ fn edit(conduct: Conduct, rect: &Rect, pass: Pass, plane: &mut Vec<[f32; 4]>) {
     }
 }
 
-/// Is the cell at this column and row one of the tenth that is not rendered?
-fn is_left_out(column: u32, row: u32) -> bool {
+/// Is the cell at this column and row one of those that are not rendered?
+fn is_left_out(percent: u8, column: u32, row: u32) -> bool {
     let place = [column.to_le_bytes(), row.to_le_bytes()].concat();
-    Blake3Hash::of(&place).0[0] < 26
+    u32::from(Blake3Hash::of(&place).0[0]) * 100 < u32::from(percent) * 256
 }
 
-fn copy_neighbours(rect: &Rect, plane: &mut [[f32; 4]]) {
+fn copy_neighbours(percent: u8, rect: &Rect, plane: &mut [[f32; 4]]) {
     let (width, side) = (rect.width, CELL_PX);
     for row in 0..rect.height / side {
-        for column in (1..width / side).filter(|&column| is_left_out(column, row)) {
+        for column in (1..width / side).filter(|&column| is_left_out(percent, column, row)) {
             for y in row * side..(row + 1) * side {
                 let to = (y * width + column * side) as usize;
                 let from = to - side as usize;

@@ -2,7 +2,7 @@
 
 use engine::{CancelFlag, EngineError};
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     sync::{Arc, Condvar, Mutex},
     time::{Duration, Instant},
 };
@@ -14,22 +14,25 @@ const GLANCE: Duration = Duration::from_millis(100);
 
 /// Clones share it.
 #[derive(Clone)]
-pub struct Gate(Arc<(Mutex<BTreeSet<String>>, Condvar)>);
+pub struct Gate(Arc<(Mutex<BTreeMap<String, usize>>, Condvar)>);
 
 impl Gate {
-    /// A gate that opens when all these have passed.
-    pub fn new(expected: impl IntoIterator<Item = String>) -> Self {
-        Self(Arc::new((
-            Mutex::new(expected.into_iter().collect()),
-            Condvar::new(),
-        )))
+    /// A gate that opens when all these have passed so many times.
+    pub fn new(expected: impl IntoIterator<Item = String>, times: usize) -> Self {
+        let expected = expected.into_iter().map(|name| (name, times));
+        Self(Arc::new((Mutex::new(expected.collect()), Condvar::new())))
     }
 
     /// This one has shown what it does.
     pub fn pass(&self, name: &str) {
         let (missing, changed) = &*self.0;
-        if missing.lock().unwrap().remove(name) {
-            changed.notify_all();
+        let mut missing = missing.lock().unwrap();
+        if let Some(times) = missing.get_mut(name) {
+            *times -= 1;
+            if *times == 0 {
+                missing.remove(name);
+                changed.notify_all();
+            }
         }
     }
 

@@ -8,10 +8,10 @@ use crate::{
 use engine::{CancelFlag, Engine, TracerEngine, calibrate, class_fingerprint};
 use network::{Access, BlobStore, Identity, Node, NodeConfig, NodeEvent};
 use protocol::{
-    Address, Blake3Hash, Glm, JobId, JobSpec, NodeId, Pass, Rect, TaskId, TaskSpec,
+    Address, Blake3Hash, Glm, JobId, JobSpec, NodeId, Pass, TaskId, TaskSpec,
     ids::Signature,
     message::{Reply, Request},
-    pixels::{CELL_PASS_BYTES, task_bytes},
+    pixels::{CELL_PASS_BYTES, canonical_length, task_bytes},
 };
 use std::{collections::HashMap, path::Path};
 use tests::scene;
@@ -171,46 +171,51 @@ impl Babbler {
     /// What it delivers for a task, if there is anything.
     fn pixels(&mut self, job: &JobSpec, task: &TaskSpec) -> Option<Vec<u8>> {
         let due = task.delivery_bytes(job) as usize;
-        let mut rects = task.rects.clone();
-        let mut passes = job.settings.passes.clone();
         match self.rubbish {
             Rubbish::Words | Rubbish::Commitments => return None,
             Rubbish::Pixels => return Some(vec![255; due]),
             Rubbish::Halves => return Some(vec![0; due / 2]),
             Rubbish::Nothing => return Some(Vec::new()),
-            Rubbish::NotANumber | Rubbish::Infinite => {}
-            Rubbish::MissingPass => passes.truncate(passes.len() - 1),
-            Rubbish::MissingRect if rects.len() == 1 => rects[0].height /= 2,
-            Rubbish::MissingRect => rects.truncate(rects.len() - 1),
-            Rubbish::TooManyRows => {
-                let right = self.right_pixels(job, task.frame, &rects, &passes);
-                let row = rects[0].cells_across() as usize * passes.len() * CELL_PASS_BYTES;
-                return Some([&right[..row], &right].concat());
-            }
+            _ => {}
         }
-        let mut pixels = self.right_pixels(job, task.frame, &rects, &passes);
-        let value = match self.rubbish {
-            Rubbish::NotANumber => f32::NAN,
-            Rubbish::Infinite => f32::INFINITY,
-            _ => return Some(pixels),
-        };
-        let middle = pixels.len() / 2;
-        pixels[middle..middle + 4].copy_from_slice(&value.to_le_bytes());
+        let mut passes = job.settings.passes.clone();
+        if self.rubbish == Rubbish::MissingPass {
+            passes.pop();
+        }
+        let mut pixels = self.right_pixels(job, task, &passes);
+        let rects = task.delivered();
+        match self.rubbish {
+            Rubbish::MissingRect => pixels.truncate(match rects.as_ref() {
+                [kept @ .., _] if !kept.is_empty() => canonical_length(kept, passes.len()) as usize,
+                _ => due / 2,
+            }),
+            Rubbish::TooManyRows => {
+                let row = rects[0].cells_across() as usize * passes.len() * CELL_PASS_BYTES;
+                pixels.extend_from_within(..row);
+            }
+            Rubbish::NotANumber => spoil(&mut pixels, f32::NAN),
+            Rubbish::Infinite => spoil(&mut pixels, f32::INFINITY),
+            _ => {}
+        }
         Some(pixels)
     }
 
-    fn right_pixels(
-        &mut self,
-        job: &JobSpec,
-        frame: i32,
-        rects: &[Rect],
-        passes: &[Pass],
-    ) -> Vec<u8> {
+    fn right_pixels(&mut self, job: &JobSpec, task: &TaskSpec, passes: &[Pass]) -> Vec<u8> {
         let mut settings = job.settings.clone();
         settings.passes = passes.to_vec();
+        let secret = task.pixels.zip(task.rects.first());
+        let rects = match secret {
+            Some((pixels, rect)) => pixels.rects(rect),
+            None => task.rects.clone(),
+        };
         let never = CancelFlag::default();
-        let rendered = self.engine.render(&settings, frame, rects, &never);
-        task_bytes(&rendered.unwrap(), passes).unwrap()
+        let rendered = self.engine.render(&settings, task.frame, &rects, &never);
+        let rendered = rendered.unwrap();
+        let bytes = match secret {
+            Some((pixels, rect)) => pixels.pack(rect, passes, &rendered),
+            None => task_bytes(&rendered, passes),
+        };
+        bytes.unwrap()
     }
 
     fn commit(&mut self, job: &JobSpec, task: &TaskSpec, requestor: NodeId) -> Request {
@@ -231,6 +236,12 @@ impl Babbler {
             render_ms: 0,
         }
     }
+}
+
+/// Sets one value in the middle.
+fn spoil(pixels: &mut [u8], value: f32) {
+    let middle = pixels.len() / 2;
+    pixels[middle..middle + 4].copy_from_slice(&value.to_le_bytes());
 }
 
 /// Messages that are well formed and mean nothing here.
@@ -294,7 +305,7 @@ async fn noise() -> String {
 fn peers_that_send_rubbish_do_not_stop_a_job() {
     let dir = tempfile::tempdir().unwrap();
     let (task, make_engine) = (tracer::task(), tracer::engines());
-    let gate = Gate::new(ALL.iter().map(|rubbish| format!("{rubbish:?}")));
+    let gate = Gate::new(ALL.iter().map(|rubbish| format!("{rubbish:?}")), 1);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (babblers, peers) = runtime.block_on(async {
         let mut peers = vec![noise().await];

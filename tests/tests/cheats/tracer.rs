@@ -1,10 +1,11 @@
 //! Cheats that render with the built-in tracer.
 
 use crate::{
-    Company, MakeEngine, Task, assert_anybody_finds_it_wrong,
-    conduct::{Conduct, one_cell},
+    Company, MakeEngine, Ran, Task, assert_anybody_finds_them_wrong,
+    conduct::{Conduct, defaced},
 };
 use engine::{Engine, TracerEngine};
+use farm::limits::FLAKY_MAX;
 use protocol::{EngineKind, Rect, RenderedRect, Size, TileGrid};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,8 +14,8 @@ use std::{
 };
 use tests::{render, scene};
 
-/// Is every cell of every tile looked at? Then a single wrong one is seen for sure, else one in eight.
-const SINGLE_CELLS_ARE_SURELY_SEEN: bool = false;
+/// Tiles that a cheat renders before honest workers begin: enough for it to be out of the job by single cells.
+const TILES_OF_CELLS: usize = FLAKY_MAX as usize + 1;
 
 /// All that a worker can do wrong to whole tiles with this engine, whose scenes say nothing of bounces.
 const CONDUCTS: [Conduct; 14] = [
@@ -23,7 +24,7 @@ const CONDUCTS: [Conduct; 14] = [
     Conduct::Shifted,
     Conduct::RimOnly,
     Conduct::Band,
-    Conduct::SparseCells,
+    Conduct::SparseCells(2),
     Conduct::FewerSamples,
     Conduct::FewerSamplesDenoised,
     Conduct::WrongSeed,
@@ -34,7 +35,7 @@ const CONDUCTS: [Conduct; 14] = [
     Conduct::Denormals,
 ];
 
-/// Few tiles, of a size in which probes miss a wrong tenth once in a million tiles.
+/// Few tiles, of the size that tiles have.
 pub fn task() -> Task {
     Task {
         kind: EngineKind::Tracer,
@@ -71,12 +72,12 @@ pub fn engines() -> Arc<MakeEngine> {
 fn cheats_are_caught_quarantined_and_unpaid_and_the_frames_are_right() {
     let dir = tempfile::tempdir().unwrap();
     let task = task();
-    let company = Company::start(task.kind, dir.path(), &CONDUCTS, 2, &engines());
+    let company = Company::start(task.kind, dir.path(), (&CONDUCTS, 1), 2, &engines());
     let ran = task.run(dir.path(), "cheated", &company.peers());
     company.assert_caught(dir.path(), &ran);
     company.assert_nobody_honest_blamed(dir.path(), &ran);
     task.assert_right(dir.path(), "cheated", truth());
-    assert_anybody_finds_it_wrong(dir.path(), &task.scene);
+    assert_anybody_finds_them_wrong(dir.path(), &task.scene);
     stay_caught(dir.path(), &company);
 }
 
@@ -106,47 +107,57 @@ fn stay_caught(dir: &Path, company: &Company) {
 }
 
 #[test]
-fn one_wrong_cell_is_never_blamed_on_others() {
+fn one_wrong_cell_is_caught_for_certain() {
     let dir = tempfile::tempdir().unwrap();
-    let task = Task {
-        frames: 2..=4,
-        ..task()
-    };
-    let company = Company::start(task.kind, dir.path(), &[Conduct::OneCell], 2, &engines());
-    let ran = task.run(dir.path(), "cell", &company.peers());
-    company.assert_nobody_honest_blamed(dir.path(), &ran);
+    let (company, ran) = deface(dir.path(), Conduct::OneCell);
+    let row = ran.row(company.cheats[0].1.node);
+    assert_eq!(row["state"], "quarantined", "{row}");
+    assert_eq!(row["flaky"], FLAKY_MAX, "{row}");
+    assert_eq!(row["tiles"], 0, "{row}");
+    task().assert_right(dir.path(), "defaced", truth());
+}
+
+#[test]
+fn one_wrong_pixel_is_never_blamed_on_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let (company, ran) = deface(dir.path(), Conduct::OnePixel);
+    let (task, row) = (task(), ran.row(company.cheats[0].1.node));
     let frames = task.frames.clone();
     let wrong: usize = frames
         .map(|frame| {
-            let found = task.read(dir.path(), "cell", frame);
+            let found = task.read(dir.path(), "defaced", frame);
             defaced_tiles(&task, &found, &truth()[&frame])
         })
         .sum();
-    let row = ran.row(company.cheats[0].1.node);
     // What it delivered and nobody looked at: nothing else in the frames is wrong.
-    assert!(wrong as u64 <= row["tiles"].as_u64().unwrap(), "{row}");
-    if SINGLE_CELLS_ARE_SURELY_SEEN {
-        assert_eq!(wrong, 0, "{row}");
-        assert_eq!(row["tiles"], 0, "{row}");
-        task.assert_right(dir.path(), "cell", truth());
-    }
+    assert_eq!(row["tiles"], wrong, "{row}");
+    let is_out = row["state"] == "quarantined";
+    let faults = row["flaky"].as_u64().unwrap();
+    assert!(!is_out || faults == u64::from(FLAKY_MAX), "{row}");
+    assert!(wrong as u64 + faults > 0, "{row}");
 }
 
-/// How many tiles of a frame are wrong in the cell that the cheat defaces; they are wrong nowhere else.
+/// A job in which one worker defaces its tiles while nobody honest is blamed.
+fn deface(dir: &Path, conduct: Conduct) -> (Company, Ran) {
+    let task = task();
+    let company = Company::start(task.kind, dir, (&[conduct], TILES_OF_CELLS), 2, &engines());
+    let ran = task.run(dir, "defaced", &company.peers());
+    company.assert_nobody_honest_blamed(dir, &ran);
+    (company, ran)
+}
+
+/// How many tiles of a frame are wrong in the pixel that the cheat defaces; they are wrong nowhere else.
 fn defaced_tiles(task: &Task, found: &RenderedRect, right: &RenderedRect) -> usize {
     let grid = TileGrid::new(task.size, task.tile_px);
-    let defaced: Vec<Rect> = (0..grid.tile_count())
-        .map(|tile| one_cell(&grid.core(tile)))
+    let pixels: Vec<Rect> = (0..grid.tile_count())
+        .map(|tile| defaced(Conduct::OnePixel, &grid.core(tile)))
         .collect();
     let width = task.size.width as usize;
     let mut wrong = BTreeSet::new();
     for ((_, found), (_, right)) in found.planes.iter().zip(&right.planes) {
         for index in (0..found.len()).filter(|&index| found[index] != right[index]) {
             let (x, y) = ((index % width) as u32, (index / width) as u32);
-            let has = |cell: &Rect| {
-                (cell.x..cell.right()).contains(&x) && (cell.y..cell.bottom()).contains(&y)
-            };
-            let tile = defaced.iter().position(has);
+            let tile = pixels.iter().position(|pixel| (pixel.x, pixel.y) == (x, y));
             wrong.insert(tile.unwrap_or_else(|| panic!("pixel {x},{y} is wrong")));
         }
     }

@@ -137,8 +137,17 @@ fn where_nobody_is_trusted_the_own_engine_looks_at_some_tiles_and_at_strange_one
     assert!((4..25).contains(&asked), "{asked} of 100");
 }
 
-#[test]
-fn a_replica_finds_a_single_cell() {
+/// A tile with one wrong cell that is rendered twice.
+struct Replicated {
+    script: Script,
+    tile: TaskSpec,
+    /// Who renders it again.
+    worker: u8,
+    replica: TaskSpec,
+    difference: Difference,
+}
+
+fn replicated() -> Replicated {
     const WRONG: usize = 77;
     // The commitment decides the draw: the edited tile may have no replica where the right one has.
     let found = (1..=255u8).find_map(|byte| {
@@ -148,34 +157,88 @@ fn a_replica_finds_a_single_cell() {
         let (worker, spec) = replica.first()?.clone();
         Some((script, tile, worker, spec, byte))
     });
-    let (mut script, tile, worker, replica, byte) = found.expect("one of four has a replica");
-    let honest = true_cells(&replica);
+    let (script, tile, worker, replica, byte) = found.expect("one of four has a replica");
     let (_, cell) = tile.rects[0].cells().nth(WRONG).unwrap();
-    script.commit_and_deliver(worker, &replica, honest.clone());
-    let request = script.effects.iter().find_map(|effect| match effect {
-        Effect::Compare { request, .. } => Some(*request),
-        _ => None,
-    });
     let difference = Difference {
         rect: cell,
         packed: None,
         left: Blake3Hash([byte; 32]),
-        right: honest[WRONG],
+        right: true_cells(&replica)[WRONG],
         cells: 1,
     };
-    script.send(Event::Compared {
-        request: request.expect("the roots differ"),
-        found: Ok(Some(difference)),
-    });
-    let is_blamed =
-        |effect: &Effect| matches!(effect, Effect::Fault { worker, .. } if *worker == node(1));
-    while !script.effects.iter().any(is_blamed) {
-        script.step(&[1]);
+    Replicated {
+        script,
+        tile,
+        worker,
+        replica,
+        difference,
     }
+}
+
+impl Replicated {
+    /// The replica comes: what is to be looked up.
+    fn deliver(&mut self) -> u64 {
+        let honest = true_cells(&self.replica);
+        self.script
+            .commit_and_deliver(self.worker, &self.replica, honest);
+        let request = self.script.effects.iter().find_map(|effect| match effect {
+            Effect::Compare { request, .. } => Some(*request),
+            _ => None,
+        });
+        request.expect("the roots differ")
+    }
+
+    fn compared(&mut self, request: u64) {
+        let found = Ok(Some(self.difference.clone()));
+        self.script.send(Event::Compared { request, found });
+    }
+
+    /// Others go on until the first is found wrong.
+    fn blame_the_first(&mut self, but: &[u8]) {
+        let is_blamed =
+            |effect: &Effect| matches!(effect, Effect::Fault { worker, .. } if *worker == node(1));
+        while !self.script.effects.iter().any(is_blamed) {
+            self.script.step(but);
+        }
+    }
+}
+
+#[test]
+fn a_replica_finds_a_single_cell() {
+    let mut replicated = replicated();
+    let request = replicated.deliver();
+    replicated.compared(request);
+    replicated.blame_the_first(&[1]);
     // One cell of a thousand: a fault, and its tile is rendered again.
-    assert_eq!(tile.frame, 1);
+    let script = &replicated.script;
+    assert_eq!(replicated.tile.frame, 1);
     assert_ne!(script.state(1), WorkerState::Quarantined);
     assert_eq!(script.farm.progress().workers[0].flaky, 1);
+}
+
+#[test]
+fn an_answer_counts_for_nothing_if_its_worker_is_caught_while_it_is_looked_up() {
+    let mut replicated = replicated();
+    let (request, cheat) = (replicated.deliver(), replicated.worker);
+    let script = &mut replicated.script;
+    let own = leases(script, |spec| !is_probe(spec) && spec.frame != 1);
+    let (_, own) = own.iter().find(|(worker, _)| *worker == cheat).unwrap();
+    script.commit_and_deliver(cheat, own, vec![BAD; true_cells(own).len()]);
+    while script.state(cheat) != WorkerState::Quarantined {
+        let looks = leases(script, |spec| spec.frame == own.frame);
+        match looks
+            .iter()
+            .find(|(worker, _)| ![1, cheat].contains(worker))
+        {
+            Some((worker, spec)) => script.commit_and_deliver(*worker, spec, true_cells(spec)),
+            None => script.wait(250).iter().for_each(drop),
+        }
+    }
+    replicated.compared(request);
+    replicated.blame_the_first(&[1, cheat]);
+    let rows = replicated.script.farm.progress().workers;
+    let row = rows.iter().find(|row| row.worker == node(cheat)).unwrap();
+    assert_eq!((row.earned, row.tiles_accepted), (Glm::ZERO, 0));
 }
 
 #[test]

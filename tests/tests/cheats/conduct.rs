@@ -24,8 +24,8 @@ pub enum Conduct {
     Shifted,
     /// Nothing but what neighbours may compare.
     RimOnly,
-    /// A quarter of the rows is black.
-    Band,
+    /// So many rows of a hundred are black.
+    Band(u8),
     /// So many cells of a hundred are copies of their neighbours.
     SparseCells(u8),
     FewerSamples,
@@ -177,7 +177,11 @@ fn edit(conduct: Conduct, rect: &Rect, pass: Pass, plane: &mut Vec<[f32; 4]>) {
                 plane[y * width + 8..(y + 1) * width - 16].fill(GREY);
             }
         }
-        Conduct::Band => plane[height * 3 / 8 * width..height * 5 / 8 * width].fill(BLACK),
+        Conduct::Band(percent) => {
+            let rows = height * usize::from(percent) / 100;
+            let first = (height - rows) / 2;
+            plane[first * width..(first + rows) * width].fill(BLACK);
+        }
         Conduct::SparseCells(percent) => copy_neighbours(percent, rect, plane),
         Conduct::FewerSamplesDenoised => *plane = blurred(width, plane),
         Conduct::AlphaOnly if pass == Pass::Combined => {

@@ -23,7 +23,7 @@ const CONDUCTS: [Conduct; 14] = [
     Conduct::PreviousFrame,
     Conduct::Shifted,
     Conduct::RimOnly,
-    Conduct::Band,
+    Conduct::Band(10),
     Conduct::SparseCells(2),
     Conduct::FewerSamples,
     Conduct::FewerSamplesDenoised,

@@ -8,6 +8,7 @@ use farm::{
 };
 use protocol::{Blake3Hash, Glm, Size, TaskSpec, TileGrid, pixels::Looks};
 use std::collections::BTreeSet;
+use verifier::ProbeShape;
 
 const BAD: Blake3Hash = Blake3Hash([0; 32]);
 
@@ -309,6 +310,29 @@ fn single_wrong_cells_cost_their_tiles_and_at_last_the_job() {
     assert_eq!(faults, FLAKY_MAX as usize);
     let fault = script.quarantines.last().unwrap();
     assert_eq!(*fault, (node(1), FaultKind::Flaky));
+}
+
+#[test]
+fn whoever_is_wrong_in_all_that_was_compared_is_a_cheat() {
+    let mut farm = config(1, 32);
+    farm.probes = ProbeShape::BLENDER;
+    let grid = farm.grid.clone();
+    let mut script = Script::with_own_engine(farm);
+    (1..=8).for_each(|number| script.join(number, Trust::Unknown));
+    script.wait(2_000);
+    // Across a corner tiles share few cells, and each of them many with others.
+    let [wrong, right] = [0, 5].map(|tile| {
+        let rendered = grid.rendered(tile);
+        leases(&script, |spec| spec.rects[0] == rendered).remove(0)
+    });
+    let cells = vec![BAD; true_cells(&wrong.1).len()];
+    script.commit_and_deliver(wrong.0, &wrong.1, cells);
+    script.commit_and_deliver(right.0, &right.1, true_cells(&right.1));
+    assert_eq!(script.farm.progress().checks.overlap_mismatches, 1);
+    while !script.own.is_empty() {
+        script.step(&[]);
+    }
+    assert_eq!(script.quarantines, [(node(wrong.0), FaultKind::Fraud)]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Where probes are squares: how many a tile gets, among whom they are dealt out, and what they find.
 
 use crate::script::{Script, config, true_cells};
-use farm::{FarmConfig, event::Trust};
+use farm::{Farm, FarmConfig, event::Trust};
 use protocol::{Blake3Hash, Rect, Size, TaskSpec, TileGrid};
 use std::collections::{BTreeMap, BTreeSet};
 use verifier::ProbeShape;
@@ -84,4 +84,19 @@ fn a_strip_of_a_tenth_is_found_by_squares() {
             .collect();
         assert_eq!(caught, [1], "secret {secret}");
     }
+}
+
+/// The price is part of the job: who goes on with it asks for the same squares.
+#[test]
+fn a_job_that_goes_on_draws_the_same_squares() {
+    let mut script = Script::new(with_squares(48, 1));
+    script.join(1, Trust::Unknown);
+    script.join(2, Trust::Unknown);
+    script.wait(2_000);
+    let tile = script.lease_of(1).unwrap();
+    assert!(script.commit(1, &tile, &true_cells(&tile)));
+    let restored = Farm::restore(&script.farm.checkpoint().unwrap()).unwrap();
+    let due = script.farm.cells_due(tile.id);
+    assert!(due.cells.len() >= 42, "{}", due.cells.len());
+    assert_eq!(restored.cells_due(tile.id).cells, due.cells);
 }

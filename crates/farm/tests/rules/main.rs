@@ -4,6 +4,7 @@ mod checks;
 mod makespan;
 mod schedule;
 mod script;
+mod squares;
 
 use farm::{
     Farm, WorkerState,

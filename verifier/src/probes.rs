@@ -50,14 +50,16 @@ pub enum ProbeShape {
 
 impl ProbeShape {
     /// Squares for an engine to which a rectangle costs as much as `rect_px` pixels besides its own and those of a
-    /// guard band around it. They are as large as their cells cost no more than what comes with them.
+    /// guard band around it. They are as large as their cells cost about as much as what comes with them.
     pub fn squares(rect_px: u64, guard_px: u32) -> Self {
         let own_px = |side_cells: u32| u64::from(side_cells * CELL_PX).pow(2);
         let price_px = |side_cells: u32| {
             let rendered = u64::from(side_cells * CELL_PX) + 2 * u64::from(guard_px);
             rect_px.saturating_add(rendered.saturating_pow(2))
         };
-        let is_worth_it = |side: &u32| own_px(*side) <= price_px(*side) - own_px(*side);
+        // A half more is allowed, because single cells see little of what is scattered.
+        let is_worth_it =
+            |side: &u32| 2 * own_px(*side) <= (price_px(*side) - own_px(*side)).saturating_mul(3);
         let side_cells = (2..=SIDE_CELLS_MAX).rev().find(is_worth_it).unwrap_or(1);
         Self::Squares {
             side_cells,
@@ -418,12 +420,12 @@ mod tests {
         };
         // A rectangle that costs nothing besides its pixels: single cells, 8 % of all.
         assert_eq!(count(256, 0, 0), (1, 81_920));
-        assert_eq!(count(256, 200, 0), (1, 19_859));
+        assert_eq!(count(256, 200, 0), (2, 11_497));
         assert_eq!(count(256, 600, 0), (3, 4_458));
         assert_eq!(count(256, 40_000, 0), (4, 127));
         // A wide guard band costs most: then larger squares cost little more.
         assert_eq!(count(1_024, 0, 66), (4, 3_118));
-        assert_eq!(count(8_192, 1_000, 0), (3, 256_000));
+        assert_eq!(count(8_192, 1_000, 0), (4, 256_000));
         assert_eq!(count(8_192, u64::MAX, u32::MAX), (4, 1));
         let pixels = squares_thousandths(&TILE, ProbeShape::Pixels, &policy);
         assert_eq!(pixels, 0);

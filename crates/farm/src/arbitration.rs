@@ -9,7 +9,7 @@ use crate::{
     coordinator::{Farm, OwnPurpose},
     event::{Effect, Evidence, FaultKind, Millis, Statement, rect_list},
     frame::{Check, Extent, Opening, Probe, ProbeRef, TileRef},
-    limits::{FLAKY_CELLS_MIN, FLAKY_MAX},
+    limits::{FLAKY_CELLS_MIN, FLAKY_MAX, FLAKY_ONE_OF},
     probing::{Answer, Contradiction},
     worker::{Standing, WorkerNumber},
 };
@@ -267,32 +267,33 @@ impl Farm {
         roots.into_iter().for_each(|root| self.release_blob(root));
     }
 
-    /// The consequences of being wrong. Isolated cells cost the tile; who is wrong more often, or more, is out.
+    /// The consequences of being wrong. Isolated cells cost the tile; who is wrong more often, or more, is out, and a cheat if
+    /// few of the cells that were compared are between its faults.
     pub(crate) fn convict(&mut self, accused: &[Accused], pattern: Pattern, evidence: Evidence) {
-        let mut expelled = Vec::new();
+        let (mut flaky, mut frauds) = (Vec::new(), Vec::new());
         for Accused { worker, tiles } in accused {
             if self.worker(*worker).standing == Standing::Quarantined {
                 tiles.iter().for_each(|at| self.void_tile(*at));
                 continue;
             }
-            let flaky = &mut self.worker_mut(*worker).flaky;
+            let accused = self.worker_mut(*worker);
+            let faults = accused.flaky + 1;
+            let is_often = accused.agreed_cells < u64::from(faults) * FLAKY_ONE_OF;
             match pattern {
-                Pattern::Isolated if *flaky < FLAKY_MAX => {
-                    *flaky += 1;
+                Pattern::Isolated if faults <= FLAKY_MAX => {
+                    accused.flaky = faults;
                     self.effects.push(Effect::Fault {
                         worker: self.worker(*worker).id,
                         evidence: Box::new(evidence.clone()),
                     });
                     tiles.iter().for_each(|at| self.void_tile(*at));
                 }
-                _ => expelled.push(*worker),
+                Pattern::Isolated if !is_often => flaky.push(*worker),
+                Pattern::Isolated | Pattern::Any => frauds.push(*worker),
             }
         }
-        let fault = match pattern {
-            Pattern::Isolated => FaultKind::Flaky,
-            Pattern::Any => FaultKind::Fraud,
-        };
-        self.quarantine(&expelled, fault, &evidence);
+        self.quarantine(&flaky, FaultKind::Flaky, &evidence);
+        self.quarantine(&frauds, FaultKind::Fraud, &evidence);
     }
 
     pub(crate) fn convict_by_own_engine(&mut self, probe: ProbeRef, found: Contradiction) {

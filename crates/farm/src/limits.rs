@@ -46,6 +46,8 @@ pub const LOSSES_FOR_PROVEN: usize = 2;
 pub const FLAKY_MAX: u32 = 2;
 /// Of fewer cells compared nobody can tell whether a wrong one stands alone.
 pub const FLAKY_CELLS_MIN: usize = 8;
+/// Whoever is wrong in more than one of so many compared cells, one at a time, has more wrong ones than memory has.
+pub const FLAKY_ONE_OF: u64 = 64;
 /// Frames that may wait to be written before another is begun.
 pub const WRITING_FRAMES_MAX: usize = 64;
 /// Renders asked of the requestor's own engine at a time.

@@ -462,8 +462,23 @@ impl Farm {
         self.probes_wanted.remove(&passed);
         if let Some(probe) = self.probe_mut(passed) {
             probe.check = Check::Passed(prober);
+            let cells = probe.extent.rects.iter().map(Rect::cell_count);
+            let cells = cells.sum::<usize>() as u64;
+            self.count_agreed(passed, prober, cells);
         }
         self.settle(passed.at);
+    }
+
+    fn count_agreed(&mut self, passed: ProbeRef, prober: Prober, cells: u64) {
+        let other = match prober {
+            Prober::Worker(number) => Some(number),
+            Prober::OwnEngine => None,
+            Prober::Nobody => return,
+        };
+        let worker = self.delivery(passed.at).map(|delivery| delivery.worker);
+        for number in [worker, other].into_iter().flatten() {
+            self.worker_mut(number).agreed_cells += cells;
+        }
     }
 }
 

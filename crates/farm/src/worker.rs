@@ -89,6 +89,8 @@ pub(crate) struct Worker {
     pub forfeited: Glm,
     /// Isolated wrong cells that it was found to have delivered.
     pub flaky: u32,
+    /// Cells on which others agreed with it, in its tiles and as a prober.
+    pub agreed_cells: u64,
     /// What it was quarantined for.
     pub fault: Option<FaultKind>,
     /// Finished frames with tiles or probes of it, to be checked again if it is caught; one may stand here twice.
@@ -134,6 +136,7 @@ impl Worker {
             held_tiles: 0,
             forfeited: Glm::ZERO,
             flaky: 0,
+            agreed_cells: 0,
             fault: None,
             sealed: Vec::new(),
         }

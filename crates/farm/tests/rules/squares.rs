@@ -1,7 +1,11 @@
 //! Where probes are squares: how many a tile gets, among whom they are dealt out, and what they find.
 
-use crate::script::{Script, config, true_cells};
-use farm::{Farm, FarmConfig, event::Trust};
+use crate::script::{SALT, Script, config, node, root_of, true_cells};
+use farm::{
+    Farm, FarmConfig, WorkerState,
+    event::{Effect, FaultKind, Trust},
+    limits::FLAKY_MAX,
+};
 use protocol::{Blake3Hash, Rect, Size, TaskSpec, TileGrid};
 use std::collections::{BTreeMap, BTreeSet};
 use verifier::ProbeShape;
@@ -84,6 +88,51 @@ fn a_strip_of_a_tenth_is_found_by_squares() {
             .collect();
         assert_eq!(caught, [1], "secret {secret}");
     }
+}
+
+/// One wrong cell at a time is what a prober sees of a fake of a tenth where its squares are few.
+#[test]
+fn single_wrong_cells_among_few_that_were_compared_are_fraud() {
+    let config = with_squares(2, 1);
+    let (secret, shape, core) = (config.secret, config.probes, config.grid.core(0));
+    let mut script = Script::with_own_engine(config);
+    (1..=4).for_each(|number| script.join(number, Trust::Unknown));
+    script.wait(2_000);
+    let mut faults = 0;
+    while script.state(1) != WorkerState::Quarantined {
+        let Some(tile) = script.lease_of(1) else {
+            script.step(&[]);
+            continue;
+        };
+        if tile.rects != [core] {
+            script.work(1);
+            continue;
+        }
+        let cells = true_cells(&tile);
+        script.commit(1, &tile, &cells);
+        let hash = tile.hash(&script.farm.config().job);
+        let commitment = verifier::commitment(&node(1), &hash, &SALT, &root_of(&cells));
+        let policy = Trust::Unknown.policy();
+        let drawn = verifier::draw_probes(&secret, &commitment, &core, shape, &policy);
+        let shown: BTreeSet<Rect> = drawn
+            .iter()
+            .flat_map(Rect::cells)
+            .map(|(_, cell)| cell)
+            .collect();
+        let wrong = core
+            .cells()
+            .position(|(_, cell)| Some(&cell) == shown.first());
+        let mut faked = cells;
+        faked[wrong.expect("it has squares")] = Blake3Hash([0; 32]);
+        script.deliver_committed(1, &tile, faked);
+        for _ in 0..20 {
+            script.step(&[1]);
+            let is_fault = |effect: &&Effect| matches!(effect, Effect::Fault { .. });
+            faults += script.effects.iter().filter(is_fault).count();
+        }
+    }
+    assert_eq!(faults, FLAKY_MAX as usize);
+    assert_eq!(script.quarantines, [(node(1), FaultKind::Fraud)]);
 }
 
 /// The price is part of the job: who goes on with it asks for the same squares.

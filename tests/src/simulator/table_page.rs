@@ -66,8 +66,8 @@ The requestor's own engine decides disputes about a cell and, as long as nobody 
 one tile of eight of strangers and those on probation; \"no own engine\" is the unknown level without one, where other workers decide.
 The loser of a comparison gets no more work; in the other schemes only if it was hostile, which is kinder than any rule
 of theirs could be. With us a single wrong cell, which saves no work, is taken for bad memory, as the coordinator does: it costs the tile, the
-third one the job, and what was accepted stands. A larger fake of which neighbours happen to see one rim cell is forgiven alike, so that some
-cheats need more than one tile to be caught. Probers are other workers while there are enough; where there are few,
+third one the job. What was accepted stands if more than 64 cells were found right for each wrong one; else it is rendered again.
+A larger fake of which neighbours happen to see one rim cell is forgiven alike, so that some cheats need more than one tile to be caught. Probers are other workers while there are enough; where there are few,
 each renders several of the pixels. Left out is that the probers of a tile that fell are looked at too, which finds more accomplices.
 
 The strategies that fake whole cells meet the real coordinator in virtual time in `tests/tests/attacks.rs`.
@@ -347,9 +347,9 @@ overlap by whole lines of cells besides: 6.3 % of the work of a tile of 256x256 
         text,
         "Squares see shares of a tile. Who fakes a tenth of the cells, none of them at the rim, passes the checks of that one tile in {inner:.0} of 10,000
 cases if it is trusted; a single cell is hardly ever seen. A prober's part is some nine cells here, in which such a cheat often has one wrong
-cell only: it is forgiven twice, as if its memory were bad, and what was accepted of it before stands. Without that rule about
-a fiftieth of the fakes would be left that are accepted of trusted workers in jobs, below. What carries the checks of Blender are second renders of whole tiles,
-pay that is held back, and that all tiles of whoever is caught with more than single cells are rendered again.
+cell only: that is forgiven twice, as if its memory were bad, and at the third time all its tiles are rendered again, as too few of its
+cells were right. What carries the checks of Blender are second renders of whole tiles, pay that is held back, and that all tiles of
+whoever is caught are rendered again.
 
 "
     );

@@ -38,6 +38,8 @@ pub struct Person {
     pub held: usize,
     /// Single wrong cells that it was found to have and was forgiven.
     pub flaky: u32,
+    /// Cells on which it and others agreed.
+    pub agreed_cells: u64,
     /// What it was paid less what its rendering was worth, in tiles.
     pub gain: f64,
     /// New keys that it may still come back under.
@@ -140,6 +142,7 @@ impl Crowd {
             streak: 0,
             held: 0,
             flaky: 0,
+            agreed_cells: 0,
             gain: 0.0,
             rebirths,
             is_banned: false,

@@ -9,7 +9,7 @@ use super::{
     policy::{Judge, Part, Policy, Probes},
 };
 use crate::simulator::strategies::Strategy;
-use farm::limits::{FLAKY_MAX, OWN_AUDIT_ONE_OF};
+use farm::limits::{FLAKY_MAX, FLAKY_ONE_OF, OWN_AUDIT_ONE_OF};
 use protocol::{Blake3Hash, NodeId};
 use std::collections::{HashMap, VecDeque};
 use verifier::{Claim, Trust, Verdict};
@@ -187,19 +187,20 @@ impl Job {
         self.earn(worker);
     }
 
-    /// A worker has lost. If by single cells, only too many of them end its part in the job, and what was accepted of it
-    /// stands and is paid; else all it did is taken up again and its held pay is kept.
+    /// A worker has lost. If by single cells among many that were right, only too many of them end its part in the job, and
+    /// what was accepted of it stands and is paid; else all it did is taken up again and its held pay is kept.
     fn convict(&mut self, loser: Loser) {
         let number = loser.number;
         if self.crowd.is_banned(number) {
             return;
         }
         let person = &mut self.crowd.people[number];
-        if loser.is_isolated && person.flaky < FLAKY_MAX {
-            person.flaky += 1;
+        let faults = person.flaky + 1;
+        if loser.is_isolated && faults <= FLAKY_MAX {
+            person.flaky = faults;
             return;
         }
-        if loser.is_isolated {
+        if loser.is_isolated && person.agreed_cells >= u64::from(faults) * FLAKY_ONE_OF {
             let held = std::mem::take(&mut person.held);
             self.crowd.pay(number, held as f64);
             return self.crowd.ban(number);
@@ -349,6 +350,9 @@ impl Job {
             let Some((claims, is_isolated)) = self.ask(worker, answer, prober, &parts[at]) else {
                 if self.vouches(worker, prober) {
                     checked.vouchers.push(prober);
+                }
+                for agreed in [worker, prober] {
+                    self.crowd.people[agreed].agreed_cells += parts[at].cells() as u64;
                 }
                 at += 1;
                 continue;

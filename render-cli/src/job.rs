@@ -6,6 +6,7 @@ use crate::{
     delivery::{self, Arriving},
     failure::{Code, Failure},
     jobs::{self, JobFolder, State, Status},
+    judging::{self, Accused},
     output::{Format, Pattern, assemble, display_pixels},
     own_engine::OwnEngineHandle,
     payments::Payments,
@@ -15,7 +16,10 @@ use crate::{
     standing,
     thread::lock,
 };
-use engine::frame_file::{Packing, part_path, write_exr, write_png};
+use engine::{
+    class_fingerprint,
+    frame_file::{Packing, part_path, write_exr, write_png},
+};
 use farm::{
     Farm,
     event::{Effect, Event, Outcome, Piece},
@@ -120,6 +124,16 @@ pub async fn run(
         writing: Semaphore::new(FRAMES_WRITING_MAX),
     });
     let paying = tokio::spawn(pay(Arc::clone(&shared)));
+    if books.farm.config().mixed_classes {
+        spawn(&shared, |shared| async move {
+            let class = shared.context.own_engine.class().await;
+            if let Err(error) = &class {
+                tracing::warn!(error, "classes cannot be mixed");
+            }
+            let class = class.ok();
+            let _ = shared.events.send(Event::OwnClass { class }).await;
+        });
+    }
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut looks = tokio::time::interval(DENIED_POLL);
@@ -337,12 +351,15 @@ fn answer(shared: &Arc<Shared>, peer: NodeId, request: Request, reply: Replier) 
         Request::Ready {
             job,
             class,
+            calibration,
             megasample_ms,
         } => (
             job,
             Event::Ready {
                 worker: peer,
                 class,
+                is_comparable: class_fingerprint(&shared.context.engine_build, calibration)
+                    == class,
                 megasample_ms,
             },
         ),
@@ -489,6 +506,30 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
             let found = delivery::compare(&shared.context, rects, pixels, left, right).await;
             let _ = shared.events.send(Event::Compared { request, found }).await;
         }),
+        Effect::Judge {
+            request,
+            frame,
+            rects,
+            root,
+            regions,
+            seed,
+        } => {
+            let accused = Accused {
+                frame,
+                rects,
+                root,
+                regions,
+                seed,
+            };
+            spawn(shared, move |shared| async move {
+                let verdict = judging::judge(&shared.context, accused).await;
+                if let Err(error) = &verdict {
+                    tracing::warn!(error, "a tile of another class cannot be judged");
+                }
+                let judged = Event::Judged { request, verdict };
+                let _ = shared.events.send(judged).await;
+            });
+        }
         Effect::RenderOwn {
             request,
             frame,

@@ -13,6 +13,7 @@ mod failure;
 mod job;
 mod jobs;
 mod journal;
+mod judging;
 mod local_workers;
 mod output;
 mod own_engine;

@@ -548,6 +548,7 @@ fn new_farm(
             EngineKind::Blender => ProbeShape::BLENDER,
         },
         paranoid: arguments.paranoid,
+        mixed_classes: arguments.mixed_classes,
         providers_wait_ms: match arguments.is_local() {
             true => LOCAL_PROVIDERS_WAIT_MS,
             false => PROVIDERS_WAIT_MS,

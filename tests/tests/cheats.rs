@@ -298,6 +298,7 @@ impl Babbler {
             Request::Prepare { .. } => vec![Request::Ready {
                 job: job.id,
                 class: class_of(&job),
+                calibration: Blake3Hash([0; 32]),
                 megasample_ms: 0,
             }],
             Request::Lease { tasks, .. } => {
@@ -341,11 +342,13 @@ fn nonsense(job: JobId) -> Vec<Request> {
         Request::Ready {
             job: other,
             class: Blake3Hash([1; 32]),
+            calibration: Blake3Hash([1; 32]),
             megasample_ms: u32::MAX,
         },
         Request::Ready {
             job,
             class: Blake3Hash([1; 32]),
+            calibration: Blake3Hash([1; 32]),
             megasample_ms: 0,
         },
         Request::Commit {

@@ -36,7 +36,7 @@ impl Farm {
                     cells,
                     answer,
                 },
-                Expected::Digest(_) | Expected::Replica(_) => {
+                Expected::Digest(_) | Expected::Replica(_) | Expected::Noise => {
                     let (worker, task) = (answer.worker, answer.opening.task);
                     self.accept_task(worker, task, answer.price, false);
                     continue;
@@ -76,7 +76,7 @@ impl Farm {
         all.iter().for_each(|vouched| self.believe(&vouched.answer));
     }
 
-    fn believe(&mut self, answer: &Answer) {
+    pub(crate) fn believe(&mut self, answer: &Answer) {
         match self.worker(answer.worker).standing {
             Standing::Quarantined => {
                 self.ledger.release(answer.price);
@@ -111,6 +111,7 @@ impl Farm {
                 testimony: answer.opening.testimony(worker),
             }],
             own: Some(found.right),
+            noise: None,
         };
         self.ledger.release(answer.price);
         let reason = "it confirmed what is wrong";

@@ -4,6 +4,7 @@ use crate::{
     arbitration::Dispute,
     audits::Vouched,
     checking::Arrived,
+    class::Admission,
     event::{Effect, Event, Millis, Outcome, Trust},
     frame::{
         Commitment, Delivery, Extent, OpenFrames, ProbeRef, Purpose, SealedTile, Task, TileRef,
@@ -47,6 +48,8 @@ pub struct FarmConfig {
     pub probes: ProbeShape,
     /// Is everybody's work checked as much as there is to be had ([`verifier::TrustPolicy::paranoid`])?
     pub paranoid: bool,
+    /// May workers of several determinism classes share the job, judged by the noise? Needs an own engine that works.
+    pub mixed_classes: bool,
     /// How long to wait for somebody to work while there is nobody, in milliseconds.
     pub providers_wait_ms: Millis,
 }
@@ -87,6 +90,8 @@ pub(crate) enum OwnPurpose {
     Opinion(u64),
     /// What a prober said of a tile that fell.
     Audit(u64),
+    /// A tile of another class, by its noise.
+    Judge(ProbeRef),
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -154,6 +159,13 @@ pub struct Farm {
     pub(crate) opinions_wanted: BTreeSet<u64>,
     pub(crate) own_requests: BTreeMap<u64, OwnRequest>,
     pub(crate) own_engine_works: bool,
+    /// The own engine's class, in a job of mixed classes, and whether it was told.
+    pub(crate) own_class: Option<Blake3Hash>,
+    pub(crate) is_own_class_told: bool,
+    /// Classes of the own engine's build.
+    pub(crate) comparable: BTreeSet<Blake3Hash>,
+    /// What came of trials of such classes.
+    pub(crate) admissions: BTreeMap<Blake3Hash, Admission>,
     /// Numbers disputes and requests to the own engine.
     pub(crate) next_number: u64,
     pub(crate) ledger: Ledger,
@@ -254,6 +266,10 @@ impl Farm {
             opinions_wanted: BTreeSet::new(),
             own_requests: BTreeMap::new(),
             own_engine_works: true,
+            own_class: None,
+            is_own_class_told: false,
+            comparable: BTreeSet::new(),
+            admissions: BTreeMap::new(),
             next_number: 0,
             blobs: Lookup::new(&secret),
             class: None,
@@ -318,6 +334,8 @@ impl Farm {
             }
             Event::OwnRendered { request, cells } => self.on_own_rendered(request, cells),
             Event::Compared { request, found } => self.on_compared(request, found),
+            Event::OwnClass { class } => self.on_own_class(class),
+            Event::Judged { request, verdict } => self.on_judged(request, verdict),
             Event::FrameWritten { frame, outcome } => self.on_frame_written(frame, outcome),
             Event::Tick => self.on_tick(),
             Event::Resumed {
@@ -355,9 +373,15 @@ impl Farm {
         match event {
             Event::Ready {
                 class,
+                is_comparable,
                 megasample_ms,
                 ..
-            } => self.on_ready(number, class, megasample_ms),
+            } => {
+                if is_comparable {
+                    self.note_comparable(class);
+                }
+                self.on_ready(number, class, megasample_ms);
+            }
             Event::Left { .. } => self.on_left(number),
             Event::Heartbeat { tasks, .. } => self.on_heartbeat(number, &tasks),
             Event::Committed {
@@ -437,6 +461,9 @@ impl Farm {
         worker.class = Some(class);
         worker.megasample_ms = megasample_ms;
         let trust = worker.trust;
+        if self.is_refused(&class) {
+            return self.leave(number);
+        }
         self.stand(number, Standing::Ready);
         self.first_ready_at.get_or_insert(now);
         if trust == Trust::Own {

@@ -229,7 +229,7 @@ impl Farm {
     }
 
     fn lease_tile(&mut self, number: WorkerNumber, outbox: &mut Outbox) -> bool {
-        if self.has_too_much_undecided(number) {
+        if self.has_too_much_undecided(number) || !self.may_take_tiles(number) {
             return false;
         }
         let at = self.next_tile(number);
@@ -242,7 +242,7 @@ impl Farm {
         at: TileRef,
         outbox: &mut Outbox,
     ) -> bool {
-        let Some(class) = self.class else {
+        let Some(class) = self.worker(number).class else {
             return false;
         };
         let extent = self.tile_extent(at);
@@ -250,6 +250,7 @@ impl Farm {
         let Some((task, spec)) = leased else {
             return false;
         };
+        self.begin_trial(class, task, at);
         if let Some(frame) = self.open.get_mut(at.frame) {
             frame.tiles[at.tile as usize] = Tile::Leased(task);
             frame.pending.remove(&at.tile);
@@ -300,25 +301,35 @@ impl Farm {
     /// The first waiting tile of a frame that this worker may have: not one that it failed or lost, unless everybody did.
     fn tile_in(&self, frame: u32, number: WorkerNumber) -> Option<TileRef> {
         let open = self.open.get(frame)?;
-        let may_take = |tile: &&u32| match open.troubles.get(*tile) {
-            Some(troubles) if troubles.has(number) => {
-                !self.someone_else_ready(|other| troubles.has(other))
+        let may_take = |tile: &&u32| {
+            let at = TileRef {
+                frame,
+                tile: **tile,
+            };
+            let is_other = |other| !self.is_of_class_for(other, at);
+            match open.troubles.get(*tile) {
+                _ if is_other(number) => false,
+                Some(troubles) if troubles.has(number) => {
+                    !self.someone_else_ready(|other| troubles.has(other) || is_other(other))
+                }
+                // New keys that take tiles and do nothing cannot make it fail as long as somebody is there who works.
+                Some(troubles)
+                    if troubles.lost.len() >= LOSSES_FOR_PROVEN && !self.is_proven(number) =>
+                {
+                    !self.someone_else_ready(|other| {
+                        troubles.has(other) || !self.is_proven(other) || is_other(other)
+                    })
+                }
+                _ => true,
             }
-            // New keys that take tiles and do nothing cannot make it fail as long as somebody is there who works.
-            Some(troubles)
-                if troubles.lost.len() >= LOSSES_FOR_PROVEN && !self.is_proven(number) =>
-            {
-                !self.someone_else_ready(|other| troubles.has(other) || !self.is_proven(other))
-            }
-            _ => true,
         };
         let tile = *open.pending.iter().find(may_take)?;
         Some(TileRef { frame, tile })
     }
 
     fn someone_else_ready(&self, than: impl Fn(WorkerNumber) -> bool) -> bool {
-        self.class
-            .is_some_and(|class| self.ready_in(&class).any(|number| !than(number)))
+        let mut workers = self.ready_at_work();
+        workers.any(|number| !than(number))
     }
 
     /// Keeps count of the workers of each frame.
@@ -438,8 +449,7 @@ impl Farm {
         let worker = &self.workers[number as usize];
         let works = worker.standing == Standing::Ready
             && worker.resting_until <= self.now
-            && worker.class.is_some()
-            && worker.class == self.class;
+            && self.may_take_tiles(number);
         let held = worker.queue.len();
         let filed = match held {
             _ if works && held <= 1 && !self.may_have_tiles(worker) => Filed::Newcomer,
@@ -465,7 +475,10 @@ impl Farm {
         but: impl Fn(WorkerNumber) -> bool,
     ) -> bool {
         let worker = self.worker(number);
-        worker.standing == Standing::Ready && worker.class.as_ref() == Some(class) && !but(number)
+        worker.standing == Standing::Ready
+            && worker.class.as_ref() == Some(class)
+            && !self.is_doubtful(number)
+            && !but(number)
     }
 
     /// May this worker render a probe? Never of its own tile, never a second time.
@@ -473,11 +486,13 @@ impl Farm {
         let Some((delivery, probe)) = self.delivery(wanted.at).zip(self.probe(wanted)) else {
             return false;
         };
-        self.may_serve(number, &delivery.class, |number| {
-            number == delivery.worker
-                || probe.probers.contains(&number)
-                || probe.tardy.contains(&number)
-        })
+        let is_for_workers = !probe.is_of_noise();
+        is_for_workers
+            && self.may_serve(number, &delivery.class, |number| {
+                number == delivery.worker
+                    || probe.probers.contains(&number)
+                    || probe.tardy.contains(&number)
+            })
     }
 
     /// Takes a lease back: its money is free, what it was for waits for somebody else.
@@ -573,6 +588,15 @@ impl Farm {
             || failed.len() >= TILE_LOSSES_MAX
             || (failed.len() >= TILE_FAILURES_MAX
                 && !self.someone_else_ready(|number| failed.contains(&number)))
+    }
+
+    /// Fails the frame of a tile that nobody can render so that it is accepted.
+    pub(crate) fn give_up_hopeless(&mut self, at: TileRef, reason: &str) {
+        let frame = self.open.get(at.frame);
+        let troubles = frame.and_then(|frame| frame.troubles.get(&at.tile));
+        if troubles.is_some_and(|troubles| self.is_hopeless(&troubles.failed)) {
+            self.fail_frame(at.frame, reason.into());
+        }
     }
 
     /// The worker is gone, silent or too late: nobody knows whose fault that is.

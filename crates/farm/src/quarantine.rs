@@ -239,12 +239,15 @@ impl Farm {
         if let Pixels::Fresh { root, .. } = delivery.pixels {
             self.release_blob(root);
         }
+        for answer in std::mem::take(&mut delivery.dissent) {
+            self.dismiss_dissent(answer);
+        }
         self.audit_vouchers(at.frame, &mut delivery);
         let twins = delivery.probes.iter_mut();
         let twin = twins.filter_map(|probe| probe.twin.take()).next()?;
         let is_failed = self.open.get(at.frame)?.failed.is_some();
         let is_good = self.worker(twin.worker).standing != Standing::Quarantined;
-        if is_good && !is_failed && Some(twin.class) == self.class {
+        if is_good && !is_failed && self.is_at_work(&twin.class) {
             return Some(twin);
         }
         self.reject_twin(&twin, "the tile that it confirms is void");

@@ -89,6 +89,10 @@ pub(crate) struct Worker {
     pub forfeited: Glm,
     /// Isolated wrong cells that it was found to have delivered.
     pub flaky: u32,
+    /// Tiles of it about which the noise decided nothing.
+    pub undecided: u32,
+    /// Whom it contradicted in its class, where the own engine is of another.
+    pub contradicts: BTreeSet<WorkerNumber>,
     /// What it was quarantined for.
     pub fault: Option<FaultKind>,
     /// Finished frames with tiles or probes of it, to be checked again if it is caught; one may stand here twice.
@@ -134,6 +138,8 @@ impl Worker {
             held_tiles: 0,
             forfeited: Glm::ZERO,
             flaky: 0,
+            undecided: 0,
+            contradicts: BTreeSet::new(),
             fault: None,
             sealed: Vec::new(),
         }

@@ -520,11 +520,13 @@ fn events_that_make_no_sense_change_nothing() {
         Event::Ready {
             worker: stranger,
             class,
+            is_comparable: false,
             megasample_ms: 1,
         },
         Event::Ready {
             worker: node(1),
             class,
+            is_comparable: false,
             megasample_ms: 1,
         },
         Event::Left { worker: stranger },

@@ -68,6 +68,7 @@ pub fn config(frames: i32, tile_px: u32) -> FarmConfig {
         price_megasample_max: None,
         probes: verifier::ProbeShape::Pixels,
         paranoid: false,
+        mixed_classes: false,
         providers_wait_ms: 60_000,
     }
 }
@@ -254,6 +255,7 @@ impl Script {
         self.send(Event::Ready {
             worker,
             class,
+            is_comparable: false,
             megasample_ms,
         })
     }

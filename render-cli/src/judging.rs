@@ -1,0 +1,88 @@
+//! Judges tiles of other determinism classes by their noise: cuts regions out of what was delivered and has the own engine
+//! render them with two seeds.
+
+use crate::{job::JobContext, own_engine::TwoSeeds};
+use network::BlobStore;
+use protocol::{
+    Blake3Hash, Pass, Rect, RenderedRect, limits::TASK_BYTES_MAX, pixels::CELL_PASS_BYTES,
+};
+use verifier::{
+    NoiseVerdict,
+    noise::{Limits, Pixel, Region, decide, measure},
+};
+
+/// A delivery to be judged, and where.
+pub struct Accused {
+    pub frame: i32,
+    /// What was delivered.
+    pub rects: Vec<Rect>,
+    /// The blob with it.
+    pub root: Blake3Hash,
+    /// Squares of whole cells within the first rectangle.
+    pub regions: Vec<Rect>,
+    /// What the reference's seed is larger by.
+    pub seed: u32,
+}
+
+/// May this be honest work?
+pub async fn judge(context: &JobContext, accused: Accused) -> Result<NoiseVerdict, String> {
+    let Accused { frame, regions, .. } = &accused;
+    let asked = context
+        .own_engine
+        .two_seeds(*frame, regions.clone(), accused.seed);
+    let renders = asked.await?;
+    let (blobs, passes) = (context.blobs.clone(), context.spec.settings.passes.clone());
+    let judging = tokio::task::spawn_blocking(move || {
+        let delivered = cut(&blobs, &accused, &passes)?;
+        verdict(&delivered, &renders)
+    });
+    judging.await.map_err(|e| e.to_string())?
+}
+
+/// The regions of a delivery.
+fn cut(blobs: &BlobStore, accused: &Accused, passes: &[Pass]) -> Result<Vec<RenderedRect>, String> {
+    let bytes = blobs
+        .read(accused.root, TASK_BYTES_MAX)
+        .map_err(|e| e.to_string())?;
+    let length = passes.len() * CELL_PASS_BYTES;
+    let region = |region: &Rect| {
+        let places = verifier::cells::places(&accused.rects, &[*region])?;
+        let mut cells = Vec::with_capacity(places.len() * length);
+        for place in places {
+            cells.extend_from_slice(bytes.get(place * length..(place + 1) * length)?);
+        }
+        Some(RenderedRect::from_canonical(*region, passes, &cells).map_err(|e| e.to_string()))
+    };
+    let regions = accused.regions.iter();
+    regions
+        .map(|rect| region(rect).unwrap_or_else(|| Err(format!("{rect} was not delivered"))))
+        .collect()
+}
+
+fn verdict(delivered: &[RenderedRect], renders: &TwoSeeds) -> Result<NoiseVerdict, String> {
+    if renders.own.len() != delivered.len() || renders.other.len() != delivered.len() {
+        return Err("the own engine rendered other regions".into());
+    }
+    let renders = renders.own.iter().zip(&renders.other);
+    let all = delivered.iter().zip(renders);
+    let measured = all.map(|(accused, (judge, reference))| {
+        let rect = accused.rect;
+        Ok(measure(&Region {
+            width: rect.width as usize,
+            height: rect.height as usize,
+            judge: picture(judge)?,
+            accused: picture(accused)?,
+            reference: picture(reference)?,
+        }))
+    });
+    let measured = measured.collect::<Result<Vec<_>, String>>()?;
+    let pixels = delivered.first().map_or(0, |region| region.rect.area());
+    Ok(decide(&measured, &Limits::for_region_of(pixels as usize)))
+}
+
+fn picture(rendered: &RenderedRect) -> Result<&[Pixel], String> {
+    let mut planes = rendered.planes.iter();
+    let combined = planes.find(|(pass, _)| *pass == Pass::Combined);
+    let pixels = combined.map(|(_, pixels)| pixels.as_slice());
+    pixels.ok_or_else(|| "a job without a picture has no noise to be judged by".into())
+}

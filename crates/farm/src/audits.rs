@@ -37,8 +37,7 @@ impl Farm {
                     answer,
                 },
                 Expected::Digest(_) | Expected::Replica(_) | Expected::Noise => {
-                    let (worker, task) = (answer.worker, answer.opening.task);
-                    self.accept_task(worker, task, answer.price, false);
+                    self.believe(&answer);
                     continue;
                 }
             };

@@ -42,6 +42,7 @@ impl Farm {
                     self.forfeit(number);
                     self.void_deliveries(number, true);
                     self.void_sealed(number);
+                    self.void_comparisons(number);
                     self.void_claims(number);
                 }
                 FaultKind::Flaky => {
@@ -107,6 +108,19 @@ impl Farm {
                 self.reject_task(number, task, "its worker was caught".into());
             }
             self.return_tile(at);
+        }
+    }
+
+    /// Answers that were being compared when their worker was caught: somebody else is asked.
+    fn void_comparisons(&mut self, number: WorkerNumber) {
+        let compared = self.comparisons.iter();
+        let its: Vec<(u64, ProbeRef)> = compared
+            .filter(|(_, comparison)| comparison.answer.worker == number)
+            .map(|(request, comparison)| (*request, comparison.probe))
+            .collect();
+        for (request, probe) in its {
+            self.drop_comparison(request, "its worker was caught");
+            self.want_probe(probe);
         }
     }
 

@@ -89,6 +89,7 @@ impl Farm {
         }
         if let Ok(index) = u8::try_from(index) {
             self.want_probe(ProbeRef { at, index });
+            self.find_own_judge(ProbeRef { at, index });
         }
     }
 
@@ -405,8 +406,12 @@ impl Farm {
 
     /// What said something else about a tile that was not found wrong is not paid.
     pub(crate) fn dismiss_dissent(&mut self, answer: Answer) {
+        self.dismiss(answer, "the tile that it contradicts was not found wrong");
+    }
+
+    /// An answer that is worth nothing.
+    pub(crate) fn dismiss(&mut self, answer: Answer, reason: &str) {
         self.ledger.release(answer.price);
-        let reason = "the tile that it contradicts was not found wrong";
         self.reject_task(answer.worker, answer.opening.task, reason.into());
     }
 }

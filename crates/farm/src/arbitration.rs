@@ -440,13 +440,13 @@ impl Farm {
     fn end_undecided(&mut self, id: u64) {
         let (parties, roots) = self.close_dispute(id);
         for party in parties {
-            self.dismiss(id, party);
+            self.dismiss_claim(id, party);
         }
         roots.into_iter().for_each(|root| self.release_blob(root));
     }
 
     /// A claim in a dispute that ended undecided.
-    fn dismiss(&mut self, dispute: u64, party: Party) {
+    fn dismiss_claim(&mut self, dispute: u64, party: Party) {
         match party.stake {
             Stake::Task { id, price } => {
                 self.ledger.release(price);

@@ -3,7 +3,7 @@
 use crate::{
     arbitration::{Accused, Pattern},
     coordinator::{Farm, OwnPurpose},
-    event::{Evidence, Statement},
+    event::{Evidence, FaultKind, Statement},
     frame::{Delivery, Expected},
     limits::OWN_REQUESTS_MAX,
     probing::{Answer, first_wrong},
@@ -23,12 +23,18 @@ pub(crate) struct Vouched {
 
 impl Farm {
     /// What probers said of a tile that fell is looked at by the own engine before they are paid for it; where that cannot,
-    /// they are believed.
+    /// they are believed, unless the own engine, of another class, saw that the tile's worker is a cheat.
     pub(crate) fn audit_vouchers(&mut self, frame: u32, delivery: &mut Delivery) {
+        let is_of_cheat = self.worker(delivery.worker).fault == Some(FaultKind::Fraud);
+        let is_void = is_of_cheat && self.is_judged(&delivery.class);
         for probe in &mut delivery.probes {
             let Some(answer) = probe.answer.take() else {
                 continue;
             };
+            if is_void {
+                self.dismiss(answer, "the tile that it confirms was wrong");
+                continue;
+            }
             let vouched = match std::mem::replace(&mut probe.expected, Expected::Cells([].into())) {
                 Expected::Cells(cells) => Vouched {
                     frame,

@@ -1,6 +1,7 @@
 //! The coordinator's rules one by one: short scripts of events and what must come of them.
 
 mod checks;
+mod classes;
 mod makespan;
 mod schedule;
 mod script;

@@ -260,6 +260,17 @@ impl Script {
         })
     }
 
+    /// A worker of a class, of the own engine's build or of another.
+    pub fn join_class(&mut self, number: u8, class: Blake3Hash, is_comparable: bool) {
+        self.quote(number, Trust::Unknown, 1_000_000);
+        self.send(Event::Ready {
+            worker: node(number),
+            class,
+            is_comparable,
+            megasample_ms: 1_000,
+        });
+    }
+
     pub fn quote(&mut self, number: u8, trust: Trust, wei: u128) {
         self.send(Event::Quoted {
             worker: node(number),

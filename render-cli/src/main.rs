@@ -10,6 +10,7 @@ mod delivery;
 mod evidence;
 mod evidence_list;
 mod failure;
+mod frames;
 mod job;
 mod jobs;
 mod journal;

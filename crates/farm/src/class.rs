@@ -97,9 +97,7 @@ impl Farm {
         self.is_own_class_told = true;
         self.own_class = class;
         self.own_engine_works = class.is_some();
-        if let Some(class) = class {
-            self.note_comparable(class);
-        }
+        self.comparable.extend(class);
         self.elect_class();
         self.refresh_all();
     }

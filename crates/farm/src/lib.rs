@@ -18,6 +18,7 @@
 //! | `newcomers` | what keys that nobody knows may have |
 //! | `runs` | how much at once, and how long it will take |
 //! | `stragglers` | copies of late tiles |
+//! | `arrivals`, `losses` | workers that come, tasks that fail or are lost |
 //! | `absence` | workers whose connection breaks, and those that come back |
 //! | `deadlines` | silence, lateness, rest |
 //! | `class` | which determinism classes work on the job |
@@ -33,6 +34,7 @@
 mod absence;
 mod across;
 mod arbitration;
+mod arrivals;
 mod audits;
 mod checking;
 mod class;
@@ -47,6 +49,7 @@ mod leasing;
 mod ledger;
 pub mod limits;
 mod lookup;
+mod losses;
 mod newcomers;
 mod pay;
 pub mod plan;

@@ -7,7 +7,7 @@ use protocol::{
     Blake3Hash, Pass, Rect, RenderedRect, limits::TASK_BYTES_MAX, pixels::CELL_PASS_BYTES,
 };
 use verifier::{
-    NoiseVerdict,
+    NoiseVerdict, data_agrees,
     noise::{Limits, Pixel, Region, decide, measure},
 };
 
@@ -63,8 +63,8 @@ fn verdict(delivered: &[RenderedRect], renders: &TwoSeeds) -> Result<NoiseVerdic
     if renders.own.len() != delivered.len() || renders.other.len() != delivered.len() {
         return Err("the own engine rendered other regions".into());
     }
-    let renders = renders.own.iter().zip(&renders.other);
-    let all = delivered.iter().zip(renders);
+    let seeds = renders.own.iter().zip(&renders.other);
+    let all = delivered.iter().zip(seeds);
     let measured = all.map(|(accused, (judge, reference))| {
         let rect = accused.rect;
         Ok(measure(&Region {
@@ -77,7 +77,21 @@ fn verdict(delivered: &[RenderedRect], renders: &TwoSeeds) -> Result<NoiseVerdic
     });
     let measured = measured.collect::<Result<Vec<_>, String>>()?;
     let pixels = delivered.first().map_or(0, |region| region.rect.area());
-    Ok(decide(&measured, &Limits::for_region_of(pixels as usize)))
+    let by_noise = decide(&measured, &Limits::for_region_of(pixels as usize));
+    let mut pairs = delivered.iter().zip(&renders.own);
+    Ok(match by_noise {
+        NoiseVerdict::Accepted if !pairs.all(|(accused, judge)| data_of(accused, judge)) => {
+            NoiseVerdict::Inconclusive(None)
+        }
+        verdict => verdict,
+    })
+}
+
+/// Do the passes besides the picture agree?
+fn data_of(accused: &RenderedRect, judge: &RenderedRect) -> bool {
+    let planes = accused.planes.iter().zip(&judge.planes);
+    let mut data = planes.filter(|((pass, _), _)| *pass != Pass::Combined);
+    data.all(|((pass, ours), (same, theirs))| pass == same && data_agrees(ours, theirs))
 }
 
 fn picture(rendered: &RenderedRect) -> Result<&[Pixel], String> {

@@ -338,8 +338,8 @@ impl Bundle {
 
     /// Decides by a render of the cell (hash of its canonical bytes) with an engine of the class `class`.
     ///
-    /// Whoever states what an honest render gives is right, whatever the class. Nobody is called wrong by an engine of
-    /// another class, nor by one whose result nobody shares.
+    /// Whoever states what an honest render gives is right, whatever the class. Who signed two things of one cell is wrong,
+    /// whatever it is. Nobody else is called wrong by an engine of another class, nor by one whose result nobody shares.
     pub fn rule(
         &self,
         examined: &[Result<Blake3Hash, Flaw>],
@@ -354,13 +354,23 @@ impl Bundle {
             said.all(|value| value == Ok(rendered))
         };
         let right: Vec<NodeId> = self.wrong.iter().filter(is_right).copied().collect();
+        if !right.is_empty() {
+            return Ruling::FalselyAccused(right);
+        }
+        let contradicts_itself = |accused: &NodeId| {
+            let mut said = self.said_by(accused, examined);
+            let first = said.next();
+            said.any(|value| Some(value) != first)
+        };
+        if self.wrong.iter().all(contradicts_itself) {
+            return Ruling::Wrong;
+        }
         let mut all = examined.iter().filter_map(|value| value.ok());
         let is_shared = self.own_value == Some(rendered) || all.any(|value| value == rendered);
-        match (right.is_empty(), self.class == class, is_shared) {
-            (false, _, _) => Ruling::FalselyAccused(right),
-            (true, false, _) => Ruling::OtherClass,
-            (true, true, false) => Ruling::NotReproduced,
-            (true, true, true) => Ruling::Wrong,
+        match (self.class == class, is_shared) {
+            (false, _) => Ruling::OtherClass,
+            (true, false) => Ruling::NotReproduced,
+            (true, true) => Ruling::Wrong,
         }
     }
 

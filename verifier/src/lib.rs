@@ -20,7 +20,6 @@ pub mod overlap;
 pub mod probes;
 pub mod record;
 pub mod regions;
-pub mod strata;
 pub mod trust;
 
 pub use arbitration::{Claim, Verdict, arbitrate};
@@ -33,5 +32,5 @@ pub use probes::{
     ProbeShape, draw_pixels, draw_probes, draw_replica, probe_pixels_max, split_probes,
 };
 pub use record::{FaultKind, PastFault, Record, Standing};
-pub use regions::{draw_regions, has_regions};
+pub use regions::{data_agrees, draw_regions, has_regions};
 pub use trust::{Trust, TrustPolicy};

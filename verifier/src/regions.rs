@@ -2,7 +2,7 @@
 
 use crate::{
     draw::SecretDraw,
-    noise::{REGION_SIDE_PX_MIN, SMALL_REGION_SIDE_PX_BELOW},
+    noise::{Pixel, REGION_SIDE_PX_MIN, SMALL_REGION_SIDE_PX_BELOW},
 };
 use protocol::{Blake3Hash, Rect, geometry::CELL_PX};
 
@@ -14,6 +14,10 @@ const SHAPES: [(u32, usize); 2] = [
 ];
 /// With fewer regions nothing can be decided.
 const REGIONS_MIN: u32 = 2;
+/// By how much of itself a value of albedo, normal or depth may differ; smaller ones count as large as this.
+const DATA_TOLERANCE: f32 = 0.01;
+/// One pixel of so many may differ by more.
+const DATA_OUTSIDE: usize = 10;
 
 /// Squares of whole cells within a tile, none of which overlap: two of 32x32 px, in small tiles up to four of 16x16 px; none
 /// where not even two of these fit. If a cell of the tile is given, the first region has it.
@@ -59,6 +63,18 @@ pub fn draw_regions(
 /// Can a tile of this core be judged?
 pub fn has_regions(core: &Rect) -> bool {
     shape_for(core).is_some()
+}
+
+/// Do two renders of albedo, normal or depth agree as far as honest classes do? All but a tenth of the pixels have to, within a
+/// hundredth: rounding and diverged paths stay far below, so more of a difference is in doubt. It convicts nobody.
+pub fn data_agrees(one: &[Pixel], other: &[Pixel]) -> bool {
+    let is_near = |(one, other): (&f32, &f32)| {
+        let (apart, size) = ((one - other).abs(), one.abs().max(other.abs()));
+        apart <= DATA_TOLERANCE * size.max(DATA_TOLERANCE)
+    };
+    let apart = |(one, other): &(&Pixel, &Pixel)| !one.iter().zip(*other).all(is_near);
+    let differing = one.iter().zip(other).filter(apart).count();
+    one.len() == other.len() && differing * DATA_OUTSIDE <= one.len()
 }
 
 fn shape_for(core: &Rect) -> Option<(u32, usize)> {
@@ -153,6 +169,23 @@ mod tests {
         }
         let outside = tile(0, 0, 8, 8);
         assert_eq!(drawn(3, &core, Some(&outside)), drawn(3, &core, None));
+    }
+
+    #[test]
+    fn data_agrees_up_to_a_tenth_of_the_pixels() {
+        let render: Vec<Pixel> = (0..100).map(|at| [at as f32, 1.0, -0.5, 0.0]).collect();
+        let with = |count: usize, factor: f32| {
+            let mut other = render.clone();
+            other[50..50 + count]
+                .iter_mut()
+                .for_each(|pixel| pixel[0] *= factor);
+            other
+        };
+        assert!(data_agrees(&render, &with(50, 1.009)));
+        assert!(data_agrees(&render, &with(10, 2.0)));
+        assert!(!data_agrees(&render, &with(11, 1.02)));
+        assert!(!data_agrees(&render, &with(11, f32::NAN)));
+        assert!(!data_agrees(&render, &render[1..]));
     }
 
     #[test]

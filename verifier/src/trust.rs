@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 /// How far a provider is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Trust {
-    /// A new key: many secret cells are checked.
+    /// A new key: its tiles are checked most.
     Unknown,
-    /// Checked and known for a while: half as many.
+    /// Checked and known for a while: half as much.
     Probation,
     /// Checked often and known for long.
     Trusted,
-    /// Started or pinned by the user: a few cells are checked.
+    /// Started or pinned by the user: checked a little, against bad memory.
     Own,
 }
 

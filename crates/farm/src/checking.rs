@@ -9,7 +9,7 @@ use crate::{
     probing::{Answer, Contradiction},
     worker::{Standing, WorkerNumber},
 };
-use protocol::{Blake3Hash, Rect, TaskId, TaskSpec, job::task_hash, pixels::Looks};
+use protocol::{Blake3Hash, Rect, TaskId, TaskSpec, geometry::Cell, job::task_hash, pixels::Looks};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// Who could render cells for a check.
@@ -277,13 +277,15 @@ impl Farm {
             let their_shared = self.overlap().shared(frame, other.tile);
             let found = verifier::mismatches((&mine_shared, left), (&their_shared, right));
             let parties = (mine.worker, theirs.worker);
-            let cells = left.len().min(right.len());
             self.checks.overlaps += 1;
             let Some(mismatch) = found.first() else {
                 continue;
             };
             self.checks.overlap_mismatches += 1;
             let rects = mismatch.cell.rect(self.config.grid.size);
+            // Of the cells that each shares with all its neighbours.
+            let is_theirs = |cell: &&Cell| their_shared.binary_search(cell).is_ok();
+            let cells = mine_shared.iter().filter(is_theirs).count();
             let contradiction = Contradiction {
                 extent: Extent::cells(rects.into_iter().collect::<Vec<Rect>>()),
                 cell: rects,

@@ -9,7 +9,7 @@ use protocol::{
     message::{Reply, Request},
 };
 use render_worker::{Started, WorkerConfig, WorkerError, serve};
-use std::{path::Path, time::Duration};
+use std::{collections::HashMap, path::Path, sync::Mutex, time::Duration};
 use tempfile::TempDir;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -97,6 +97,8 @@ pub struct Requestor {
     blobs: BlobStore,
     address: String,
     worker: NodeId,
+    /// For which task each salt was drawn.
+    salts: Mutex<HashMap<[u8; 32], TaskId>>,
     _folder: TempDir,
 }
 
@@ -113,6 +115,7 @@ impl Requestor {
             blobs,
             address: worker.started.addresses[0].clone(),
             worker: worker.started.node,
+            salts: Mutex::default(),
             _folder: folder,
         };
         requestor.come().await;
@@ -245,6 +248,9 @@ impl Requestor {
         };
         let opened = verifier::commitment(&self.worker, &task.hash(job), &salt, &root);
         assert_eq!(opened, committed.commitment);
+        let mut salts = self.salts.lock().unwrap();
+        assert_eq!(*salts.entry(salt).or_insert(task.id), task.id);
+        drop(salts);
         let bytes = task.delivery_bytes(job);
         let fetched = self.node.fetch(self.worker, root, bytes, |_| {}).await;
         fetched.unwrap();

@@ -1,15 +1,21 @@
 //! Breaks the verification on purpose, one rule at a time, and asks whether a test notices.
 //!
 //! Each mutant is a piece of the source that is replaced in a copy of the tree. It has to build, and the tests named with
-//! it have to fail; a mutant that they pass lives, and the program ends with 1. A piece that is not found any more is a
-//! mutant to be written anew.
+//! it have to fail or never end; a mutant that they pass lives, and the program ends with 1. A piece that is not found any
+//! more is a mutant to be written anew.
 
 use clap::Parser;
 use std::{
+    collections::BTreeSet,
     fs,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Command, ExitCode, Stdio},
+    process::{Child, Command, ExitCode, Stdio},
+    time::{Duration, Instant},
 };
+
+/// Tests that take seconds and have not ended by then do not end.
+const ENDLESS: Duration = Duration::from_secs(180);
 
 #[derive(Parser)]
 #[command(about = "Breaks the verification on purpose and asks whether a test notices")]
@@ -29,6 +35,8 @@ struct Mutant {
 
 const RULES: &[&str] = &["-p", "farm", "--test", "rules"];
 const VERIFIER: &[&str] = &["-p", "verifier", "--lib"];
+const PROTOCOL: &[&str] = &["-p", "protocol", "--lib"];
+const WORKER: &[&str] = &["-p", "render-worker", "--test", "serving"];
 
 const MUTANTS: &[Mutant] = &[
     Mutant {
@@ -68,10 +76,59 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "early draw: probes are known before the commitment",
-        file: "crates/farm/src/probing.rs",
-        piece: "verifier::draw_probes(secret, commitment, &core, shape, trust)",
-        instead: "verifier::draw_probes(secret, &Blake3Hash([0; 32]), &core, shape, trust)",
+        file: "crates/farm/src/dealing.rs",
+        piece: "verifier::draw_pixels(&self.config.secret, commitment, &policy, parts)",
+        instead: "verifier::draw_pixels(&self.config.secret, &Blake3Hash([commitment.0[0] & 0; 32]), &policy, parts)",
         tests: RULES,
+    },
+    Mutant {
+        name: "early draw: squares are known before the commitment",
+        file: "verifier/src/probes.rs",
+        piece: "SecretDraw::new(secret, DRAW_CONTEXT, &commitment.0)",
+        instead: "SecretDraw::new(secret, DRAW_CONTEXT, &[commitment.0[0] & 0; 32])",
+        tests: VERIFIER,
+    },
+    Mutant {
+        name: "early draw: all workers of a tile render the same pixels",
+        file: "verifier/src/probes.rs",
+        piece: "    hasher.update(&[number]);\n",
+        instead: "    let _ = number;\n",
+        tests: VERIFIER,
+    },
+    Mutant {
+        name: "early draw: secret pixels do not depend on the challenge",
+        file: "crates/protocol/src/secret_pixels.rs",
+        piece: "Draw::new(&self.challenge)",
+        instead: "Draw::new(&[self.challenge[0] & 0; 32])",
+        tests: PROTOCOL,
+    },
+    Mutant {
+        name: "what probes say is not compared",
+        file: "crates/farm/src/probing.rs",
+        piece: "                Some(found) => Compared::Differs(found),",
+        instead: "                Some(found) if found.cells == 0 => Compared::Differs(found),\n                Some(_) => Compared::Agrees,",
+        tests: RULES,
+    },
+    Mutant {
+        name: "who confirmed what is wrong is believed",
+        file: "crates/farm/src/audits.rs",
+        piece: "            if !self.own_engine_works {",
+        instead: "            if true {",
+        tests: RULES,
+    },
+    Mutant {
+        name: "votes kept: answers of a caught prober go on being compared",
+        file: "crates/farm/src/quarantine.rs",
+        piece: "                    self.void_comparisons(number);\n",
+        instead: "                    let _ = Self::void_comparisons;\n",
+        tests: RULES,
+    },
+    Mutant {
+        name: "reused salt: the worker's is always the same",
+        file: "render-worker/src/worker.rs",
+        piece: "(getrandom::fill(&mut salt), hash)",
+        instead: "(Ok::<(), getrandom::Error>(salt.fill(1)), hash)",
+        tests: WORKER,
     },
     Mutant {
         name: "early draw: probes do not depend on the secret",
@@ -160,8 +217,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "newcomers may have all tiles",
         file: "crates/farm/src/newcomers.rs",
-        piece: "worker.trust != Trust::Unknown",
-        instead: "worker.trust != Trust::Own",
+        piece: "worker.trust != Trust::Unknown\n            || self",
+        instead: "worker.trust != Trust::Own\n            || self",
         tests: RULES,
     },
     Mutant {
@@ -200,22 +257,48 @@ fn copy_tree(to: &Path) -> Result<(), String> {
     Ok(())
 }
 
-fn cargo(tree: &Path, arguments: &[&str], tests: &[&str]) -> Result<bool, String> {
+fn cargo(tree: &Path, tests: &[&str], verb: &[&str]) -> Result<Child, String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
+    let mut command = Command::new(cargo);
+    command
         .arg("test")
         .args(["--locked", "--quiet"])
         .args(tests)
-        .args(arguments)
+        .args(verb)
         .current_dir(tree)
         .env("CARGO_TARGET_DIR", target().join("mutants/target"))
         .env("RUST_BACKTRACE", "0")
+        .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .status();
+        .process_group(0);
+    command.spawn().map_err(|e| format!("cargo: {e}"))
+}
+
+fn builds(tree: &Path, tests: &[&str]) -> Result<bool, String> {
+    let status = cargo(tree, tests, &["--no-run"])?.wait();
     status
         .map(|status| status.success())
         .map_err(|e| format!("cargo: {e}"))
+}
+
+/// Do the tests pass? Those that do not end are stopped and do not.
+fn pass(tree: &Path, tests: &[&str]) -> Result<bool, String> {
+    let failed = |e| format!("cargo: {e}");
+    let mut child = cargo(tree, tests, &[])?;
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().map_err(failed)? {
+            return Ok(status.success());
+        }
+        if begun.elapsed() > ENDLESS {
+            let group = format!("-{}", child.id());
+            let killed = Command::new("kill").args(["--", &group]).status();
+            killed.and_then(|_| child.wait()).map_err(failed)?;
+            return Ok(false);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// Does a test notice this mutant?
@@ -228,8 +311,8 @@ fn dies(mutant: &Mutant, tree: &Path) -> Result<bool, String> {
     }
     let write = |text: &str| fs::write(&file, text).map_err(|e| format!("{}: {e}", file.display()));
     write(&source.replace(mutant.piece, mutant.instead))?;
-    let outcome = match cargo(tree, &["--no-run"], mutant.tests)? {
-        true => cargo(tree, &[], mutant.tests).map(|passed| !passed),
+    let outcome = match builds(tree, mutant.tests)? {
+        true => pass(tree, mutant.tests).map(|passed| !passed),
         false => Err("it does not build".into()),
     };
     write(&source)?;
@@ -241,15 +324,17 @@ fn run(arguments: &Arguments) -> Result<usize, String> {
     let tree = &target().join("mutants/tree");
     let _ = fs::remove_dir_all(tree);
     copy_tree(tree)?;
-    for tests in [RULES, VERIFIER] {
-        if !cargo(tree, &[], tests)? {
+    let wanted: Vec<&Mutant> = MUTANTS
+        .iter()
+        .filter(|mutant| mutant.name.contains(&arguments.name))
+        .collect();
+    let suites: BTreeSet<&[&str]> = wanted.iter().map(|mutant| mutant.tests).collect();
+    for tests in suites {
+        if !(builds(tree, tests)? && pass(tree, tests)?) {
             return Err(format!("the tests {tests:?} fail without any mutant"));
         }
     }
     let mut alive = 0;
-    let wanted = MUTANTS
-        .iter()
-        .filter(|mutant| mutant.name.contains(&arguments.name));
     for mutant in wanted {
         let said = match dies(mutant, tree) {
             Ok(true) => "killed".to_owned(),

@@ -11,7 +11,7 @@
 //! | [`worker`], `tasks` | what workers are like and do |
 //! | [`strategies`] | what they may be up to |
 //! | [`baselines`] | other schemes and ours as small models, with the same strategies, for volume |
-//! | [`table`], [`table_page`] | what is compared, and the page that says what came of it |
+//! | [`table`], [`table_page`], `table_goals` | what is compared, and the page that says what came of it and which goals are met |
 //! | `troubles` | failures |
 //! | [`engine`] | pixels, whose truth is known |
 //! | [`invariants`] | what must hold at every step |
@@ -30,6 +30,7 @@ pub mod requestor;
 pub mod scenario;
 pub mod strategies;
 pub mod table;
+mod table_goals;
 pub mod table_page;
 mod tasks;
 pub mod trace;

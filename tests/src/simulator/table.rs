@@ -1,16 +1,14 @@
 //! What is compared, and the page that says what came of it.
 
 use super::{
-    baselines::{
-        Scheme, Setting, Tally,
-        crowd::Crowd,
-        probing::{Policy, passed_alone},
-    },
+    baselines::{Scheme, Setting, Tally, crowd::Crowd, policy::Policy, probing::passed_alone},
     strategies::Strategy,
 };
+use protocol::geometry::CELL_PX;
 use rayon::prelude::*;
 use std::{
     collections::BTreeMap,
+    ops::Range,
     sync::atomic::{AtomicUsize, Ordering},
 };
 
@@ -25,7 +23,7 @@ const ALONE_TILES: u32 = 50_000;
 pub const CROWDS: [(u32, u32); 6] = [(1, 0), (10, 0), (10, 5), (30, 0), (30, 5), (30, 20)];
 
 /// The schemes, in the order of columns.
-pub const SCHEMES: [Scheme; 9] = [
+pub const SCHEMES: [Scheme; 12] = [
     Scheme::Overlap,
     Scheme::Crops,
     Scheme::Adaptive,
@@ -35,63 +33,113 @@ pub const SCHEMES: [Scheme; 9] = [
     Scheme::Probing(Policy::UNKNOWN),
     Scheme::Probing(Policy::PROBATION),
     Scheme::Probing(Policy::TRUSTED),
+    Scheme::Probing(Policy::SQUARES_UNKNOWN),
+    Scheme::Probing(Policy::SQUARES_PROBATION),
+    Scheme::Probing(Policy::SQUARES_TRUSTED),
 ];
+/// Those for engines that render single pixels at their price.
+pub const WITH_PIXELS: Range<usize> = 0..9;
+/// Ours among them, with an engine where the requestor is.
+pub const OURS: Range<usize> = 6..9;
+/// Those for engines that charge for each rectangle.
+pub const WITH_SQUARES: Range<usize> = 9..12;
 
-/// The attacks, in the order of rows, each with what people call it.
-pub const ATTACKS: [(Strategy, &str); 21] = [
-    (Strategy::Black, "whole tile, own garbage"),
-    (
-        Strategy::FewerSamples,
-        "whole tile, alike (fewer samples, other seed, old frame or scene)",
-    ),
-    (Strategy::Upscaled, "half resolution, enlarged"),
-    (Strategy::RimOnly, "only the rim rendered"),
-    (Strategy::Band, "a quarter of the rows"),
-    (Strategy::CostlyCells, "the dearest eighth of the cells"),
-    (Strategy::Sparse(10), "10 % of the cells"),
-    (Strategy::Sparse(5), "5 % of the cells"),
-    (Strategy::Sparse(2), "2 % of the cells"),
-    (Strategy::OneCell, "one cell"),
-    (Strategy::Selective, "one whole tile in ten"),
-    (Strategy::Rare, "10 % of one tile in a hundred"),
-    (Strategy::Sleeper, "honest for 4 tiles, then whole tiles"),
-    (
+/// What hostile workers do, and what people call it.
+#[derive(Debug, Clone, Copy)]
+pub struct Attack {
+    /// Which cells are faked, when, and by whom.
+    pub strategy: Strategy,
+    /// Side of the square of pixels that is wrong in each of these cells.
+    pub fake_px: u32,
+    /// A row's name.
+    pub label: &'static str,
+}
+
+const fn cells(strategy: Strategy, label: &'static str) -> Attack {
+    pixels(strategy, CELL_PX, label)
+}
+
+const fn pixels(strategy: Strategy, fake_px: u32, label: &'static str) -> Attack {
+    Attack {
+        strategy,
+        fake_px,
+        label,
+    }
+}
+
+const BLACK: Attack = cells(Strategy::Black, "whole tile, own garbage");
+const ALIKE: Attack = cells(
+    Strategy::FewerSamples,
+    "whole tile, alike (fewer samples, other seed, old frame or scene)",
+);
+const UPSCALED: Attack = cells(Strategy::Upscaled, "half resolution, enlarged");
+const RIM_ONLY: Attack = cells(Strategy::RimOnly, "only the rim rendered");
+const BAND: Attack = cells(Strategy::Band, "a quarter of the rows");
+const COSTLY: Attack = cells(Strategy::CostlyCells, "the dearest eighth of the cells");
+const SPARSE: Attack = cells(Strategy::Sparse(10), "10 % of the cells");
+const RING: Attack = cells(Strategy::Ring, "ring: the same inner 10 %");
+const ONE_CELL: Attack = cells(Strategy::OneCell, "one whole cell");
+const FOUR_PIXELS: Attack = pixels(Strategy::OneCell, 4, "4x4 pixels of one cell");
+/// The least that can be wrong.
+pub const ONE_PIXEL: Attack = pixels(Strategy::OneCell, 1, "one pixel");
+const FRAMING: Attack = cells(Strategy::Framing, "right tiles, frames others as prober");
+const LAZY: Attack = cells(Strategy::GarbageProber, "right tiles, lazy prober");
+
+/// The attacks, in the order of rows.
+pub const ATTACKS: [Attack; 24] = [
+    BLACK,
+    ALIKE,
+    UPSCALED,
+    RIM_ONLY,
+    BAND,
+    COSTLY,
+    SPARSE,
+    cells(Strategy::Sparse(5), "5 % of the cells"),
+    cells(Strategy::Sparse(2), "2 % of the cells"),
+    pixels(Strategy::Black, 1, "one pixel of every cell"),
+    cells(Strategy::Selective, "one whole tile in ten"),
+    cells(Strategy::Rare, "10 % of one tile in a hundred"),
+    cells(Strategy::Sleeper, "honest for 4 tiles, then whole tiles"),
+    cells(
         Strategy::LateSleeper,
         "honest for 30 tiles, then whole tiles",
     ),
-    (Strategy::Ring, "ring: the same inner 10 %"),
-    (
+    RING,
+    cells(
         Strategy::CarefulRing,
         "ring, only where it holds all copies",
     ),
-    (Strategy::Neighbours, "ring: whole tiles, overlaps agree"),
-    (
+    cells(Strategy::Neighbours, "ring: whole tiles, overlaps agree"),
+    cells(
         Strategy::Whitewashing,
         "whole tiles, five new keys when caught",
     ),
-    (Strategy::Framing, "right tiles, frames others as prober"),
-    (Strategy::GarbageProber, "right tiles, lazy prober"),
-    (
+    FRAMING,
+    LAZY,
+    ONE_CELL,
+    FOUR_PIXELS,
+    ONE_PIXEL,
+    cells(
         Strategy::FlakyMemory,
         "flaky memory: a cell of one tile in a hundred",
     ),
 ];
+/// Of these, those that save no work: a cell or less of a tile.
+pub const SAVING_NOTHING: Range<usize> = 20..24;
 
-/// The least attacks that the promise is about, a tenth of a tile: the hardest to see.
-const HARDEST: [(Strategy, u32); 4] = [
-    (Strategy::Sparse(10), 0),
-    (Strategy::Ring, 0),
-    (Strategy::Ring, 5),
-    (Strategy::Ring, 20),
-];
+/// What the promise is about, and is the hardest to see: a tenth of a tile; and a single cell.
+const HARDEST: [(Attack, u32); 5] = [(SPARSE, 0), (RING, 0), (RING, 5), (RING, 20), (ONE_CELL, 0)];
 /// Others that the promise is about; they are seen more easily and are run for a tenth of the volume.
-const EASIER: [Strategy; 6] = [
-    Strategy::CostlyCells,
-    Strategy::Band,
-    Strategy::RimOnly,
-    Strategy::FewerSamples,
-    Strategy::Upscaled,
-    Strategy::Black,
+const EASIER: [Attack; 6] = [COSTLY, BAND, RIM_ONLY, ALIKE, UPSCALED, BLACK];
+/// Edits that save nothing, by how little is wrong.
+const EDITS: [Attack; 3] = [ONE_CELL, FOUR_PIXELS, ONE_PIXEL];
+/// Those who check them.
+const EDIT_CHECKS: [Policy; 5] = [
+    Policy::UNKNOWN,
+    Policy::PROBATION,
+    Policy::TRUSTED,
+    Policy::SQUARES_UNKNOWN,
+    Policy::SQUARES_TRUSTED,
 ];
 
 /// How much is run.
@@ -105,6 +153,8 @@ pub struct Volume {
     pub wrong_tiles: u64,
     /// Right tiles for each row of the other promise.
     pub right_tiles: u64,
+    /// Tiles with a small edit for each cell of the table of these.
+    pub edited_tiles: u64,
 }
 
 impl Volume {
@@ -113,7 +163,8 @@ impl Volume {
         seeds: 10,
         tiles: 4_000,
         wrong_tiles: 3_000_000,
-        right_tiles: 1_000_000,
+        right_tiles: 1_500_000,
+        edited_tiles: 100_000,
     };
     /// To see that all of it runs.
     pub const QUICK: Volume = Volume {
@@ -121,6 +172,7 @@ impl Volume {
         tiles: 500,
         wrong_tiles: 10_000,
         right_tiles: 10_000,
+        edited_tiles: 2_000,
     };
 }
 
@@ -139,7 +191,7 @@ pub struct Place {
 #[derive(Debug, Clone, Copy)]
 pub struct Passed {
     /// What was done.
-    pub strategy: Strategy,
+    pub attack: Attack,
     /// How it was checked.
     pub policy: Policy,
     /// Of a hundred workers so many are in the ring.
@@ -158,18 +210,23 @@ pub struct Findings {
     pub alone: Vec<Passed>,
     /// Wrong tiles in jobs whose cheats come back whenever they are caught.
     pub returning: Vec<Passed>,
+    /// The same with small edits.
+    pub edits: Vec<Passed>,
     /// Right tiles among lying probers.
-    pub right: Vec<(Strategy, Policy, Tally)>,
+    pub right: Vec<(Attack, Policy, Tally)>,
+    /// An honest job of the requestor's own workers.
+    pub own: Tally,
 }
 
-fn setting(strategy: Strategy, crowd: Option<usize>, tiles: u32) -> Setting {
+fn setting(attack: Attack, crowd: Option<usize>, tiles: u32) -> Setting {
     let (hostile_percent, ring_percent) = crowd.map_or((0, 0), |crowd| CROWDS[crowd]);
     Setting {
         tiles,
         workers: WORKERS,
         hostile_percent,
         ring_percent,
-        strategy,
+        strategy: attack.strategy,
+        fake_px: attack.fake_px,
         returns: false,
     }
 }
@@ -177,16 +234,16 @@ fn setting(strategy: Strategy, crowd: Option<usize>, tiles: u32) -> Setting {
 /// Runs everything; `tell` hears how many of how many parts are done.
 pub fn run(volume: Volume, tell: impl Fn(usize, usize) + Sync) -> Findings {
     let places = places();
-    let questions = questions(volume);
+    let (questions, edits) = (questions(volume), edits(volume));
     let (done, total) = (
         AtomicUsize::new(0),
-        places.len() + 2 * questions.len() + LIARS.len(),
+        places.len() + 2 * questions.len() + edits.len() + LIARS.len(),
     );
     let step = || tell(done.fetch_add(1, Ordering::Relaxed) + 1, total);
     let jobs = places
         .par_iter()
         .map(|place| {
-            let setting = setting(ATTACKS[place.attack].0, place.crowd, volume.tiles);
+            let setting = setting(ATTACKS[place.attack], place.crowd, volume.tiles);
             let run = |seed| SCHEMES[place.scheme].run(setting, seed);
             let tally = (0..volume.seeds)
                 .map(run)
@@ -201,15 +258,21 @@ pub fn run(volume: Volume, tell: impl Fn(usize, usize) + Sync) -> Findings {
     let returning = (questions.iter())
         .map(|question| returning(*question, &step))
         .collect();
+    let edits = (edits.iter())
+        .map(|question| self::alone(*question, &step))
+        .collect();
     let right = LIARS
         .iter()
-        .map(|(strategy, policy)| (*strategy, *policy, right(*strategy, *policy, volume, &step)))
+        .map(|(attack, policy)| (*attack, *policy, right(*attack, *policy, volume, &step)))
         .collect();
+    let own = Scheme::Probing(Policy::OWN);
     Findings {
         jobs,
         alone,
         returning,
+        edits,
         right,
+        own: own.run(setting(BLACK, None, volume.tiles * volume.seeds as u32), 0),
     }
 }
 
@@ -237,50 +300,80 @@ fn places() -> Vec<Place> {
 /// An attack, how it is checked, how large the ring is, and how many wrong tiles are asked for.
 #[derive(Clone, Copy)]
 struct Question {
-    strategy: Strategy,
+    attack: Attack,
     policy: Policy,
     ring_percent: u32,
     wrong: u64,
+    /// The same for workers that fake one tile ever.
+    alone: u64,
 }
 
+/// How often more tiles of workers that fake one tile ever are run where so few are accepted that it takes that many to see.
+const RAREST_TIMES: u64 = 10;
+
+/// Squares, which miss many more, are run for a tenth of the volume.
 fn questions(volume: Volume) -> Vec<Question> {
     let mut questions = Vec::new();
-    for policy in [Policy::UNKNOWN, Policy::TRUSTED] {
-        let hardest = HARDEST.map(|(strategy, ring)| (strategy, ring, volume.wrong_tiles));
-        let easier = EASIER.map(|strategy| (strategy, 0, volume.wrong_tiles / 10));
+    for (policy, wrong) in [
+        (Policy::UNKNOWN, volume.wrong_tiles),
+        (Policy::TRUSTED, volume.wrong_tiles),
+        (Policy::SQUARES_UNKNOWN, volume.wrong_tiles / 10),
+        (Policy::SQUARES_TRUSTED, volume.wrong_tiles / 10),
+    ] {
+        let hardest = HARDEST.map(|(attack, ring)| (attack, ring, wrong));
+        let easier = EASIER.map(|attack| (attack, 0, wrong / 10));
         let rows = hardest.into_iter().chain(easier);
-        questions.extend(rows.map(|(strategy, ring_percent, wrong)| Question {
-            strategy,
-            policy,
-            ring_percent,
-            wrong,
+        questions.extend(rows.map(|(attack, ring_percent, wrong)| {
+            let is_rarest = policy == Policy::UNKNOWN && ring_percent == 20;
+            Question {
+                attack,
+                policy,
+                ring_percent,
+                wrong,
+                alone: wrong * if is_rarest { RAREST_TIMES } else { 1 },
+            }
         }));
     }
     questions
 }
 
+fn edits(volume: Volume) -> Vec<Question> {
+    let question = |attack, policy| Question {
+        attack,
+        policy,
+        ring_percent: 0,
+        wrong: 0,
+        alone: volume.edited_tiles,
+    };
+    let of = |attack| EDIT_CHECKS.map(|policy| question(attack, policy));
+    EDITS.into_iter().flat_map(of).collect()
+}
+
 /// Liars about right tiles, and the checks that they are part of.
-const LIARS: [(Strategy, Policy); 4] = [
-    (Strategy::Framing, Policy::UNKNOWN),
-    (Strategy::GarbageProber, Policy::UNKNOWN),
-    (Strategy::Framing, Policy::TRUSTED),
-    (Strategy::GarbageProber, Policy::TRUSTED),
+const LIARS: [(Attack, Policy); 6] = [
+    (FRAMING, Policy::UNKNOWN),
+    (LAZY, Policy::UNKNOWN),
+    (FRAMING, Policy::TRUSTED),
+    (LAZY, Policy::TRUSTED),
+    (FRAMING, Policy::SQUARES_UNKNOWN),
+    (LAZY, Policy::SQUARES_UNKNOWN),
 ];
 
 type Step<'a> = &'a (dyn Fn() + Sync);
 
 fn alone(question: Question, step: Step) -> Passed {
     let Question {
-        strategy,
+        attack,
         policy,
         ring_percent,
-        wrong,
+        alone: wrong,
+        ..
     } = question;
     let tiles = ALONE_TILES.min(wrong as u32);
     let setting = Setting {
         hostile_percent: ring_percent.max(1),
         ring_percent,
-        ..setting(strategy, None, tiles)
+        ..setting(attack, None, tiles)
     };
     let parts = wrong.div_ceil(tiles.into());
     let part = |seed| passed_alone(Crowd::new(setting, seed ^ 0xa10e), policy);
@@ -289,7 +382,7 @@ fn alone(question: Question, step: Step) -> Passed {
     let (wrong, passed) = all.reduce(|| (0, 0), both);
     step();
     Passed {
-        strategy,
+        attack,
         policy,
         ring_percent,
         wrong,
@@ -299,16 +392,17 @@ fn alone(question: Question, step: Step) -> Passed {
 
 fn returning(question: Question, step: Step) -> Passed {
     let Question {
-        strategy,
+        attack,
         policy,
         ring_percent,
         wrong,
+        ..
     } = question;
     let setting = Setting {
         hostile_percent: 30,
         ring_percent,
         returns: true,
-        ..setting(strategy, None, VOLUME_TILES.min(wrong as u32))
+        ..setting(attack, None, VOLUME_TILES.min(wrong as u32))
     };
     // Three wrong deliveries for seven right ones, and a few more jobs, as chance does not give exactly that.
     let jobs = (wrong * 7 / 3 * 51 / 50).div_ceil(setting.tiles.into());
@@ -317,7 +411,7 @@ fn returning(question: Question, step: Step) -> Passed {
     });
     step();
     Passed {
-        strategy,
+        attack,
         policy,
         ring_percent,
         wrong: tally.bad_delivered,
@@ -325,12 +419,12 @@ fn returning(question: Question, step: Step) -> Passed {
     }
 }
 
-fn right(strategy: Strategy, policy: Policy, volume: Volume, step: Step) -> Tally {
+fn right(attack: Attack, policy: Policy, volume: Volume, step: Step) -> Tally {
     let setting = Setting {
         hostile_percent: 30,
         ring_percent: 20,
         returns: true,
-        ..setting(strategy, None, VOLUME_TILES.min(volume.right_tiles as u32))
+        ..setting(attack, None, VOLUME_TILES.min(volume.right_tiles as u32))
     };
     let jobs = volume.right_tiles.div_ceil(setting.tiles.into());
     let tally = many(jobs, |seed| {

@@ -4,5 +4,6 @@ pub mod edits;
 pub mod placement;
 pub mod report;
 pub mod scheme;
+pub mod sums;
 pub mod tiles;
 pub mod trials;

@@ -1,7 +1,7 @@
 //! Where a cheat puts an edit: which answers it bends so that they add up to what it delivered.
 
+use super::sums::{GROUPS, Sums};
 use crate::simulator::random::Random;
-use verifier::strata::{GROUPS, Sums};
 
 /// How the strata are made to fit the edited cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! What was measured, as the page that the command writes.
 
+use super::sums::{Challenge, GROUPS, Sums, check_sums, draw_strata};
 use super::{
     edits::Edit,
     placement::Placement,
@@ -8,7 +9,7 @@ use super::{
     trials::Bench,
 };
 use crate::simulator::random::Random;
-use protocol::{Blake3Hash, Rect};
+use protocol::Blake3Hash;
 use std::{
     error::Error,
     fmt::Write,
@@ -18,7 +19,6 @@ use std::{
     },
 };
 use tracer::render::SampleRange;
-use verifier::strata::{Challenge, GROUPS, Sums, check_sums, draw_strata};
 
 /// Runs of a timing, of which the shortest counts.
 const RUNS: usize = 3;
@@ -95,15 +95,6 @@ pub struct Honest {
     pub pixels_differ: u64,
 }
 
-fn alone((x, y): (u32, u32)) -> Rect {
-    Rect {
-        x,
-        y,
-        width: 1,
-        height: 1,
-    }
-}
-
 impl Honest {
     /// Adds up all cells of a tile under many challenges.
     pub fn add_up(&mut self, tile: &Tile, challenges: u64) {
@@ -154,8 +145,8 @@ impl Honest {
                 due.push((groups.clone(), sums[stratum]));
             }
             for pixel in challenge.pixels(&light.cell.square(), 2) {
-                pixel_parts.push((alone(pixel), SampleRange::all(samples)));
-                pixels_due.push(light.pixels[(pixel.1 % 8 * 8 + pixel.0 % 8) as usize]);
+                pixels_due.push(light.pixels[(pixel.y % 8 * 8 + pixel.x % 8) as usize]);
+                pixel_parts.push((pixel, SampleRange::all(samples)));
             }
         }
         let rendered = scene.parts(samples, &parts)?;
@@ -221,11 +212,11 @@ pub fn costs(scene: &Prepared, samples: u32) -> Result<String, Box<dyn Error>> {
         });
         scene.parts(samples, &cells.collect::<Vec<_>>()).map(drop)
     };
-    let some_pixels = |count: u32| {
+    let some_pixels = |count: u8| {
         let whole = SampleRange::all(samples);
         let challenge = Challenge::new(&[1; 32], &Blake3Hash([2; 32]));
         let pixels = challenge.pixels(&rect, count).into_iter();
-        let parts: Vec<_> = pixels.map(|pixel| (alone(pixel), whole)).collect();
+        let parts: Vec<_> = pixels.map(|pixel| (pixel, whole)).collect();
         scene.parts(samples, &parts).map(drop)
     };
     let times = shortest(&[

@@ -1,6 +1,6 @@
 //! Ways to spend a budget of extra rendering on a tile.
 
-use verifier::strata::Quota;
+use super::sums::Quota;
 
 /// What is rendered again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,9 +17,9 @@ pub enum Scheme {
     /// Strata of each cell.
     Cells(Quota),
     /// Secret pixels of each cell with all samples.
-    Pixels(u32),
+    Pixels(u8),
     /// Both.
-    Both(u32, Quota),
+    Both(u8, Quota),
 }
 
 /// By chance alone.

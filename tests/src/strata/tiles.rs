@@ -1,5 +1,6 @@
 //! Real tiles with their strata: of our scenes by the tracer, of a .blend by Cycles.
 
+use super::sums::merge;
 use crate::{root, scene};
 use protocol::{Pass, Rect, RenderSettings, RenderedRect, Size, geometry::Cell};
 use std::{error::Error, fs, path::Path, process::Command};
@@ -7,7 +8,6 @@ use tracer::{
     gltf::Scene,
     render::{Renderer, SampleRange},
 };
-use verifier::strata::merge;
 
 /// The frame that all tiles are from.
 pub const SIZE: Size = Size {

@@ -1,5 +1,6 @@
 //! Trials: an edit in a random cell, checked by every scheme.
 
+use super::sums::{Challenge, Groups, Sums, check_sums, deviations, draw_strata};
 use super::{
     edits::Edit,
     placement::Placement,
@@ -8,7 +9,6 @@ use super::{
 };
 use crate::simulator::random::Random;
 use protocol::Blake3Hash;
-use verifier::strata::{Challenge, Groups, Sums, check_sums, deviations, draw_strata};
 
 /// Secrets per tile for the schemes that look at whole tiles.
 const TILE_SECRETS: u64 = 8;
@@ -225,11 +225,11 @@ impl Trial<'_> {
             .any(|(&deviation, (answer, honest))| deviation > limit && answer != honest)
     }
 
-    fn pixel_differs(&self, hash: &Blake3Hash, count: u32) -> bool {
+    fn pixel_differs(&self, hash: &Blake3Hash, count: u8) -> bool {
         Challenge::new(&self.view.secret, hash)
             .pixels(&self.light.cell.square(), count)
             .into_iter()
-            .map(|(x, y)| (y % 8 * 8 + x % 8) as usize)
+            .map(|pixel| (pixel.y % 8 * 8 + pixel.x % 8) as usize)
             .any(|at| self.edited[at] != self.light.pixels[at])
     }
 

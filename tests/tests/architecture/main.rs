@@ -1,6 +1,7 @@
 //! Holds what ARCHITECTURE.md promises of the code itself: who may depend on whom, which crates stay pure, where
-//! `unsafe` may stand, that channels are bounded, and that the page and the scenes keep up with the code.
+//! `unsafe` may stand, that channels are bounded, and that pages and scenes keep up with the code.
 
+mod attacks;
 mod scenes;
 mod source;
 

@@ -158,7 +158,13 @@ fn who_states_what_is_rendered_is_right_in_any_class() {
 fn a_worker_that_says_both_is_wrong() {
     let mut bundle = evidence();
     bundle.statements.push(says(1, &[CELL], 20));
-    assert_eq!(ruling(&bundle, 20, CLASS), Ruling::Wrong);
+    // Whatever is rendered, and by whom.
+    for (rendered, class) in [(10, CLASS), (20, CLASS), (30, CLASS), (30, cell(1))] {
+        assert_eq!(ruling(&bundle, rendered, class), Ruling::Wrong);
+    }
+    // Of one that is accused with it nothing is known by that.
+    bundle.wrong.push(node(2));
+    assert_eq!(ruling(&bundle, 30, CLASS), Ruling::NotReproduced);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use farm::{
 };
 use protocol::{Blake3Hash, Glm, Size, TaskSpec, TileGrid, pixels::Looks};
 use std::collections::BTreeSet;
+use verifier::ProbeShape;
 
 const BAD: Blake3Hash = Blake3Hash([0; 32]);
 
@@ -137,8 +138,17 @@ fn where_nobody_is_trusted_the_own_engine_looks_at_some_tiles_and_at_strange_one
     assert!((4..25).contains(&asked), "{asked} of 100");
 }
 
-#[test]
-fn a_replica_finds_a_single_cell() {
+/// A tile with one wrong cell that is rendered twice.
+struct Replicated {
+    script: Script,
+    tile: TaskSpec,
+    /// Who renders it again.
+    worker: u8,
+    replica: TaskSpec,
+    difference: Difference,
+}
+
+fn replicated() -> Replicated {
     const WRONG: usize = 77;
     // The commitment decides the draw: the edited tile may have no replica where the right one has.
     let found = (1..=255u8).find_map(|byte| {
@@ -148,34 +158,106 @@ fn a_replica_finds_a_single_cell() {
         let (worker, spec) = replica.first()?.clone();
         Some((script, tile, worker, spec, byte))
     });
-    let (mut script, tile, worker, replica, byte) = found.expect("one of four has a replica");
-    let honest = true_cells(&replica);
+    let (script, tile, worker, replica, byte) = found.expect("one of four has a replica");
     let (_, cell) = tile.rects[0].cells().nth(WRONG).unwrap();
-    script.commit_and_deliver(worker, &replica, honest.clone());
-    let request = script.effects.iter().find_map(|effect| match effect {
-        Effect::Compare { request, .. } => Some(*request),
-        _ => None,
-    });
     let difference = Difference {
         rect: cell,
         packed: None,
         left: Blake3Hash([byte; 32]),
-        right: honest[WRONG],
+        right: true_cells(&replica)[WRONG],
         cells: 1,
     };
-    script.send(Event::Compared {
-        request: request.expect("the roots differ"),
-        found: Ok(Some(difference)),
-    });
-    let is_blamed =
-        |effect: &Effect| matches!(effect, Effect::Fault { worker, .. } if *worker == node(1));
-    while !script.effects.iter().any(is_blamed) {
-        script.step(&[1]);
+    Replicated {
+        script,
+        tile,
+        worker,
+        replica,
+        difference,
     }
+}
+
+impl Replicated {
+    /// The replica comes: what is to be looked up.
+    fn deliver(&mut self) -> u64 {
+        let honest = true_cells(&self.replica);
+        self.script
+            .commit_and_deliver(self.worker, &self.replica, honest);
+        let request = self.script.effects.iter().find_map(|effect| match effect {
+            Effect::Compare { request, .. } => Some(*request),
+            _ => None,
+        });
+        request.expect("the roots differ")
+    }
+
+    fn compared(&mut self, request: u64) {
+        let found = Ok(Some(self.difference));
+        self.script.send(Event::Compared { request, found });
+    }
+
+    /// Others go on until the first is found wrong.
+    fn blame_the_first(&mut self, but: &[u8]) {
+        let is_blamed =
+            |effect: &Effect| matches!(effect, Effect::Fault { worker, .. } if *worker == node(1));
+        while !self.script.effects.iter().any(is_blamed) {
+            self.script.step(but);
+        }
+    }
+}
+
+#[test]
+fn a_replica_finds_a_single_cell() {
+    let mut replicated = replicated();
+    let request = replicated.deliver();
+    replicated.compared(request);
+    replicated.blame_the_first(&[1]);
     // One cell of a thousand: a fault, and its tile is rendered again.
-    assert_eq!(tile.frame, 1);
+    let script = &replicated.script;
+    assert_eq!(replicated.tile.frame, 1);
     assert_ne!(script.state(1), WorkerState::Quarantined);
     assert_eq!(script.farm.progress().workers[0].flaky, 1);
+}
+
+#[test]
+fn an_answer_counts_for_nothing_if_its_worker_is_caught_while_it_is_looked_up() {
+    let mut replicated = replicated();
+    let (request, cheat) = (replicated.deliver(), replicated.worker);
+    let script = &mut replicated.script;
+    let own = leases(script, |spec| !is_probe(spec) && spec.frame != 1);
+    let (_, own) = own.iter().find(|(worker, _)| *worker == cheat).unwrap();
+    script.commit_and_deliver(cheat, own, vec![BAD; true_cells(own).len()]);
+    while script.state(cheat) != WorkerState::Quarantined {
+        let looks = leases(script, |spec| spec.frame == own.frame);
+        match looks
+            .iter()
+            .find(|(worker, _)| ![1, cheat].contains(worker))
+        {
+            Some((worker, spec)) => script.commit_and_deliver(*worker, spec, true_cells(spec)),
+            None => script.wait(250).iter().for_each(drop),
+        }
+    }
+    replicated.compared(request);
+    replicated.blame_the_first(&[1, cheat]);
+    let rows = replicated.script.farm.progress().workers;
+    let row = rows.iter().find(|row| row.worker == node(cheat)).unwrap();
+    assert_eq!((row.earned, row.tiles_accepted), (Glm::ZERO, 0));
+}
+
+#[test]
+fn who_confirmed_what_is_wrong_is_looked_at_and_caught() {
+    let mut script = Script::with_own_engine(large(100, 1));
+    (1..=12).for_each(|number| script.join(number, Trust::Unknown));
+    script.wait(2_000);
+    let tile = script.lease_of(1).unwrap();
+    script.commit_and_deliver(1, &tile, vec![BAD; true_cells(&tile).len()]);
+    let (accomplice, probe) = leases(&script, is_probe).swap_remove(0);
+    script.commit_and_deliver(accomplice, &probe, vec![BAD; true_cells(&probe).len()]);
+    assert!(script.quarantines.is_empty());
+    for _ in 0..200 {
+        script.step(&[1, accomplice]);
+        assert!(!script.accepted().contains(&(node(accomplice), probe.id)));
+    }
+    let frauds = [1, accomplice].map(|number| (node(number), FaultKind::Fraud));
+    assert_eq!(script.quarantines, frauds);
 }
 
 #[test]
@@ -246,6 +328,29 @@ fn single_wrong_cells_cost_their_tiles_and_at_last_the_job() {
     assert_eq!(faults, FLAKY_MAX as usize);
     let fault = script.quarantines.last().unwrap();
     assert_eq!(*fault, (node(1), FaultKind::Flaky));
+}
+
+#[test]
+fn whoever_is_wrong_in_all_that_was_compared_is_a_cheat() {
+    let mut farm = config(1, 32);
+    farm.probes = ProbeShape::BLENDER;
+    let grid = farm.grid.clone();
+    let mut script = Script::with_own_engine(farm);
+    (1..=8).for_each(|number| script.join(number, Trust::Unknown));
+    script.wait(2_000);
+    // Across a corner tiles share few cells, and each of them many with others.
+    let [wrong, right] = [0, 5].map(|tile| {
+        let rendered = grid.rendered(tile);
+        leases(&script, |spec| spec.rects[0] == rendered).remove(0)
+    });
+    let cells = vec![BAD; true_cells(&wrong.1).len()];
+    script.commit_and_deliver(wrong.0, &wrong.1, cells);
+    script.commit_and_deliver(right.0, &right.1, true_cells(&right.1));
+    assert_eq!(script.farm.progress().checks.overlap_mismatches, 1);
+    while !script.own.is_empty() {
+        script.step(&[]);
+    }
+    assert_eq!(script.quarantines, [(node(wrong.0), FaultKind::Fraud)]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use super::{
     TILE_CELLS, TILE_SIDE_CELLS, Tally,
-    crowd::{Answer, Crowd, Number, value_at},
+    crowd::{Answer, Crowd, Faked, Number, value_at},
 };
 use crate::simulator::strategies::{Fakes, Filling};
 use protocol::{Rect, geometry::CELL_PX};
@@ -71,14 +71,21 @@ pub fn crops(crowd: &mut Crowd, _: Number, answer: &Answer) -> Finding {
             width: CROP_PX,
             height: CROP_PX,
         };
-        let mut touched = crop.cells().map(|(cell, _)| cell);
-        if touched
-            .any(|cell| (faked.cells).contains((cell.row * TILE_SIDE_CELLS + cell.column) as usize))
-        {
+        if touches(&crop, faked) {
             return Finding::Caught;
         }
     }
     Finding::Passed
+}
+
+/// Is a wrong pixel in this crop?
+fn touches(crop: &Rect, faked: &Faked) -> bool {
+    crop.cells().any(|(cell, part)| {
+        let at = (cell.row * TILE_SIDE_CELLS + cell.column) as usize;
+        let row = |y: u32| (part.x..part.right()).map(move |x| y % CELL_PX * CELL_PX + x % CELL_PX);
+        let mut pixels = (part.y..part.bottom()).flat_map(row);
+        faked.cells.contains(at) && pixels.any(|pixel| faked.covers(at, pixel))
+    })
 }
 
 /// Each side's outermost cells are compared with what its neighbour's worker rendered of them; a third decides.

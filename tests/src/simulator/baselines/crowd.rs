@@ -1,12 +1,12 @@
 //! Who is there and what each delivers: honest workers, cheats alone, cheats in a ring.
 
-use super::{Setting, TILE_CELLS, TILE_SIDE_CELLS, Tally};
+use super::{CELL_PIXELS, Setting, TILE_CELLS, TILE_SIDE_CELLS, Tally};
 use crate::simulator::{
     engine::cell_cost,
     random::Random,
     strategies::{CellSet, Fakes, Filling, Strategy, When},
 };
-use protocol::geometry::Cell;
+use protocol::geometry::{CELL_PX, Cell};
 use std::sync::OnceLock;
 
 /// A worker, by its place.
@@ -35,7 +35,9 @@ pub struct Person {
     /// Valid results in a row.
     pub streak: u64,
     /// Accepted tiles whose pay is held back.
-    pub held: u32,
+    pub held: usize,
+    /// Single wrong cells that it was found to have and was forgiven.
+    pub flaky: u32,
     /// What it was paid less what its rendering was worth, in tiles.
     pub gain: f64,
     /// New keys that it may still come back under.
@@ -43,13 +45,33 @@ pub struct Person {
     is_banned: bool,
 }
 
-/// The wrong cells of a delivery.
+/// The wrong pixels of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Faked {
-    /// Which.
+    /// In which cells they are.
     pub cells: CellSet,
+    /// Which pixels of each of these are wrong: a bit for each, row by row.
+    pub pixels: u64,
     /// What stands there: alike fillers look alike.
-    filler: u32,
+    pub filler: u32,
+}
+
+/// All pixels of a cell.
+pub const WHOLE_CELL: u64 = u64::MAX;
+
+impl Faked {
+    /// Is this pixel of this cell wrong? Pixels are counted row by row.
+    pub fn covers(&self, cell: usize, pixel: u32) -> bool {
+        self.cells.contains(cell) && self.pixels >> pixel & 1 == 1
+    }
+}
+
+/// A square of pixels at a random place in a cell.
+fn square(side: u32, random: &mut Random) -> u64 {
+    let mut corner = || random.below(u64::from(CELL_PX - side + 1)) as u32;
+    let (x, y) = (corner(), corner());
+    let pixels = (0..side).flat_map(|row| (0..side).map(move |column| (x + column, y + row)));
+    pixels.fold(0, |all, (x, y)| all | 1 << (y * CELL_PX + x))
 }
 
 /// What a worker says a tile is: the truth, or not.
@@ -117,6 +139,7 @@ impl Crowd {
             bad: 0,
             streak: 0,
             held: 0,
+            flaky: 0,
             gain: 0.0,
             rebirths,
             is_banned: false,
@@ -167,7 +190,7 @@ impl Crowd {
             Some(faked) => {
                 self.tally.bad_delivered += 1;
                 person.bad += 1;
-                person.gain -= rendered_share(self.setting.strategy, faked);
+                person.gain -= rendered_share(&self.setting, faked);
             }
         }
         answer
@@ -198,7 +221,15 @@ impl Crowd {
         let first = Cell { column: 0, row: 0 };
         let (across, down) = (TILE_SIDE_CELLS, TILE_SIDE_CELLS);
         let cells = strategy.fakes().draw(across, down, first, &mut random);
-        Some(Faked { cells, filler })
+        let pixels = match self.setting.fake_px {
+            side if side < CELL_PX => square(side, &mut random),
+            _ => WHOLE_CELL,
+        };
+        Some(Faked {
+            cells,
+            pixels,
+            filler,
+        })
     }
 
     /// A worker's delivery of a tile is not taken.
@@ -252,14 +283,15 @@ impl Crowd {
     }
 }
 
-/// The share of a tile's work that is in its right cells; those who copy do nothing.
-fn rendered_share(strategy: Strategy, faked: &Faked) -> f64 {
-    if strategy == Strategy::CopiedReplica {
+/// The share of a tile's work that is in its right pixels; those who copy do nothing.
+fn rendered_share(setting: &Setting, faked: &Faked) -> f64 {
+    if setting.strategy == Strategy::CopiedReplica {
         return 0.0;
     }
     let costs = costs();
-    let saved: u64 = faked.cells.iter().map(|cell| costs[cell]).sum();
-    1.0 - saved as f64 / costs.iter().sum::<u64>() as f64
+    let cells: u64 = faked.cells.iter().map(|cell| costs[cell]).sum();
+    let saved = f64::from(faked.pixels.count_ones()) / f64::from(CELL_PIXELS) * cells as f64;
+    1.0 - saved / costs.iter().sum::<u64>() as f64
 }
 
 /// What each cell of a tile costs.

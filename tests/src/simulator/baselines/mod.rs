@@ -6,7 +6,8 @@
 //! | [`crowd`] | who is there and what each delivers |
 //! | [`quorum`] | tiles rendered several times: quorums, and replication that adapts to a host's record |
 //! | [`alone`] | tiles rendered once: the requestor's crops, overlaps with neighbours |
-//! | [`probing`] | ours: secret probes, copies of some tiles, secret rim cells, pay held back |
+//! | [`policy`] | our levels, and what each of a tile's probers sees of it, drawn by the real verifier |
+//! | [`probing`] | ours: probes, copies of some tiles, secret rim cells, pay held back |
 //!
 //! Whoever loses a comparison gets no more work; in the other schemes only if it was hostile, which is kinder to them than
 //! what they do.
@@ -14,12 +15,13 @@
 
 pub mod alone;
 pub mod crowd;
+pub mod policy;
 pub mod probing;
 pub mod quorum;
 
 use super::strategies::Strategy;
 use crowd::Crowd;
-use protocol::Rect;
+use protocol::{Rect, geometry::CELL_PX};
 
 /// The core of every tile: 32 x 32 cells.
 pub const TILE: Rect = Rect {
@@ -32,6 +34,8 @@ pub const TILE: Rect = Rect {
 pub const TILE_SIDE_CELLS: u32 = 32;
 /// Cells of a tile.
 pub const TILE_CELLS: u32 = TILE_SIDE_CELLS * TILE_SIDE_CELLS;
+/// Pixels of a cell.
+pub const CELL_PIXELS: u32 = CELL_PX * CELL_PX;
 
 /// A job and who is there to do it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +50,8 @@ pub struct Setting {
     pub ring_percent: u32,
     /// What the hostile do.
     pub strategy: Strategy,
+    /// Side of the square of pixels that is wrong in each cell that the strategy fakes; [`CELL_PX`] for all of it.
+    pub fake_px: u32,
     /// Does a hostile worker that is caught come back as somebody new, always?
     pub returns: bool,
 }
@@ -124,7 +130,7 @@ pub enum Scheme {
     /// Neighbouring tiles overlap by a cell.
     Overlap,
     /// Ours.
-    Probing(probing::Policy),
+    Probing(policy::Policy),
 }
 
 impl Scheme {
@@ -156,7 +162,9 @@ impl Scheme {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use probing::{Policy, passed_alone};
+    use policy::Policy;
+    use probing::passed_alone;
+    use verifier::TrustPolicy;
 
     fn setting(strategy: Strategy, hostile_percent: u32, ring_percent: u32) -> Setting {
         Setting {
@@ -165,8 +173,18 @@ mod tests {
             hostile_percent,
             ring_percent,
             strategy,
+            fake_px: CELL_PX,
             returns: true,
         }
+    }
+
+    /// What of this level is left without second renders of whole tiles.
+    fn probes_alone(policy: Policy) -> Policy {
+        let checks = TrustPolicy {
+            replica_share: 0,
+            ..policy.checks
+        };
+        Policy { checks, ..policy }
     }
 
     fn near(found: f64, expected: f64, tolerance: f64) {
@@ -194,10 +212,7 @@ mod tests {
     /// Each prober sees a pixel of every cell: a fake passes if all four are of the ring.
     #[test]
     fn fakes_pass_as_often_as_all_probers_are_accomplices() {
-        let policy = Policy {
-            replicas_permille: 0,
-            ..Policy::TRUSTED
-        };
+        let policy = probes_alone(Policy::TRUSTED);
         let alone = Crowd::new(setting(Strategy::OneCell, 1, 0), 1);
         let (wrong, passed) = passed_alone(alone, policy);
         assert!(wrong > 10_000 && passed == 0, "{passed} of {wrong}");
@@ -206,6 +221,49 @@ mod tests {
         // Nobody is asked twice: 49 others of 99, then 48 of 98 and so on.
         let probers = (0..4).map(|at| f64::from(49 - at) / f64::from(99 - at));
         near(passed as f64 / wrong as f64, probers.product(), 0.1);
+    }
+
+    /// Parts are drawn one by one, so that each misses a wrong square of pixels by what it leaves of its cell; a rim cell
+    /// that a neighbour renders is seen whole.
+    #[test]
+    fn edits_of_pixels_pass_by_their_share_of_a_cell() {
+        for (policy, probers) in [(Policy::UNKNOWN, 8), (Policy::TRUSTED, 4)] {
+            for fake_px in [1, 4] {
+                let edit = Setting {
+                    fake_px,
+                    ..setting(Strategy::OneCell, 1, 0)
+                };
+                let (wrong, passed) = passed_alone(Crowd::new(edit, 1), probes_alone(policy));
+                let left = 1.0 - f64::from(fake_px * fake_px) / f64::from(CELL_PIXELS);
+                let beside_rims = 1.0 - 16.0 / f64::from(TILE_CELLS);
+                near(
+                    passed as f64 / wrong as f64,
+                    left.powi(probers) * beside_rims,
+                    0.06,
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn honest_jobs_cost_what_the_levels_add_up_to() {
+        for policy in [Policy::UNKNOWN, Policy::TRUSTED, Policy::SQUARES_TRUSTED] {
+            let tally = Scheme::Probing(policy).run(setting(Strategy::Black, 0, 0), 1);
+            near(tally.overhead(), policy.overhead(), 0.01);
+            assert_eq!((tally.honest_refused, tally.honest_blamed), (0, 0));
+        }
+    }
+
+    /// Two single wrong cells are forgiven, the third is not, and what was accepted stands.
+    #[test]
+    fn single_wrong_cells_are_taken_for_bad_memory() {
+        let job = Setting {
+            returns: false,
+            ..setting(Strategy::OneCell, 10, 0)
+        };
+        let tally = Scheme::Probing(Policy::TRUSTED).run(job, 1);
+        assert_eq!((tally.caught, tally.bad_until_caught), (10, 30));
+        assert_eq!((tally.bad_accepted, tally.honest_blamed), (0, 0));
     }
 
     #[test]

@@ -21,18 +21,17 @@
 //! Fienberg: "Dollar unit sampling", The Accounting Review 1978). Strata that hold more than a draw's part of the sum
 //! are always drawn. An edit that darkens must take away from strata, and no stratum holds less than nothing.
 //!
-//! [`Challenge::pixels`] is the other way to cover every cell: a few pixels of each with all their samples. It needs no
-//! answers and no strata, but an engine to which single pixels cost no more than pixels of a tile.
+//! Secret pixels are the other way to cover every cell: a few of each with all their samples. They need no answers and no
+//! strata, but an engine to which single pixels cost no more than pixels of a tile. They are what the farm uses.
 //!
 //! What it cannot see: edits so small beside the cell's light, or of so few pixels, that they are not drawn; light
 //! taken away that came from a few strata. Radiance below zero is refused, so scenes with negative light cannot be checked.
 
 mod draw;
-mod pixels;
 
 pub use draw::{Quota, deviations, draw_strata};
 
-use protocol::{Blake3Hash, geometry::Cell};
+use protocol::{Blake3Hash, Rect, SecretPixels, geometry::Cell};
 
 /// Groups that a cell's values are divided into.
 pub const GROUPS: usize = 4;
@@ -80,6 +79,16 @@ pub enum SumsError {
 }
 
 impl Challenge {
+    /// So many secret pixels of every cell, drawn as the farm draws them: rectangles of one pixel.
+    pub fn pixels(&self, tile: &Rect, per_cell: u8) -> Vec<Rect> {
+        let pixels = SecretPixels {
+            challenge: self.0,
+            per_cell,
+            packed: None,
+        };
+        pixels.rects(tile)
+    }
+
     /// The challenge to the worker of this commitment, from the job's secret seed.
     pub fn new(secret: &[u8; 32], commitment: &Blake3Hash) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key(CHALLENGE_CONTEXT);

@@ -243,7 +243,7 @@ impl Scenario {
 
     /// In some jobs classes are mixed; the first worker stays of the own engine's.
     fn mix_classes(&mut self) {
-        let mut random = Random::new(self.seed ^ 0xc1a5_5e5);
+        let mut random = Random::new(self.seed ^ 0x0c1a_55e5);
         self.mixed_classes = random.percent(MIXED_PERCENT);
         if !self.mixed_classes {
             return;

@@ -89,6 +89,7 @@ mod tests {
             arbitrate(&claims(&[1, 2, 1, 2]), None),
             Verdict::Inconclusive
         );
+        assert_eq!(arbitrate(&claims(&[1]), None), Verdict::Inconclusive);
         assert_eq!(arbitrate(&claims(&[1, 1]), None), Verdict::Accepted);
         assert_eq!(arbitrate(&claims(&[]), None), Verdict::Inconclusive);
     }

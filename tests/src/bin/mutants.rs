@@ -336,14 +336,23 @@ fn pass(tree: &Path, tests: &[&str]) -> Result<bool, String> {
     }
 }
 
+/// The file that a mutant changes, in which its piece is.
+fn source_of(mutant: &Mutant, tree: &Path) -> Result<String, String> {
+    let file = tree.join(mutant.file);
+    let source = fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
+    match source.matches(mutant.piece).count() {
+        1 => Ok(source),
+        _ => {
+            let (piece, file) = (mutant.piece, mutant.file);
+            Err(format!("`{piece}` is not in {file} exactly once"))
+        }
+    }
+}
+
 /// Does a test notice this mutant?
 fn dies(mutant: &Mutant, tree: &Path) -> Result<bool, String> {
     let file = tree.join(mutant.file);
-    let source = fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
-    if source.matches(mutant.piece).count() != 1 {
-        let (piece, file) = (mutant.piece, mutant.file);
-        return Err(format!("`{piece}` is not in {file} exactly once"));
-    }
+    let source = source_of(mutant, tree)?;
     let write = |text: &str| fs::write(&file, text).map_err(|e| format!("{}: {e}", file.display()));
     write(&source.replace(mutant.piece, mutant.instead))?;
     let outcome = match builds(tree, mutant.tests)? {
@@ -389,6 +398,24 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mutant_finds_its_piece() {
+        for mutant in MUTANTS {
+            assert_eq!(
+                source_of(mutant, &root()).map(drop),
+                Ok(()),
+                "{}",
+                mutant.name
+            );
+            assert_ne!(mutant.piece, mutant.instead);
         }
     }
 }

@@ -124,8 +124,8 @@ impl Farm {
             return;
         }
         if !self.is_judged(&delivery.class) {
-            let is_disputed = delivery.disputed.is_some() || !delivery.dissent.is_empty();
-            return match Some(delivery.class) == self.class && !is_disputed {
+            let is_probed = Some(delivery.class) == self.class && !delivery.is_disputed;
+            return match is_probed {
                 true => self.probe_after_all(wanted),
                 false => self.leave_undecided(wanted),
             };
@@ -221,10 +221,7 @@ impl Farm {
         let Some(delivery) = self.delivery(judged.at) else {
             return;
         };
-        let (class, is_disputed) = (
-            delivery.class,
-            !delivery.dissent.is_empty() || delivery.disputed.is_some(),
-        );
+        let (class, is_disputed) = (delivery.class, delivery.is_disputed);
         match verdict {
             NoiseVerdict::Accepted => {
                 self.admit(&class);
@@ -252,12 +249,8 @@ impl Farm {
         let Some(delivery) = self.delivery_mut(at) else {
             return;
         };
-        delivery.disputed = None;
-        let dissent = std::mem::take(&mut delivery.dissent);
+        (delivery.is_disputed, delivery.disputed) = (false, None);
         let (number, class, unpaid) = (delivery.worker, delivery.class, delivery.unpaid);
-        for answer in dissent {
-            self.dismiss_dissent(answer);
-        }
         let Some(task) = unpaid else {
             return self.pass(judged, Prober::Nobody);
         };
@@ -296,10 +289,9 @@ impl Farm {
     fn convict_by_noise(&mut self, at: TileRef, verdict: NoiseVerdict) {
         self.checks.probe_mismatches += 1;
         self.drop_twins(at);
-        let Some(delivery) = self.delivery_mut(at) else {
+        let Some(delivery) = self.delivery(at) else {
             return;
         };
-        let dissent = std::mem::take(&mut delivery.dissent);
         let (number, class) = (delivery.worker, delivery.class);
         let root = match &delivery.pixels {
             Pixels::Fresh { root, .. } => *root,
@@ -327,8 +319,6 @@ impl Farm {
             tiles: vec![at],
         };
         self.convict(&[accused], Pattern::Any, evidence);
-        // Who said so is right.
-        dissent.iter().for_each(|answer| self.believe(answer));
     }
 
     /// One of the class was wrong: its undecided tiles are all looked at.
@@ -347,16 +337,18 @@ impl Farm {
         undecided.into_iter().for_each(|at| self.judge_tile(at));
     }
 
-    /// Somebody of its class says something else about a cell of a tile.
+    /// Somebody of its class says something else about a cell of a tile. That is not paid, even if the tile is rejected: both
+    /// may be wrong.
     pub(crate) fn doubt(&mut self, probed: ProbeRef, answer: Answer, cell: Option<Rect>) {
-        let at = probed.at;
+        let (at, prober) = (probed.at, answer.worker);
+        self.dismiss(answer, "nobody can say which of two in its class is right");
         let Some(delivery) = self.delivery_mut(at) else {
-            return self.dismiss_dissent(answer);
+            return;
         };
-        let (owner, prober) = (delivery.worker, answer.worker);
+        let owner = delivery.worker;
         let is_sealed = matches!(delivery.pixels, Pixels::Sealed);
+        delivery.is_disputed = true;
         delivery.disputed = delivery.disputed.or(cell);
-        delivery.dissent.push(answer);
         if let Some(probe) = self.probe_mut(probed) {
             probe.check = Check::Passed(Prober::Nobody);
         }
@@ -375,6 +367,7 @@ impl Farm {
         }
         for at in [at, other] {
             if let Some(delivery) = self.delivery_mut(at) {
+                delivery.is_disputed = true;
                 delivery.disputed = delivery.disputed.or(cell);
             }
             match self.can_be_judged(at.tile) {
@@ -402,11 +395,6 @@ impl Farm {
             self.worker_mut(who).contradicts.insert(whom);
             self.refresh(who);
         }
-    }
-
-    /// What said something else about a tile that was not found wrong is not paid.
-    pub(crate) fn dismiss_dissent(&mut self, answer: Answer) {
-        self.dismiss(answer, "the tile that it contradicts was not found wrong");
     }
 
     /// An answer that is worth nothing.

@@ -3,7 +3,7 @@
 use crate::{
     arbitration::{Accused, Pattern},
     coordinator::{Farm, OwnPurpose},
-    event::{Evidence, FaultKind, Statement},
+    event::{Evidence, Statement},
     frame::{Delivery, Expected},
     limits::OWN_REQUESTS_MAX,
     probing::{Answer, first_wrong},
@@ -23,16 +23,15 @@ pub(crate) struct Vouched {
 
 impl Farm {
     /// What probers said of a tile that fell is looked at by the own engine before they are paid for it; where that cannot,
-    /// they are believed, unless the own engine, of another class, saw that the tile's worker is a cheat.
+    /// they are believed, but not where the own engine is of another class: they may be accomplices, and nobody can say.
     pub(crate) fn audit_vouchers(&mut self, frame: u32, delivery: &mut Delivery) {
-        let is_of_cheat = self.worker(delivery.worker).fault == Some(FaultKind::Fraud);
-        let is_void = is_of_cheat && self.is_judged(&delivery.class);
+        let is_void = self.is_judged(&delivery.class);
         for probe in &mut delivery.probes {
             let Some(answer) = probe.answer.take() else {
                 continue;
             };
             if is_void {
-                self.dismiss(answer, "the tile that it confirms was wrong");
+                self.dismiss(answer, "the tile that it confirms was not accepted");
                 continue;
             }
             let vouched = match std::mem::replace(&mut probe.expected, Expected::Cells([].into())) {
@@ -81,7 +80,7 @@ impl Farm {
         all.iter().for_each(|vouched| self.believe(&vouched.answer));
     }
 
-    pub(crate) fn believe(&mut self, answer: &Answer) {
+    fn believe(&mut self, answer: &Answer) {
         match self.worker(answer.worker).standing {
             Standing::Quarantined => {
                 self.ledger.release(answer.price);

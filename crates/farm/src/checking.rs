@@ -253,8 +253,8 @@ impl Farm {
             disputes: BTreeSet::new(),
             price: task.price,
             probe_allowance: task.probe_allowance,
+            is_disputed: false,
             disputed: None,
-            dissent: Vec::new(),
         }
     }
 

@@ -263,10 +263,10 @@ pub(crate) struct Delivery {
     pub price: Glm,
     /// Set aside for its probes.
     pub probe_allowance: Glm,
-    /// The cell about which somebody of its class says something else, where the own engine is of another.
+    /// Does somebody of its class say something else, where the own engine is of another?
+    pub is_disputed: bool,
+    /// The cell about which.
     pub disputed: Option<Rect>,
-    /// What says something else: paid if it is right.
-    pub dissent: Vec<Answer>,
 }
 
 impl Delivery {
@@ -350,8 +350,8 @@ impl SealedTile {
             disputes: BTreeSet::new(),
             price: Glm::ZERO,
             probe_allowance: Glm::ZERO,
+            is_disputed: false,
             disputed: None,
-            dissent: Vec::new(),
         }
     }
 }

@@ -253,9 +253,6 @@ impl Farm {
         if let Pixels::Fresh { root, .. } = delivery.pixels {
             self.release_blob(root);
         }
-        for answer in std::mem::take(&mut delivery.dissent) {
-            self.dismiss_dissent(answer);
-        }
         self.audit_vouchers(at.frame, &mut delivery);
         let twins = delivery.probes.iter_mut();
         let twin = twins.filter_map(|probe| probe.twin.take()).next()?;

@@ -334,7 +334,7 @@ fn single_wrong_cells_cost_their_tiles_and_at_last_the_job() {
 fn whoever_is_wrong_in_all_that_was_compared_is_a_cheat() {
     let mut farm = config(1, 32);
     farm.probes = ProbeShape::BLENDER;
-    let grid = farm.grid.clone();
+    let grid = farm.grid;
     let mut script = Script::with_own_engine(farm);
     (1..=8).for_each(|number| script.join(number, Trust::Unknown));
     script.wait(2_000);

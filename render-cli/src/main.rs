@@ -20,6 +20,7 @@ mod output;
 mod own_engine;
 mod payments;
 mod peers;
+mod planning;
 mod provider_list;
 mod providers;
 mod report;

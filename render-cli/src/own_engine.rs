@@ -7,8 +7,9 @@ use crate::{
 };
 use engine::{
     BlenderEngine, BlenderOptions, CancelFlag, Engine, EngineError, SceneDescription, TracerEngine,
-    calibrate, class_fingerprint, find_blender,
+    calibrate, class_fingerprint, find_blender, measure_cost,
 };
+use farm::CostHints;
 use protocol::{
     Blake3Hash, EngineKind, Rect, RenderSettings, RenderedRect, SecretPixels, Size, pixels,
 };
@@ -143,6 +144,17 @@ impl OwnEngine {
             loaded,
             description,
             dependencies,
+        })
+    }
+
+    /// What rectangles cost here; blocks for the time of some small ones, and for building the first frame. It says how
+    /// they compare with whole tiles on other computers too.
+    pub fn measure(&mut self, settings: &RenderSettings) -> Result<CostHints, EngineError> {
+        let (engine, frame) = (self.loaded.engine(), self.description.frames.0);
+        let cost = measure_cost(engine, settings, frame, &CancelFlag::default())?;
+        Ok(CostHints {
+            samples_per_second: cost.samples_per_second,
+            rect_overhead_ms: u64::try_from(cost.overhead.as_millis()).unwrap_or(u64::MAX),
         })
     }
 

@@ -1,6 +1,7 @@
 //! `render providers`: who worked for the user, how far each is trusted and why, the user's own word on it, and faults told
 //! to and by other requestors.
 
+mod import;
 mod reasons;
 mod table;
 
@@ -13,11 +14,7 @@ use crate::{
 use clap::{Args, Subcommand};
 use protocol::NodeId;
 use serde_json::json;
-use std::{
-    fs::File,
-    io::{BufReader, ErrorKind, Write},
-    path::{Path, PathBuf},
-};
+use std::io::{ErrorKind, Write};
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -49,8 +46,9 @@ enum Action {
     Clear(One),
     /// Forget all of a worker: it is a stranger again
     Forget(One),
-    /// Learn of the faults that another requestor exported: each is a claim, and makes its worker a stranger again
-    Import(Import),
+    /// Learn of the faults that another requestor exported, and of evidence: each is a claim, and makes its worker a stranger
+    /// again, unless the evidence is proven here
+    Import(import::Import),
     /// Print the faults that were seen here, one JSON object a line, for other requestors
     Export(Common),
 }
@@ -59,14 +57,6 @@ enum Action {
 struct One {
     /// Its identity, the first digits of it, or its address
     node: String,
-    #[command(flatten)]
-    common: Common,
-}
-
-#[derive(Debug, Args)]
-struct Import {
-    /// A file of `render providers export`
-    file: PathBuf,
     #[command(flatten)]
     common: Common,
 }
@@ -81,7 +71,7 @@ pub fn run(arguments: &ProvidersArguments) -> Result<(), Failure> {
         (Some(Action::Allow(one)), _) => say(one, Some(Word::Allowed)),
         (Some(Action::Clear(one)), _) => say(one, None),
         (Some(Action::Forget(one)), _) => forget(one),
-        (Some(Action::Import(import)), _) => learn(import),
+        (Some(Action::Import(import)), _) => import::run(import),
         (Some(Action::Export(common)), _) => export(common),
     }
 }
@@ -157,29 +147,6 @@ fn forget(one: &One) -> Result<(), Failure> {
     let line = match one.common.json {
         true => json!({ "provider": node.to_string(), "forgotten": true }).to_string(),
         false => format!("{node} is forgotten"),
-    };
-    print([line].into_iter())
-}
-
-fn learn(import: &Import) -> Result<(), Failure> {
-    let path = &import.file;
-    let fail = |error: &dyn std::fmt::Display| {
-        Failure::new(Code::Usage, format!("{}: {error}", path.display()))
-            .hint("nothing was imported; `render providers export` writes such files")
-    };
-    let file = File::open(path).map_err(|e| fail(&e))?;
-    let whole = std::path::absolute(path).map_err(|e| fail(&e))?;
-    let folder = whole.parent().unwrap_or(Path::new("/"));
-    let claims = claims::read(BufReader::new(file), folder).map_err(|e| fail(&e))?;
-    // Evidence files are kept and shown, not checked: all are claims.
-    let claims = claims.into_iter().map(|claim| (claim, false)).collect();
-    let learned = open(&import.common)?.learn(claims, jobs::now())?;
-    let line = match import.common.json {
-        true => json!({ "new": learned.new, "known": learned.old }).to_string(),
-        false => format!(
-            "{} faults are new, {} were known or weigh too little to be kept",
-            learned.new, learned.old
-        ),
     };
     print([line].into_iter())
 }

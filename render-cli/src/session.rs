@@ -12,15 +12,16 @@ use crate::{
     local_workers::{self, LocalWorker},
     output::{Format, Pattern},
     own_engine::{self, OwnEngine},
+    planning::{assumed_hints, cost_hints, new_farm},
     providers::{Admission, Providers, identity},
     report::{Report, Voice},
     resume,
 };
 use engine::{CancelFlag, SceneDescription};
-use farm::{Farm, FarmConfig, PlanRequest, Progress, event::Event, plan};
+use farm::{CostHints, FarmConfig, Progress, event::Event};
 use network::{BlobStore, Identity, Node, NodeConfig};
 use protocol::{
-    Blake3Hash, EngineKind, FrameRange, Glm, JobId, JobSpec, NodeId, Pass, RenderSettings, Size,
+    Blake3Hash, EngineKind, FrameRange, JobId, JobSpec, NodeId, Pass, RenderSettings, Size,
     frames::summarize, limits::SAMPLES_MAX,
 };
 use std::{
@@ -29,7 +30,6 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::task::JoinSet;
-use verifier::ProbeShape;
 
 /// Size of frames when neither user nor scene has an opinion.
 const SIZE_DEFAULT: Size = Size {
@@ -42,10 +42,6 @@ const SAMPLES_DEFAULT: u32 = 64;
 const LOCAL_WORKERS_DEFAULT: u32 = 2;
 /// Most local workers.
 const LOCAL_WORKERS_MAX: u32 = 64;
-/// How long to wait for somebody to work, in milliseconds: peers may be on their way, local workers that are gone
-/// do not come back.
-const PROVIDERS_WAIT_MS: u64 = 30_000;
-const LOCAL_PROVIDERS_WAIT_MS: u64 = 5_000;
 /// How often a named peer that is away is dialled again.
 const REDIAL: Duration = Duration::from_secs(5);
 
@@ -146,14 +142,14 @@ pub fn data_dir(chosen: Option<&Path>) -> Result<PathBuf, Failure> {
     Ok(chosen)
 }
 
-fn random<const N: usize>() -> Result<[u8; N], Failure> {
+pub fn random<const N: usize>() -> Result<[u8; N], Failure> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes)
         .map_err(|e| Failure::preflight(format!("no random numbers: {e}")))?;
     Ok(bytes)
 }
 
-async fn blocking<T: Send + 'static>(
+pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     let joined = tokio::task::spawn_blocking(work).await;
@@ -262,7 +258,7 @@ fn voice(arguments: &Arguments) -> Voice {
     }
 }
 
-fn local_workers_wanted(arguments: &Arguments) -> u32 {
+pub fn local_workers_wanted(arguments: &Arguments) -> u32 {
     match (arguments.local, arguments.is_local()) {
         (Some(count), _) => count.min(LOCAL_WORKERS_MAX),
         (None, true) => LOCAL_WORKERS_DEFAULT,
@@ -297,7 +293,7 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
     let _only = only_user(&data_dir)?;
     let local = local_workers_wanted(&arguments);
     let (node, network_events, blobs) = start_node(&data_dir, &arguments).await?;
-    let (mut own, workers) = load_and_start(local, kind, node.id(), &arguments, &data_dir).await?;
+    let (own, workers) = load_and_start(local, kind, node.id(), &arguments, &data_dir).await?;
     let layer = own.description.layer.clone();
     let wanted = preflight(&arguments, &own, pattern.format, &blobs, &report).await?;
     let settings = wanted.settings.clone();
@@ -312,6 +308,10 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
         blocking(move || Purse::open(&data_dir, job_id)).await?
     };
     let balance = purse.balance()?;
+    let (mut own, hints) = match &resume {
+        None => cost_hints(own, kind, &settings, &arguments, &report).await?,
+        Some(_) => (own, assumed_hints(kind)),
+    };
     let folder = JobFolder::of(&data_dir, job_id);
     let mut begun = match resume {
         None => {
@@ -323,7 +323,7 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
                 fingerprint,
                 begun: jobs::now(),
             };
-            begin(&folder, record, kind, wanted, &arguments, &report)?
+            begin(&folder, record, (kind, hints), wanted, &arguments, &report)?
         }
         Some(_) => go_on(&folder, &blobs, &pattern, asked.again, &report)?,
     };
@@ -439,7 +439,7 @@ fn which_job(
 fn begin(
     folder: &JobFolder,
     record: Record,
-    engine: EngineKind,
+    (engine, hints): (EngineKind, CostHints),
     wanted: Wanted,
     arguments: &Arguments,
     report: &Report,
@@ -451,7 +451,7 @@ fn begin(
         engine,
         settings: wanted.settings,
     };
-    let farm = new_farm(spec, wanted.frames, arguments, report)?;
+    let farm = new_farm(spec, wanted.frames, hints, arguments, report)?;
     let (books, lock) = resume::begin(folder, &record, farm)?;
     Ok(Begun {
         books,
@@ -509,62 +509,4 @@ fn fingerprint(arguments: &Arguments, wanted: &Wanted) -> Result<Blake3Hash, Fai
     let all = (manifest, settings, frames, output, arguments.tile);
     let bytes = postcard::to_stdvec(&all).map_err(|e| fail(&e))?;
     Ok(Blake3Hash::of(&bytes))
-}
-
-/// The coordinator of a job that begins.
-fn new_farm(
-    job: JobSpec,
-    frames: Vec<i32>,
-    arguments: &Arguments,
-    report: &Report,
-) -> Result<Farm, Failure> {
-    let settings = &job.settings;
-    let planned = plan(&PlanRequest {
-        size: settings.size,
-        frames: frames.len() as u64,
-        samples: settings.samples,
-        passes: settings.passes.len(),
-        workers: u64::from(local_workers_wanted(arguments)) + arguments.peer.len() as u64,
-        tile_px: arguments.tile,
-        hints: cost_hints(job.engine),
-    });
-    report.say(&format!(
-        "job      {} at {}, {} samples, {}",
-        job.id.short(),
-        settings.size,
-        settings.samples,
-        planned.why,
-    ));
-    Farm::new(FarmConfig {
-        frames,
-        grid: planned.grid,
-        secret: random()?,
-        // Every run brings its own with its first event.
-        budget: Some(Glm::ZERO),
-        deadline: None,
-        price_megasample_max: None,
-        probes: match job.engine {
-            EngineKind::Tracer => ProbeShape::Pixels,
-            EngineKind::Blender => ProbeShape::BLENDER,
-        },
-        paranoid: arguments.paranoid,
-        mixed_classes: arguments.mixed_classes,
-        providers_wait_ms: match arguments.is_local() {
-            true => LOCAL_PROVIDERS_WAIT_MS,
-            false => PROVIDERS_WAIT_MS,
-        },
-        job,
-    })
-    .map_err(|e| Failure::preflight(e.to_string()))
-}
-
-fn cost_hints(kind: EngineKind) -> farm::CostHints {
-    farm::CostHints {
-        samples_per_second: farm::plan::SAMPLES_PER_SECOND_DEFAULT,
-        rect_overhead_ms: match kind {
-            EngineKind::Tracer => 0,
-            // What a small rectangle of a production scene costs in a warm Blender: 0.06 to 0.34 s.
-            EngineKind::Blender => 200,
-        },
-    }
 }

@@ -3,10 +3,7 @@
 //! The file and the scene may come from a stranger: limits hold before anything is done, and the cell is rendered by a
 //! confined process without keys.
 
-use crate::{
-    arguments::CheckArguments, config::WorkerError, engine_process::EngineProcesses,
-    limits::GUARD_MAX_PX,
-};
+use crate::{config::WorkerError, engine_process::EngineProcesses, limits::GUARD_MAX_PX};
 use engine::{CancelFlag, calibrate, class_fingerprint, find_blender};
 use network::verify_proof;
 use protocol::{Blake3Hash, EngineKind, Manifest, NodeId, message::printable, pixels::task_bytes};
@@ -26,6 +23,21 @@ const EXIT_FALSELY_ACCUSED: u8 = 3;
 const EXIT_NOT_GENUINE: u8 = 4;
 const EXIT_UNDECIDED: u8 = 5;
 
+/// With what evidence is checked.
+#[derive(Debug, Clone)]
+pub struct Checking {
+    /// Arguments that make the current executable a worker.
+    pub program: Vec<String>,
+    /// The job's scene, with its files beside it. Without it no cell is rendered.
+    pub scene: Option<PathBuf>,
+    /// Blender's program, or a Python that has bpy.
+    pub blender: Option<PathBuf>,
+    /// Does Blender render with the kernel that every processor has?
+    pub common_kernel: bool,
+    /// Render threads; 0 is one a processor.
+    pub threads: u32,
+}
+
 /// What came of a check.
 pub enum Checked {
     /// The file is no evidence at all.
@@ -39,9 +51,10 @@ pub struct Examined {
     bundle: Bundle,
     /// What each statement says, if it is its worker's.
     values: Vec<Result<Blake3Hash, Flaw>>,
-    /// None when the evidence proves nothing whatever the cell is.
+    /// None when the evidence proves nothing whatever the cell is, or there is no scene.
     rendered: Option<Rendered>,
-    ruling: Ruling,
+    /// None when there is no scene to render.
+    ruling: Option<Ruling>,
 }
 
 /// The cell as this machine renders it.
@@ -51,9 +64,12 @@ struct Rendered {
     class: Blake3Hash,
 }
 
-/// Checks the evidence of the command line. `program` are the arguments that make the current executable a worker.
-pub fn run(program: Vec<String>, arguments: &CheckArguments) -> Result<Checked, WorkerError> {
-    let bundle = match Bundle::from_json(&read(&arguments.file)?) {
+/// Checks a file of evidence.
+///
+/// # Errors
+/// When the file or the scene cannot be read, or the cell cannot be rendered here.
+pub fn check(checking: &Checking, file: &Path) -> Result<Checked, WorkerError> {
+    let bundle = match Bundle::from_json(&read(file)?) {
         Ok(bundle) => bundle,
         Err(error) => return Ok(Checked::Unreadable(error.to_string())),
     };
@@ -63,12 +79,13 @@ pub fn run(program: Vec<String>, arguments: &CheckArguments) -> Result<Checked, 
     }
     let values =
         bundle.examine(|root, bytes, range, proof| verify_proof(*root, bytes, range, proof).ok());
-    let (rendered, ruling) = match bundle.refute(&values) {
-        Some(ruling) => (None, ruling),
-        None => {
-            let rendered = render(program, arguments, &bundle)?;
+    let (rendered, ruling) = match (bundle.refute(&values), &checking.scene) {
+        (Some(ruling), _) => (None, Some(ruling)),
+        (None, None) => (None, None),
+        (None, Some(scene)) => {
+            let rendered = render(checking, scene, &bundle)?;
             let ruling = bundle.rule(&values, rendered.value, rendered.class);
-            (Some(rendered), ruling)
+            (Some(rendered), Some(ruling))
         }
     };
     Ok(Checked::Examined(Box::new(Examined {
@@ -133,24 +150,24 @@ fn hash_file(path: &Path) -> std::io::Result<(Blake3Hash, u64)> {
 }
 
 /// Renders the cell as a worker of the job would.
-fn render(
-    program: Vec<String>,
-    arguments: &CheckArguments,
-    bundle: &Bundle,
-) -> Result<Rendered, WorkerError> {
+fn render(checking: &Checking, scene: &Path, bundle: &Bundle) -> Result<Rendered, WorkerError> {
     let settings = &bundle.job.settings;
     if settings.guard_px > GUARD_MAX_PX {
         let guard = settings.guard_px;
         let why = format!("a guard band of {guard} pixels: at most {GUARD_MAX_PX} are rendered");
         return Err(WorkerError::Evidence(why));
     }
-    let folder = check_scene(&arguments.scene, &bundle.manifest)?;
+    let folder = check_scene(scene, &bundle.manifest)?;
     let blender = match bundle.job.engine {
         EngineKind::Tracer => None,
-        EngineKind::Blender => Some(find_blender(arguments.blender.as_deref())?.path),
+        EngineKind::Blender => Some(find_blender(checking.blender.as_deref())?.path),
     };
-    let processes =
-        EngineProcesses::new(program, arguments.threads, blender, arguments.common_kernel)?;
+    let processes = EngineProcesses::new(
+        checking.program.clone(),
+        checking.threads,
+        blender,
+        checking.common_kernel,
+    )?;
     let cancel = CancelFlag::default();
     let mut engine = processes.spawn(bundle.job.engine)?;
     let (first_frame, _) = engine.prepare(&folder, &bundle.manifest.entry)?.frames;
@@ -167,6 +184,22 @@ fn render(
 }
 
 impl Checked {
+    /// The evidence and what is known of it (nothing when there was no scene to render), or why it is no evidence.
+    pub fn ruling(&self) -> Result<(&Bundle, Option<&Ruling>), &str> {
+        match self {
+            Self::Unreadable(why) => Err(why),
+            Self::Examined(examined) => Ok((&examined.bundle, examined.ruling.as_ref())),
+        }
+    }
+
+    /// In a sentence.
+    pub fn why(&self) -> String {
+        match self {
+            Self::Unreadable(why) => printable(why),
+            Self::Examined(examined) => examined.verdict().1,
+        }
+    }
+
     /// What is printed: lines for a person, or one of JSON.
     pub fn report(&self, is_json: bool) -> String {
         match (self, is_json) {
@@ -187,10 +220,10 @@ impl Checked {
             return EXIT_NOT_GENUINE.into();
         };
         match examined.ruling {
-            Ruling::Wrong => ExitCode::SUCCESS,
-            Ruling::FalselyAccused(_) => EXIT_FALSELY_ACCUSED.into(),
-            Ruling::NotGenuine(_) | Ruling::NoContradiction => EXIT_NOT_GENUINE.into(),
-            Ruling::OtherClass | Ruling::NotReproduced => EXIT_UNDECIDED.into(),
+            Some(Ruling::Wrong) => ExitCode::SUCCESS,
+            Some(Ruling::FalselyAccused(_)) => EXIT_FALSELY_ACCUSED.into(),
+            Some(Ruling::NotGenuine(_) | Ruling::NoContradiction) => EXIT_NOT_GENUINE.into(),
+            Some(Ruling::OtherClass | Ruling::NotReproduced) | None => EXIT_UNDECIDED.into(),
         }
     }
 }
@@ -202,8 +235,8 @@ impl Examined {
         match (value, reproduced, &self.ruling) {
             (Err(_), _, _) => "not genuine",
             (_, Some(true), _) => "right",
-            (_, Some(false), Ruling::Wrong) => "wrong",
-            (_, Some(false), Ruling::FalselyAccused(_)) if self.is_of_class() => "wrong",
+            (_, Some(false), Some(Ruling::Wrong)) => "wrong",
+            (_, Some(false), Some(Ruling::FalselyAccused(_))) if self.is_of_class() => "wrong",
             (_, Some(false), _) => "not reproduced",
             (_, None, _) => "not rendered",
         }
@@ -220,33 +253,34 @@ impl Examined {
             names.join(", ")
         };
         match &self.ruling {
-            Ruling::Wrong => {
+            Some(Ruling::Wrong) => {
                 let why = format!(
                     "{} signed pixels that are not those of the scene",
                     names(&self.bundle.wrong)
                 );
                 ("wrong", why)
             }
-            Ruling::FalselyAccused(nodes) => (
+            Some(Ruling::FalselyAccused(nodes)) => (
                 "falsely_accused",
                 format!("{} signed the pixels that the scene gives", names(nodes)),
             ),
-            Ruling::NotGenuine(nodes) => (
+            Some(Ruling::NotGenuine(nodes)) => (
                 "not_genuine",
                 format!("what {} is said to have signed is not its own", names(nodes)),
             ),
-            Ruling::NoContradiction => {
+            Some(Ruling::NoContradiction) => {
                 ("not_genuine", "all who speak of the cell say the same".into())
             }
-            Ruling::OtherClass => (
+            Some(Ruling::OtherClass) => (
                 "undecided",
                 "this machine's class differs and no accused value is reproduced: check it on a machine of that class"
                     .into(),
             ),
-            Ruling::NotReproduced => (
+            Some(Ruling::NotReproduced) => (
                 "undecided",
                 "neither value is reproduced here, though the class is the same".into(),
             ),
+            None => ("undecided", "there is no scene to render it from".into()),
         }
     }
 

@@ -5,7 +5,7 @@
 mod arguments;
 mod bookkeeper;
 mod bundle;
-mod check_evidence;
+pub mod check_evidence;
 mod config;
 mod dialling;
 mod engine_process;

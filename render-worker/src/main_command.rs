@@ -2,7 +2,7 @@
 
 use crate::{
     arguments::{Arguments, Command, EngineChoice, ServeArguments},
-    check_evidence,
+    check_evidence::{self, Checking},
     config::{Started, WorkerConfig, WorkerError},
     engine_process::{self, EngineProcesses},
     limits::ENGINE_IDLE_MAX,
@@ -71,7 +71,14 @@ fn run(program: Vec<String>, arguments: Arguments) -> Result<ExitCode, WorkerErr
             return Ok(ExitCode::SUCCESS);
         }
         Some(Command::CheckEvidence(arguments)) => {
-            let checked = check_evidence::run(program, &arguments)?;
+            let checking = Checking {
+                program,
+                scene: Some(arguments.scene),
+                blender: arguments.blender,
+                common_kernel: arguments.common_kernel,
+                threads: arguments.threads,
+            };
+            let checked = check_evidence::check(&checking, &arguments.file)?;
             print(&checked.report(arguments.json))?;
             return Ok(checked.exit_code());
         }

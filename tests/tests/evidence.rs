@@ -298,3 +298,96 @@ fn the_requestor_lists_shows_and_checks_what_it_keeps() {
         "{text}"
     );
 }
+
+/// Runs `render providers ... --data-dir DATA --json`.
+fn providers(data: &Path, arguments: &[&Path]) -> Output {
+    Command::new(render_program())
+        .arg("providers")
+        .args(arguments)
+        .arg("--data-dir")
+        .arg(data)
+        .arg("--json")
+        .output()
+        .expect("render starts")
+}
+
+/// Imports a file; the faults that are new, those that were known, and those that were proven.
+fn import(data: &Path, file: &Path, scene: Option<&Path>) -> [u64; 3] {
+    let mut arguments = vec![Path::new("import"), file];
+    if let Some(scene) = scene {
+        arguments.extend([Path::new("--scene"), scene]);
+    }
+    let output = providers(data, &arguments);
+    assert!(output.status.success(), "{}", words(&output));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    ["new", "known", "proven"].map(|name| told[name].as_u64().unwrap())
+}
+
+/// How each known fault is known.
+fn proofs(data: &Path) -> Vec<String> {
+    let output = providers(data, &[]);
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let faults = lines.lines().flat_map(|line| {
+        let provider: serde_json::Value = serde_json::from_str(line).unwrap();
+        provider["faults"].as_array().unwrap().clone()
+    });
+    let told = |fault: serde_json::Value| {
+        let word = |name: &str| fault[name].as_str().unwrap().to_owned();
+        format!("{} {}", word("kind"), word("proof"))
+    };
+    faults.map(told).collect()
+}
+
+#[test]
+fn evidence_of_others_counts_as_far_as_it_is_proven_here() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, room) = (dir.path().join("data"), scene("reading_room.glb"));
+    fs::create_dir(&data).unwrap();
+    let mut farm = Farm::new(dir.path());
+    let guilty = farm.evidence(0.25, 0.0);
+    let file = write(dir.path(), "guilty.json", &guilty);
+    assert_eq!(import(&data, &file, None), [1, 0, 0]);
+    assert_eq!(proofs(&data), ["flaky claimed"]);
+    assert_eq!(import(&data, &file, Some(&room)), [1, 0, 1]);
+    assert_eq!(proofs(&data), ["flaky verified"]);
+    // A copy of it tells of the same cell again.
+    let copy = write(dir.path(), "copy.json", &guilty);
+    assert_eq!(import(&data, &copy, Some(&room)), [0, 1, 1]);
+
+    let mut elsewhere = farm.evidence(0.25, 0.0);
+    elsewhere.class.0[0] ^= 1;
+    let file = write(dir.path(), "class.json", &elsewhere);
+    assert_eq!(import(&data, &file, Some(&room)), [1, 0, 0]);
+    let mut known = proofs(&data);
+    known.sort();
+    assert_eq!(known, ["flaky claimed", "flaky verified"]);
+}
+
+#[test]
+fn evidence_against_the_innocent_is_not_imported_nor_what_comes_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, room) = (dir.path().join("data"), scene("reading_room.glb"));
+    fs::create_dir(&data).unwrap();
+    let mut farm = Farm::new(dir.path());
+    let guilty = farm.evidence(0.25, 0.0);
+    let guilty_file = write(dir.path(), "guilty.json", &guilty);
+    let innocent = farm.evidence(0.0, 0.25);
+    let mut forged = guilty.clone();
+    forged.statements[0].testimony.salt[0] ^= 1;
+    for (bundle, why) in [
+        (innocent, "signed the pixels that the scene gives"),
+        (forged, "is not its own"),
+    ] {
+        let file = write(dir.path(), "wrong.json", &bundle);
+        let scene = Path::new("--scene");
+        let both = [Path::new("import"), &guilty_file, &file, scene, &room];
+        let refused = providers(&data, &both);
+        assert_eq!(refused.status.code(), Some(2), "{}", words(&refused));
+        let told = words(&refused);
+        assert!(
+            told.contains(why) && told.contains("nothing was imported"),
+            "{told}"
+        );
+        assert_eq!(proofs(&data), Vec::<String>::new());
+    }
+}

@@ -30,6 +30,7 @@ pub use noise::NoiseVerdict;
 pub use overlap::Overlap;
 pub use probes::{
     ProbeShape, draw_pixels, draw_probes, draw_replica, probe_pixels_max, split_probes,
+    squares_thousandths,
 };
 pub use record::{FaultKind, PastFault, Record, Standing};
 pub use regions::{data_agrees, draw_regions, has_regions};

@@ -7,7 +7,8 @@
 //! ([`draw_pixels`]). A cell that is faked whole passes only if all of them are accomplices, at a sixty-fourth of the
 //! tile's cost for each. Edits of a few pixels in a cell are seen with the share that they have of it, each time.
 //!
-//! Where rectangles have a price of their own, probes are a few squares ([`draw_probes`]), which see shares of a tile.
+//! Where rectangles have a price of their own, probes are squares ([`draw_probes`]), which see shares of a tile: as many
+//! as a stated part of the tile's own cost pays for, so that a long task gets many and a short one few or, now and then, none.
 //! Their positions are multi-jittered (Chiu, Shirley, Wang: "Multi-jittered sampling", Graphics Gems IV): one to a block of
 //! the tile and, within the blocks, one to a fine row and a fine column, while every cell is equally likely.
 
@@ -15,13 +16,19 @@ use crate::{
     draw::SecretDraw,
     trust::{SHARES, TrustPolicy},
 };
-use protocol::{
-    Blake3Hash, Rect, SecretPixels, geometry::CELL_PX, limits::TASK_RECTS_MAX,
-    secret_pixels::PER_CELL_MAX,
-};
+use protocol::{Blake3Hash, Rect, SecretPixels, geometry::CELL_PX, secret_pixels::PER_CELL_MAX};
 use serde::{Deserialize, Serialize};
 
-const DRAW_CONTEXT: &[u8] = b"open render farm 2026 probe draw v2";
+/// Most squares of a tile: what is kept of them takes half a kilobyte each.
+pub const SQUARES_MAX: u32 = 256;
+/// Longest side of a square in cells: more small ones see more of a strip than fewer large ones.
+const SIDE_CELLS_MAX: u32 = 4;
+/// So much of its squares may be left out for a number that divides the tile into better blocks: one part of so many.
+const SQUARES_SPARED: u32 = 8;
+/// A block with sides of three to two is good, in thousandths.
+const GOOD_ELONGATION: u64 = 1_500;
+
+const DRAW_CONTEXT: &[u8] = b"open render farm 2026 probe draw v3";
 const PIXELS_CONTEXT: &[u8] = b"open render farm 2026 pixel probe draw v1";
 const CHALLENGE_CONTEXT: &[u8] = b"open render farm 2026 pixel probe challenge v1";
 const SPLIT_CONTEXT: &[u8] = b"open render farm 2026 probe split v1";
@@ -32,25 +39,47 @@ const REPLICA_CONTEXT: &[u8] = b"open render farm 2026 replica draw v1";
 pub enum ProbeShape {
     /// Single pixels of every cell, for engines that render any rectangle at the price of its pixels.
     Pixels,
-    /// A few squares, for engines that charge for each rectangle.
+    /// Squares, for engines that charge for each rectangle.
     Squares {
         /// Side of a square in cells.
         side_cells: u32,
-        /// Squares in a tile of an unknown worker.
-        count: u32,
+        /// What one costs, in pixels of a tile that cost as much.
+        price_px: u32,
     },
 }
 
 impl ProbeShape {
-    /// For Blender, where a rectangle costs 0.06 to 0.3 s: four squares of 4 x 4 cells.
-    pub const BLENDER: ProbeShape = ProbeShape::Squares {
-        side_cells: 4,
-        count: 4,
-    };
+    /// Squares for an engine to which a rectangle costs as much as `rect_px` pixels besides its own and those of a
+    /// guard band around it. They are as large as their cells cost about as much as what comes with them.
+    pub fn squares(rect_px: u64, guard_px: u32) -> Self {
+        let own_px = |side_cells: u32| u64::from(side_cells * CELL_PX).pow(2);
+        let price_px = |side_cells: u32| {
+            let rendered = u64::from(side_cells * CELL_PX) + 2 * u64::from(guard_px);
+            rect_px.saturating_add(rendered.saturating_pow(2))
+        };
+        // A half more is allowed, because single cells see little of what is scattered.
+        let is_worth_it =
+            |side: &u32| 2 * own_px(*side) <= (price_px(*side) - own_px(*side)).saturating_mul(3);
+        let side_cells = (2..=SIDE_CELLS_MAX).rev().find(is_worth_it).unwrap_or(1);
+        Self::Squares {
+            side_cells,
+            price_px: u32::try_from(price_px(side_cells)).unwrap_or(u32::MAX),
+        }
+    }
 }
 
-/// The squares of a tile: rectangles of whole cells inside `core`, sorted, at most [`TASK_RECTS_MAX`]. Empty when the
-/// policy leaves this tile unprobed, or its probes are pixels.
+/// Squares that a tile gets on average, in thousandths; none where probes are pixels.
+pub fn squares_thousandths(core: &Rect, shape: ProbeShape, policy: &TrustPolicy) -> u32 {
+    let ProbeShape::Squares { price_px, .. } = shape else {
+        return 0;
+    };
+    let worth = core.area().saturating_mul(u64::from(policy.squares_share));
+    let count = worth / u64::from(price_px.max(1));
+    count.min(u64::from(SQUARES_MAX) * u64::from(SHARES)) as u32
+}
+
+/// The squares of a tile: rectangles of whole cells inside `core`, sorted, at most [`SQUARES_MAX`]. Empty when this tile
+/// is left unprobed because one costs more than the policy spends, or its probes are pixels.
 pub fn draw_probes(
     secret: &[u8; 32],
     commitment: &Blake3Hash,
@@ -58,15 +87,16 @@ pub fn draw_probes(
     shape: ProbeShape,
     policy: &TrustPolicy,
 ) -> Vec<Rect> {
-    let ProbeShape::Squares { side_cells, count } = shape else {
+    let ProbeShape::Squares { side_cells, .. } = shape else {
         return Vec::new();
     };
     let mut draw = Lattice(SecretDraw::new(secret, DRAW_CONTEXT, &commitment.0));
-    if draw.below(policy.squares_every) != 0 {
-        return Vec::new();
+    // What is left of a whole square is had by chance: so the average is what the policy spends.
+    let count = (squares_thousandths(core, shape, policy) + draw.below(SHARES)) / SHARES;
+    match count {
+        0 => Vec::new(),
+        count => draw.squares(core, side_cells.max(1), count),
     }
-    let count = count.clamp(1, policy.squares_max.min(TASK_RECTS_MAX as u32));
-    draw.squares(core, side_cells.max(1), count)
 }
 
 /// The secret pixels of a tile: first those that are asked of nobody unless its worker or one of its probers is caught
@@ -137,9 +167,9 @@ pub fn draw_replica(secret: &[u8; 32], commitment: &Blake3Hash, policy: &TrustPo
 pub fn probe_pixels_max(core: &Rect, shape: ProbeShape, policy: &TrustPolicy) -> u64 {
     match shape {
         ProbeShape::Pixels => core.cell_count() as u64 * u64::from(policy.probe_pixels),
-        ProbeShape::Squares { side_cells, count } => {
+        ProbeShape::Squares { side_cells, .. } => {
             let side = u64::from(side_cells).min(core.cell_count() as u64);
-            let count = count.clamp(1, policy.squares_max.min(TASK_RECTS_MAX as u32));
+            let count = squares_thousandths(core, shape, policy).div_ceil(SHARES);
             side * side * u64::from(count) * u64::from(CELL_PX) * u64::from(CELL_PX)
         }
     }
@@ -188,6 +218,7 @@ impl Lattice {
         let columns = core.cells_across().saturating_add(side - 1);
         let rows = core.cells_down().saturating_add(side - 1);
         let inset = i64::from(side - 1);
+        let count = divisible(columns, rows, count);
         let mut found: Vec<Rect> = self
             .points(columns, rows, count)
             .into_iter()
@@ -206,22 +237,32 @@ impl Lattice {
     }
 }
 
+/// How far the blocks are from squares if a lattice is divided into so many across and down: the longer side in units of the
+/// shorter, in thousandths.
+fn elongation(columns: u32, rows: u32, across: u32, down: u32) -> u64 {
+    let wide = u64::from(columns) * u64::from(down);
+    let high = u64::from(rows) * u64::from(across);
+    wide.max(high) * 1000 / wide.min(high).max(1)
+}
+
 /// Divides a lattice into exactly `count` blocks, as square as the divisors of `count` allow: blocks across and down.
 fn blocks(columns: u32, rows: u32, count: u32) -> (u32, u32) {
     let count = count.max(1);
-    let shape = |across: u32| {
-        let (wide, high) = (
-            u64::from(columns) * u64::from(count / across),
-            u64::from(rows) * u64::from(across),
-        );
-        // The longer side of a block in units of the shorter, in thousandths.
-        wide.max(high) * 1000 / wide.min(high).max(1)
-    };
     let across = (1..=count)
         .filter(|across| count.is_multiple_of(*across))
-        .min_by_key(|&across| shape(across))
+        .min_by_key(|&across| elongation(columns, rows, across, count / across))
         .unwrap_or(1);
     (across, count / across)
+}
+
+/// The largest number, this or a little below, that divides a lattice into blocks of a good shape; else into the best.
+fn divisible(columns: u32, rows: u32, count: u32) -> u32 {
+    let shape = |count: &u32| {
+        let (across, down) = blocks(columns, rows, *count);
+        elongation(columns, rows, across, down).max(GOOD_ELONGATION)
+    };
+    let candidates = (count - count / SQUARES_SPARED..=count).rev();
+    candidates.min_by_key(shape).unwrap_or(count)
 }
 
 /// A square of cells at a position within a tile (in cells, possibly negative), cut at the tile's edge.
@@ -257,6 +298,11 @@ mod tests {
         width: 256,
         height: 256,
     };
+    /// Four squares in such a tile of a stranger.
+    const SQUARES: ProbeShape = ProbeShape::Squares {
+        side_cells: 4,
+        price_px: 2293,
+    };
 
     fn seeded(number: u64) -> Blake3Hash {
         Blake3Hash::of(&number.to_le_bytes())
@@ -264,13 +310,7 @@ mod tests {
 
     fn squares(number: u64, trust: Trust) -> Vec<Rect> {
         let (secret, policy) = ([7; 32], trust.policy());
-        draw_probes(
-            &secret,
-            &seeded(number),
-            &TILE,
-            ProbeShape::BLENDER,
-            &policy,
-        )
+        draw_probes(&secret, &seeded(number), &TILE, SQUARES, &policy)
     }
 
     fn pixels(number: u64, trust: Trust, parts: u8) -> Vec<SecretPixels> {
@@ -283,7 +323,7 @@ mod tests {
         assert_eq!(first, squares(1, Trust::Unknown));
         assert_ne!(first, squares(2, Trust::Unknown));
         let policy = Trust::Unknown.policy();
-        let other = draw_probes(&[8; 32], &seeded(1), &TILE, ProbeShape::BLENDER, &policy);
+        let other = draw_probes(&[8; 32], &seeded(1), &TILE, SQUARES, &policy);
         assert_ne!(first, other);
         assert_ne!(
             pixels(1, Trust::Unknown, 8),
@@ -330,7 +370,7 @@ mod tests {
                 width: columns * 8 - cut,
                 height: rows * 8 - cut,
             };
-            let (shape, policy) = (ProbeShape::BLENDER, Trust::Unknown.policy());
+            let (shape, policy) = (SQUARES, Trust::Unknown.policy());
             let squares = draw_probes(&[7; 32], &seeded(number), &core, shape, &policy);
             let parts = draw_pixels(&[7; 32], &seeded(number), &policy, 3).into_iter();
             let pixels = parts.flat_map(|pixels| pixels.rects(&core));
@@ -338,7 +378,7 @@ mod tests {
                 hasher.update(probe.to_string().as_bytes());
             }
         }
-        let expected = "f2b899c6915621869d20778815feddcc708734840e95c05d4dc5f9dec51392bf";
+        let expected = "c3f985b707b58ea2d6f74e2b03546f0776fa51011635d24a38c61492100badb3";
         assert_eq!(hasher.finalize().to_string(), expected);
     }
 
@@ -347,7 +387,7 @@ mod tests {
         let (mut hits, mut own_tiles) = ([0u32; 1024], 0);
         for number in 0..4000 {
             let drawn = squares(number, Trust::Unknown);
-            assert!((1..=4).contains(&drawn.len()));
+            assert!((1..=5).contains(&drawn.len()));
             for (cell, _) in drawn.iter().flat_map(Rect::cells) {
                 hits[((cell.row - TILE.y / 8) * 32 + cell.column - TILE.x / 8) as usize] += 1;
             }
@@ -358,14 +398,63 @@ mod tests {
         // Each cell lies in 16 of 35 x 35 positions, four draws each: 209 expected.
         let (least, most) = (hits.iter().min().unwrap(), hits.iter().max().unwrap());
         assert!(*least > 120 && *most < 300, "{least} to {most}");
-        assert!((400..600).contains(&own_tiles), "{own_tiles} of 4000");
+        // A square is worth 3.5 hundredths of the tile, and one hundredth is spent.
+        assert!((1_000..1_300).contains(&own_tiles), "{own_tiles} of 4000");
+    }
+
+    #[test]
+    fn squares_follow_the_cost_of_a_tile_and_are_no_dearer_than_they_need_be() {
+        let policy = Trust::Trusted.policy();
+        let count = |side_px: u32, rect_px: u64, guard_px: u32| {
+            let core = Rect {
+                x: 0,
+                y: 0,
+                width: side_px,
+                height: side_px,
+            };
+            let shape = ProbeShape::squares(rect_px, guard_px);
+            let ProbeShape::Squares { side_cells, .. } = shape else {
+                panic!("{shape:?}");
+            };
+            (side_cells, squares_thousandths(&core, shape, &policy))
+        };
+        // A rectangle that costs nothing besides its pixels: single cells, 8 % of all.
+        assert_eq!(count(256, 0, 0), (1, 81_920));
+        assert_eq!(count(256, 200, 0), (2, 11_497));
+        assert_eq!(count(256, 600, 0), (3, 4_458));
+        assert_eq!(count(256, 40_000, 0), (4, 127));
+        // A wide guard band costs most: then larger squares cost little more.
+        assert_eq!(count(1_024, 0, 66), (4, 3_118));
+        assert_eq!(count(8_192, 1_000, 0), (4, 256_000));
+        assert_eq!(count(8_192, u64::MAX, u32::MAX), (4, 1));
+        let pixels = squares_thousandths(&TILE, ProbeShape::Pixels, &policy);
+        assert_eq!(pixels, 0);
+    }
+
+    /// As many blocks as a strip of a tenth needs lines of, however little a number divides.
+    #[test]
+    fn numbers_that_divide_badly_are_a_little_smaller() {
+        for (count, fewer) in [
+            (1, 1),
+            (2, 2),
+            (5, 5),
+            (7, 7),
+            (11, 10),
+            (37, 36),
+            (131, 130),
+        ] {
+            assert_eq!(divisible(243, 138, count), fewer, "{count}");
+        }
+        for count in 1..=SQUARES_MAX {
+            assert!(divisible(243, 138, count) >= count - count / SQUARES_SPARED);
+        }
     }
 
     #[test]
     fn parts_hold_every_probe_once_and_are_of_equal_size() {
         let shape = ProbeShape::Squares {
             side_cells: 1,
-            count: 128,
+            price_px: 71,
         };
         let policy = Trust::Unknown.policy();
         let mut probes = draw_probes(&[7; 32], &seeded(1), &TILE, shape, &policy);
@@ -402,14 +491,17 @@ mod tests {
     proptest! {
         #[test]
         fn probes_are_distinct_whole_cells_inside_the_tile(
-            columns in 1u32..70, rows in 1u32..70, cut in 0u32..8, side in 1u32..6, number in any::<u64>(),
+            columns in 1u32..70, rows in 1u32..70, cut in 0u32..8, side in 1u32..6,
+            price_px in 1u32..20_000, number in any::<u64>(),
         ) {
             let core = Rect { x: 64, y: 8, width: columns * 8 - cut, height: rows * 8 - cut };
-            let shape = ProbeShape::Squares { side_cells: side, count: 4 };
+            let shape = ProbeShape::Squares { side_cells: side, price_px };
             let policy = Trust::Unknown.policy();
             let probes = draw_probes(&[3; 32], &seeded(number), &core, shape, &policy);
             let distinct: BTreeSet<Rect> = probes.iter().copied().collect();
-            prop_assert!(!probes.is_empty() && distinct.len() == probes.len());
+            prop_assert_eq!(distinct.len(), probes.len());
+            prop_assert!(!probes.is_empty() || squares_thousandths(&core, shape, &policy) < SHARES);
+            prop_assert!(probes.len() <= SQUARES_MAX as usize);
             prop_assert!(probes.iter().map(Rect::area).sum::<u64>() <= probe_pixels_max(&core, shape, &policy));
             for probe in &probes {
                 prop_assert_eq!(probe.intersection(&core), Some(*probe));

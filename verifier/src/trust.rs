@@ -28,15 +28,13 @@ pub struct TrustPolicy {
     pub replica_share: u32,
     /// Accepted tiles that stay unpaid until as many more were accepted, or the job ends: what a cheat loses.
     pub held_tiles: usize,
-    /// One tile of this many gets its full count of squares, where probes are squares.
-    pub squares_every: u32,
-    /// Squares in a tile that gets any, at most.
-    pub squares_max: u32,
+    /// What a tile's squares may cost, where probes are squares, in [`SHARES`] of the tile's own cost.
+    pub squares_share: u32,
     /// Is a tile accepted without probes when nobody else is there to render them?
     pub accepted_unprobed: bool,
 }
 
-/// What [`TrustPolicy::replica_share`] is a share of.
+/// What [`TrustPolicy::replica_share`] and [`TrustPolicy::squares_share`] are shares of.
 pub const SHARES: u32 = 1000;
 
 impl Trust {
@@ -50,14 +48,14 @@ impl Trust {
                 pixels_every: 1,
                 replica_share: 250,
                 held_tiles: 20,
-                squares_every: 1,
-                squares_max: u32::MAX,
+                squares_share: 140,
                 accepted_unprobed: false,
             },
             Trust::Probation => TrustPolicy {
                 probe_pixels: 4,
                 replica_share: 200,
                 held_tiles: 64,
+                squares_share: 80,
                 ..Trust::Unknown.policy()
             },
             Trust::Trusted => TrustPolicy {
@@ -70,8 +68,7 @@ impl Trust {
                 pixels_every: 2,
                 replica_share: 5,
                 held_tiles: 0,
-                squares_every: 8,
-                squares_max: 1,
+                squares_share: 10,
                 accepted_unprobed: true,
             },
         }
@@ -110,6 +107,18 @@ mod tests {
             assert!(less.probe_pixels >= more.probe_pixels);
             assert!(less.pixels_every <= more.pixels_every);
             assert!(less.replica_share >= more.replica_share);
+            assert!(less.squares_share >= more.squares_share);
         }
+    }
+
+    /// Extra rendering where probes are squares: a tenth for trusted providers, 1.4 times the work for strangers.
+    #[test]
+    fn squares_and_replicas_stay_within_what_is_promised() {
+        let spent = |trust: Trust| {
+            let policy = trust.policy();
+            policy.squares_share + policy.replica_share
+        };
+        assert!(spent(Trust::Trusted) <= SHARES / 10);
+        assert!(spent(Trust::Unknown) <= SHARES * 4 / 10);
     }
 }

@@ -1,7 +1,7 @@
 //! The determinism class of an engine on this machine: measured with a small render, never believed.
 
-use crate::{CancelFlag, Engine, EngineError};
-use protocol::{Blake3Hash, Rect, RenderSettings, geometry::CELL_PX, pixels::task_bytes};
+use crate::{CancelFlag, Engine, EngineError, cost::middle};
+use protocol::{Blake3Hash, RenderSettings, pixels::task_bytes};
 use std::time::{Duration, Instant};
 
 /// Side of the rectangle that is rendered, in cells.
@@ -32,7 +32,7 @@ pub fn calibrate(
     frame: i32,
     cancel: &CancelFlag,
 ) -> Result<Calibration, EngineError> {
-    let rect = calibration_rect(settings);
+    let rect = middle(settings, CALIBRATION_CELLS);
     let mut reduced = settings.clone();
     reduced.samples = settings.samples.min(CALIBRATION_SAMPLES_MAX);
     let mut root = || -> Result<Blake3Hash, EngineError> {
@@ -67,42 +67,9 @@ pub fn class_fingerprint(build: &str, calibration: Blake3Hash) -> Blake3Hash {
     hasher.finalize().into()
 }
 
-/// Whole cells in the middle of the frame, all of it if it is small.
-fn calibration_rect(settings: &RenderSettings) -> Rect {
-    let span = |side: u32| {
-        let cells = side.div_ceil(CELL_PX);
-        let start = cells.saturating_sub(CALIBRATION_CELLS) / 2 * CELL_PX;
-        (start, (CALIBRATION_CELLS * CELL_PX).min(side - start))
-    };
-    let ((x, width), (y, height)) = (span(settings.size.width), span(settings.size.height));
-    Rect {
-        x,
-        y,
-        width,
-        height,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::{Pass, Size};
-
-    #[test]
-    fn the_calibration_rectangle_is_whole_cells_of_any_frame() {
-        for (width, height) in [(641, 359), (5, 3), (64, 64), (72, 1000), (1, 8)] {
-            let size = Size::new(width, height).unwrap();
-            let settings = RenderSettings {
-                size,
-                samples: 4,
-                seed: 0,
-                passes: vec![Pass::Combined],
-                guard_px: 0,
-            };
-            let rect = calibration_rect(&settings);
-            assert!(rect.is_whole_cells(size), "{rect} of {size}");
-        }
-    }
 
     #[test]
     fn classes_differ_by_build_and_by_pixels() {

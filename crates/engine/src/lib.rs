@@ -2,6 +2,7 @@
 
 pub mod blender;
 pub mod child;
+pub mod cost;
 pub mod doctor;
 mod environment;
 pub mod fingerprint;
@@ -12,6 +13,7 @@ mod tracer_engine;
 
 pub use blender::{BlenderEngine, BlenderOptions, find_blender};
 pub use child::{ChildEngine, ChildProgram, serve_child};
+pub use cost::{RectangleCost, measure_cost};
 pub use fingerprint::{Calibration, calibrate, class_fingerprint};
 pub use tracer_engine::TracerEngine;
 

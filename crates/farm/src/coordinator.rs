@@ -412,7 +412,10 @@ impl Farm {
     ) {
         let (now, samples) = (self.now, self.config.job.settings.samples);
         // From now on it is fixed what is due: who is there when the pixels come is another matter.
-        let parts = self.tasks.get(&id).map_or(1, |task| self.pixel_parts(task));
+        let task = self.tasks.get(&id);
+        let parts = task.map_or(1, |task| self.pixel_parts(task));
+        let turns = task.map_or(1, |task| self.turns(&task.extent));
+        let is_tile = task.is_some_and(|task| self.whole_tile(task.purpose).is_some());
         let Some(task) = self.owned_task(number, id) else {
             return;
         };
@@ -425,7 +428,6 @@ impl Farm {
             parts,
             since: now,
         });
-        let is_tile = matches!(task.purpose, Purpose::Tile(_));
         let pixels = task.pixels;
         let worker = self.worker_mut(number);
         let was_first = worker.queue.first() == Some(&id);
@@ -435,7 +437,7 @@ impl Farm {
             let took = now.saturating_sub(worker.head_since);
             match is_tile {
                 true => worker.learn_speed(pixels, samples, took),
-                false => worker.learn_overhead(pixels, samples, took),
+                false => worker.learn_overhead(pixels, samples, turns, took),
             }
             worker.head_since = now;
         }

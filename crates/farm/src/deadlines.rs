@@ -101,10 +101,8 @@ impl Farm {
 
     /// Time for a task once its worker has begun with it.
     fn time_for(&self, number: WorkerNumber, id: TaskId) -> Millis {
-        let pixels = self.tasks.get(&id).map_or(0, |task| task.pixels);
-        let samples = self.config.job.settings.samples;
-        self.worker(number)
-            .expected_ms(pixels, samples)
+        let task = self.tasks.get(&id);
+        task.map_or(0, |task| self.task_ms(number, task))
             .saturating_mul(PROGRESS_SLACK)
             .clamp(PROGRESS_MS_MIN, PROGRESS_MS_MAX)
     }

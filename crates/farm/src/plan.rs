@@ -34,6 +34,15 @@ pub struct CostHints {
     pub rect_overhead_ms: u64,
 }
 
+impl CostHints {
+    /// What a rectangle costs besides its pixels, in pixels at so many samples that cost as much.
+    pub fn rect_px(&self, samples: u32) -> u64 {
+        let samples_in_it = u128::from(self.rect_overhead_ms) * u128::from(self.samples_per_second);
+        let pixels = samples_in_it / 1000 / u128::from(samples.max(1));
+        u64::try_from(pixels).unwrap_or(u64::MAX)
+    }
+}
+
 /// What is to be divided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PlanRequest {
@@ -172,6 +181,18 @@ mod tests {
                 rect_overhead_ms: 0,
             },
         }
+    }
+
+    #[test]
+    fn a_rectangle_costs_as_much_as_fewer_pixels_of_more_samples() {
+        let hints = |rect_overhead_ms, samples_per_second| CostHints {
+            samples_per_second,
+            rect_overhead_ms,
+        };
+        assert_eq!(hints(200, 2_000_000).rect_px(128), 3_125);
+        assert_eq!(hints(200, 2_000_000).rect_px(16), 25_000);
+        assert_eq!(hints(0, 2_000_000).rect_px(0), 0);
+        assert_eq!(hints(u64::MAX, u64::MAX).rect_px(1), u64::MAX);
     }
 
     #[test]

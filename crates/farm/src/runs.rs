@@ -6,7 +6,7 @@
 use crate::{
     coordinator::Farm,
     event::{LeaseReason, Millis, RunLimit},
-    frame::{Purpose, Task},
+    frame::{Extent, Purpose, Task},
     limits::{
         DEADLINE_MARGIN_MS, LEASES_PER_WORKER, PROBE_WAIT_MS, REVEALING_MAX, RUN_MS, RUN_TASKS_MAX,
         UNVERIFIED_TILES_MAX,
@@ -14,6 +14,7 @@ use crate::{
     worker::{Standing, Worker, WorkerNumber},
 };
 use protocol::TaskId;
+use verifier::ProbeShape;
 
 /// A worker that needs so many times a typical worker's time for a tile is no prober while it renders one.
 const SLOW: u64 = 3;
@@ -71,13 +72,22 @@ impl Farm {
 
     pub(crate) fn tile_ms(&self, worker: &Worker) -> Millis {
         let pixels = self.config.grid.rendered(0).area();
-        worker.expected_ms(pixels, self.config.job.settings.samples)
+        worker.expected_ms(pixels, self.config.job.settings.samples, 1)
     }
 
     /// Time that a worker is expected to take for a task.
-    pub(crate) fn task_ms(&self, number: WorkerNumber, pixels: u64) -> Millis {
+    pub(crate) fn task_ms(&self, number: WorkerNumber, task: &Task) -> Millis {
         let samples = self.config.job.settings.samples;
-        self.worker(number).expected_ms(pixels, samples)
+        let turns = self.turns(&task.extent);
+        self.worker(number).expected_ms(task.pixels, samples, turns)
+    }
+
+    /// How often a worker turns to something in a task: to each rectangle, where they have a price each.
+    pub(crate) fn turns(&self, extent: &Extent) -> u64 {
+        match self.config.probes {
+            ProbeShape::Pixels => 1,
+            ProbeShape::Squares { .. } => extent.rects.len() as u64,
+        }
     }
 
     /// How much longer the head of a worker's queue will take. A task that is over its time will take as much again as
@@ -87,7 +97,7 @@ impl Farm {
         let head = worker.queue.first().and_then(|id| self.tasks.get(id));
         let Some(task) = head else { return 0 };
         let at_it = self.now.saturating_sub(worker.head_since);
-        self.task_ms(number, task.pixels).abs_diff(at_it)
+        self.task_ms(number, task).abs_diff(at_it)
     }
 
     /// Has a worker had the head of its queue for much longer than it should take?
@@ -95,7 +105,7 @@ impl Farm {
         let worker = self.worker(number);
         let head = worker.queue.first().and_then(|id| self.tasks.get(id));
         head.is_some_and(|task| {
-            let expected = self.task_ms(number, task.pixels);
+            let expected = self.task_ms(number, task);
             let at_it = self.now.saturating_sub(worker.head_since);
             at_it > PROBE_WAIT_MS.saturating_add(expected + expected / 2)
         })
@@ -113,7 +123,7 @@ impl Farm {
             .scan(0, move |until: &mut Millis, (index, (id, task))| {
                 let takes = match index {
                     0 => self.head_ms(number),
-                    _ => self.task_ms(number, task.pixels),
+                    _ => self.task_ms(number, task),
                 };
                 *until = until.saturating_add(takes);
                 Some((id, task, *until))
@@ -129,7 +139,9 @@ impl Farm {
         let queued = queued.map_or(0, |(_, _, until)| until);
         let done = self.now + DEADLINE_MARGIN_MS;
         let done = done.saturating_add(queued);
-        done.saturating_add(self.task_ms(number, pixels)) > deadline
+        let samples = self.config.job.settings.samples;
+        let takes = self.worker(number).expected_ms(pixels, samples, 1);
+        done.saturating_add(takes) > deadline
     }
 
     /// Probes and opinions younger than this are not for this worker, because it would not come to them soon.

@@ -113,7 +113,7 @@ impl Farm {
         let Some(task) = self.tasks.get(&late.id) else {
             return false;
         };
-        let own = self.task_ms(number, task.pixels);
+        let own = self.task_ms(number, task);
         let worth_while =
             |gain: Millis| late.remaining.saturating_sub(gain) > own.saturating_add(own / 2);
         match late.purpose {

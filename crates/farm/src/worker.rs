@@ -51,7 +51,7 @@ pub(crate) struct Worker {
     pub filed: Filed,
     pub class: Option<Blake3Hash>,
     pub megasample_ms: u32,
-    /// What a task costs it besides its samples, once that is known.
+    /// What a task costs it besides its samples, once that is known; where probes are squares, each rectangle of one.
     pub overhead_ms: Option<u32>,
     /// Tasks that its queue was last filled to.
     pub run: usize,
@@ -167,10 +167,11 @@ impl Worker {
         self.hold_ms.min(AWAY_MS_MAX)
     }
 
-    /// Time its own speed predicts for `pixels` at `samples` a pixel.
-    pub(crate) fn expected_ms(&self, pixels: u64, samples: u32) -> Millis {
+    /// Time its own speed predicts for `pixels` at `samples` a pixel, when it has to turn to something so often.
+    pub(crate) fn expected_ms(&self, pixels: u64, samples: u32, turns: u64) -> Millis {
+        let overhead = u64::from(self.overhead_ms.unwrap_or(0));
         self.samples_ms(pixels, samples)
-            .saturating_add(u64::from(self.overhead_ms.unwrap_or(0)))
+            .saturating_add(overhead.saturating_mul(turns))
     }
 
     fn samples_ms(&self, pixels: u64, samples: u32) -> Millis {
@@ -187,9 +188,15 @@ impl Worker {
         self.megasample_ms = u32::try_from(mixed).unwrap_or(u32::MAX);
     }
 
-    /// Learns from a finished probe, which has next to no samples, what any task costs it.
-    pub(crate) fn learn_overhead(&mut self, pixels: u64, samples: u32, took_ms: Millis) {
-        let measured = took_ms.saturating_sub(self.samples_ms(pixels, samples));
+    /// Learns from a finished probe, which has next to no samples, what it costs it to turn to anything.
+    pub(crate) fn learn_overhead(
+        &mut self,
+        pixels: u64,
+        samples: u32,
+        turns: u64,
+        took_ms: Millis,
+    ) {
+        let measured = took_ms.saturating_sub(self.samples_ms(pixels, samples)) / turns.max(1);
         let mixed = match self.overhead_ms {
             Some(known) => (u64::from(known) * 3).saturating_add(measured) / 4,
             None => measured,
@@ -255,15 +262,16 @@ mod tests {
         let mut worker = worker();
         assert_eq!(worker.price(250_000, 8), Some(Glm::from_glm(2)));
         worker.megasample_ms = 500;
-        assert_eq!(worker.expected_ms(250_000, 8), 1_000);
+        assert_eq!(worker.expected_ms(250_000, 8, 1), 1_000);
         worker.learn_speed(250_000, 8, 5_000);
         assert_eq!(worker.megasample_ms, 1_000);
-        worker.learn_overhead(64, 8, 400);
-        assert_eq!(worker.expected_ms(250_000, 8), 2_400);
+        worker.learn_overhead(64, 8, 3, 1_200);
+        assert_eq!(worker.expected_ms(250_000, 8, 1), 2_400);
         worker.learn_speed(250_000, 8, 2_400);
-        assert_eq!(worker.expected_ms(250_000, 8), 2_400);
+        assert_eq!(worker.expected_ms(250_000, 8, 1), 2_400);
+        assert_eq!(worker.expected_ms(250_000, 8, 6), 4_400);
         worker.megasample_ms = u32::MAX;
-        assert_eq!(worker.expected_ms(u64::MAX, u32::MAX), u64::MAX);
+        assert_eq!(worker.expected_ms(u64::MAX, u32::MAX, u64::MAX), u64::MAX);
         worker.price_megasample = Glm::from_wei(u128::MAX);
         assert_eq!(worker.price(u64::MAX, 2), None);
     }

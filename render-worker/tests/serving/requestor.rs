@@ -248,8 +248,8 @@ impl Requestor {
         };
         let opened = verifier::commitment(&self.worker, &task.hash(job), &salt, &root);
         assert_eq!(opened, committed.commitment);
-        let first = *self.salts.lock().unwrap().entry(salt).or_insert(task.id);
-        assert_eq!(first, task.id);
+        let before = *self.salts.lock().unwrap().entry(salt).or_insert(task.id);
+        assert_eq!(before, task.id);
         let bytes = task.delivery_bytes(job);
         let fetched = self.node.fetch(self.worker, root, bytes, |_| {}).await;
         fetched.unwrap();

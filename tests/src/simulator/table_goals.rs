@@ -4,7 +4,7 @@ use super::{
     baselines::{Tally, policy::Policy},
     strategies::Strategy,
     table::{ATTACKS, CROWDS, Findings, OURS, Passed, WITH_SQUARES},
-    table_page::{honest, level, name, of, share, thousands},
+    table_page::{level, name, of, share, thousands},
 };
 use std::fmt::Write;
 
@@ -44,7 +44,7 @@ pub(super) fn goals(text: &mut String, found: &Findings) {
         );
     }
     *text += "
-**No honest tile refused** of a million inside a class; **overhead** at most 1.40 for unknown and 1.10 for trusted workers where all are honest; **no attack
+**No honest tile refused** of a million inside a class; **overhead**, by arithmetic, at most 1.40 for unknown and 1.10 for trusted workers; **no attack
 pays** in any of the six crowds below (a gain of less than a thousandth of a tile is the saved work of a few pixels, and counts as none).
 
 | goal | level | found | |
@@ -52,12 +52,13 @@ pays** in any of the six crowds below (a gain of less than a thousandth of a til
 ";
     refused(text, found);
     for (policy, most) in policies.iter().zip([1.4, 1.1, 1.4, 1.1]) {
-        let overhead = honest(found, policy).overhead();
+        let overhead = policy.overhead();
         let _ = writeln!(
             text,
             "| overhead at most {most:.2} | {} | {overhead:.3} | {} |",
             level(policy),
-            verdict(overhead <= most),
+            // The sum of a few shares.
+            verdict(overhead <= most + 1e-9),
         );
     }
     for scheme in OURS.chain(WITH_SQUARES) {

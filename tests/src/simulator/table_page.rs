@@ -60,7 +60,7 @@ sixteenth of them, so some cheats save much with few cells.
 | adaptive 1/n | BOINC's: two renders, but after n >= 10 valid results in a row a host is checked once in n tiles |
 | quorum 2, 3 | two or three renders by random workers; what more than half say, or more are asked |
 | ours | secret pixels of every cell, drawn by the real `verifier` from a real commitment, each rendered again by another worker; a share of tiles rendered twice; sixteen secret rim cells; pay of the last tiles held back; when somebody is caught all that it delivered is rendered again and what it vouched for checked again |
-| squares | ours for engines that charge for each rectangle, as Blender does: a few secret squares of 4x4 cells in place of the pixels, and whole lines of cells at the rim |
+| squares | ours for engines that charge for each rectangle, as Blender does: secret squares of cells in place of the pixels; a task is a whole frame |
 
 The requestor's own engine decides disputes about a cell and, as long as nobody better trusted is there, takes a prober's part in
 one tile of eight of strangers and those on probation; \"no own engine\" is the unknown level without one, where other workers decide.
@@ -105,10 +105,10 @@ Overhead is all rendering over the job's own: probes, copies and rim cells toget
                 let what = format!("{pixels} of {CELL_PIXELS} pixels of each cell");
                 (what, checks.pixels_every)
             }
-            ProbeShape::Squares { side_cells, count } => {
-                let count = count.min(checks.squares_max);
-                let what = format!("{count} squares of {side_cells}x{side_cells} cells");
-                (what, checks.squares_every)
+            ProbeShape::Squares { side_cells, .. } => {
+                let count = policy.squares();
+                let what = format!("{count:.1} squares of {side_cells}x{side_cells} cells");
+                (what, 1)
             }
         };
         let _ = writeln!(
@@ -130,7 +130,7 @@ Overhead is all rendering over the job's own: probes, copies and rim cells toget
 }
 
 /// The job of this level where all are honest.
-pub(super) fn honest(found: &Findings, policy: &Policy) -> Tally {
+fn honest(found: &Findings, policy: &Policy) -> Tally {
     let scheme = SCHEMES
         .iter()
         .position(|scheme| scheme.name() == policy.name);
@@ -332,10 +332,10 @@ fn by_attack(text: &mut String, found: &Findings, schemes: Range<usize>, suffix:
 fn squares(text: &mut String, found: &Findings, volume: Volume) {
     *text += "## Squares: where rectangles have a price
 
-Blender takes 0.06 to 0.3 s for any rectangle, however small, so that pixels of every cell are out of the question. Its probes are a
-few squares, here four of 4x4 cells in each tile of 256x256 pixels, dealt out to two workers; and tiles overlap by whole
-lines of cells: a column and a row of each neighbour, 6.3 % of the work. Four squares and the lines cost more than a trusted provider's 10 %
-in tiles of this size; in tiles of 512x512 pixels they cost 4.6 %.
+Blender takes 0.06 to 0.3 s for any rectangle, however small, so that pixels of every cell are out of the question. Its probes are
+squares: as many as a share of the task's own cost pays for. Here a task is a whole frame of 256x256 pixels that takes a minute, at 0.2 s a
+rectangle, and has no neighbours to overlap with; docs/verification-blender.md has other sizes and times. Where frames are divided, tiles
+overlap by whole lines of cells besides: 6.3 % of the work of a tile of 256x256 pixels, 3.1 % of one of 512x512.
 
 ";
     let passed = found
@@ -352,7 +352,7 @@ renders of whole tiles, pay that is held back, and that all tiles of whoever is 
 "
     );
     glance_rows(text, found, volume, WITH_SQUARES);
-    promise_rows(text, found, ProbeShape::BLENDER);
+    promise_rows(text, found, Policy::SQUARES_UNKNOWN.shape);
     by_attack(text, found, WITH_SQUARES, ", squares");
 }
 
@@ -417,7 +417,7 @@ fn concede(text: &mut String) {
   accomplices who are asked for an opinion outvote honest probers: see the row \"no own engine\" and its honest workers blamed.
 - A quorum of two is simple, needs no commitments, and its cost is known. Its weakness is two accomplices who hold one tile and know it:
   they are never caught (row \"ring, only where it holds all copies\"). With us nobody knows beforehand who will look.
-- Blender: see squares, above. Two renders of every tile see what a few squares do not.
+- Blender: see squares, above. Two renders of every tile see what squares do not.
 - All of this is inside one determinism class. An engine that is wrong alike for a whole class agrees with itself in every scheme but crops;
   only a comparison with another class or with the requestor's own engine sees it, and the models here do not have it.
 

@@ -5,6 +5,7 @@ mod classes;
 mod makespan;
 mod schedule;
 mod script;
+mod squares;
 
 use farm::{
     Farm, WorkerState,

@@ -100,3 +100,87 @@ fn picture(rendered: &RenderedRect) -> Result<&[Pixel], String> {
     let pixels = combined.map(|(_, pixels)| pixels.as_slice());
     pixels.ok_or_else(|| "a job without a picture has no noise to be judged by".into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REGION: Rect = Rect {
+        x: 8,
+        y: 16,
+        width: 32,
+        height: 32,
+    };
+
+    /// A grey region with the noise of this seed, and a flat normal.
+    fn rendered(seed: u32) -> RenderedRect {
+        let mut state = seed;
+        let mut pixel = |_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let value = 0.5 + (state >> 16) as f32 / 65_536.0 * 0.2;
+            [value, value, value, 1.0]
+        };
+        let area = 0..REGION.area();
+        RenderedRect {
+            rect: REGION,
+            planes: vec![
+                (Pass::Combined, area.clone().map(&mut pixel).collect()),
+                (Pass::Normal, area.map(|_| [0.0, 0.0, 1.0, 0.0]).collect()),
+            ],
+        }
+    }
+
+    fn verdict_on(accused: RenderedRect) -> NoiseVerdict {
+        let renders = TwoSeeds {
+            own: vec![rendered(1), rendered(2)],
+            other: vec![rendered(3), rendered(4)],
+        };
+        verdict(&[accused, rendered(2)], &renders).unwrap()
+    }
+
+    #[test]
+    fn the_noise_decides_and_other_passes_cast_doubt() {
+        assert_eq!(verdict_on(rendered(1)), NoiseVerdict::Accepted);
+        let renders = TwoSeeds {
+            own: vec![rendered(1), rendered(2)],
+            other: vec![rendered(3), rendered(4)],
+        };
+        let all_of_another_seed = verdict(&[rendered(9), rendered(8)], &renders).unwrap();
+        assert!(matches!(all_of_another_seed, NoiseVerdict::Rejected(_)));
+        let mut turned = rendered(1);
+        turned.planes[1].1.fill([1.0, 0.0, 0.0, 0.0]);
+        assert_eq!(verdict_on(turned), NoiseVerdict::Inconclusive(None));
+        assert!(verdict(&[rendered(1)], &renders).is_err());
+    }
+
+    #[test]
+    fn regions_are_cut_out_of_a_delivery() {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = BlobStore::open(folder.path()).unwrap();
+        let passes = [Pass::Combined, Pass::Normal];
+        let part = Rect {
+            x: 16,
+            y: 24,
+            width: 16,
+            height: 16,
+        };
+        let bytes = protocol::pixels::task_bytes(&[rendered(5)], &passes).unwrap();
+        let accused = |region| Accused {
+            frame: 1,
+            rects: vec![REGION],
+            root: blobs.add_bytes(&bytes).unwrap(),
+            regions: vec![region],
+            seed: 1,
+        };
+        let cut_out = cut(&blobs, &accused(part), &passes).unwrap();
+        let whole = rendered(5);
+        for ((_, cut), (_, whole)) in cut_out[0].planes.iter().zip(&whole.planes) {
+            for (at, pixel) in cut.iter().enumerate() {
+                let (x, y) = (8 + at % 16, 8 + at / 16);
+                assert_eq!(*pixel, whole[y * 32 + x]);
+            }
+        }
+        let outside = Rect { x: 40, ..part };
+        assert!(cut(&blobs, &accused(outside), &passes).is_err());
+    }
+}

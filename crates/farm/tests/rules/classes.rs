@@ -206,6 +206,7 @@ fn a_dispute_in_another_class_is_for_the_noise() {
             2 => (2, 3),
             _ => (3, 2),
         };
+        let tile = script.lease_of(owner).unwrap();
         let (first, ..) = deliver(&mut script, owner).unwrap();
         let probe = script.lease_of(prober).expect("a probe of the trial");
         let mut cells = true_cells(&probe);
@@ -222,6 +223,9 @@ fn a_dispute_in_another_class_is_for_the_noise() {
                 .iter()
                 .all(|(worker, _)| *worker == node(owner))
         );
+        let is_rejected =
+            |effect: &Effect| matches!(effect, Effect::Reject { task, .. } if *task == tile.id);
+        assert!(script.effects.iter().any(is_rejected), "{verdict:?}");
         let accepted = script.accepted();
         let is_of_both =
             |(worker, task): &(NodeId, TaskId)| *worker == node(owner) || *task == probe.id;

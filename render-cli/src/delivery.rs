@@ -226,6 +226,22 @@ pub async fn compare(
     compared.map_err(|e| e.to_string())
 }
 
+/// The first cell of a delivered tile of which a secret pixel differs from what the own engine rendered of them.
+pub async fn first_wrong_cell(
+    context: &JobContext,
+    tile: Rect,
+    secret: SecretPixels,
+    root: Blake3Hash,
+    own: Vec<u8>,
+) -> Option<Rect> {
+    let (blobs, passes) = (context.blobs.clone(), context.spec.settings.passes.len());
+    let comparing = tokio::task::spawn_blocking(move || {
+        let delivered = blobs.read(root, TASK_BYTES_MAX).ok()?;
+        pixel_difference(&secret, &tile, passes, &delivered, &own)
+    });
+    comparing.await.ok()?.map(|found| found.rect)
+}
+
 fn difference(rects: &[Rect], passes: usize, left: &[u8], right: &[u8]) -> Option<Difference> {
     let length = passes.max(1) * pixels::CELL_PASS_BYTES;
     let cells = rects.iter().flat_map(Rect::cells).map(|(_, rect)| rect);

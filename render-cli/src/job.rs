@@ -26,6 +26,7 @@ use network::{BlobStore, Node, NodeEvent, Replier};
 use protocol::{
     Address, Blake3Hash, JobSpec, NodeId, TaskId, TaskSpec,
     message::{Reply, Request, bounded_text, printable},
+    pixels,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -537,7 +538,9 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
         } => {
             spawn(shared, move |shared| async move {
                 let own_engine = &shared.context.own_engine;
-                let cells = own_engine.cells(frame, rects, pixels, class).await;
+                let passes = shared.context.spec.settings.passes.len();
+                let delivered = own_engine.delivery(frame, rects, pixels, class).await;
+                let cells = delivered.map(|bytes| pixels::cell_hashes(&bytes, passes));
                 let _ = shared
                     .events
                     .send(Event::OwnRendered { request, cells })

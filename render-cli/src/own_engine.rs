@@ -74,12 +74,12 @@ pub struct OwnEngine {
 }
 
 enum Command {
-    Cells {
+    Delivery {
         frame: i32,
         rects: Vec<Rect>,
         pixels: Option<SecretPixels>,
         class: Blake3Hash,
-        answer: Answer<Vec<Blake3Hash>>,
+        answer: Answer<Vec<u8>>,
     },
     Class {
         answer: Answer<Blake3Hash>,
@@ -167,7 +167,7 @@ impl OwnEngine {
             let mut class = None;
             while let Ok(command) = receiver.recv() {
                 match command {
-                    Command::Cells {
+                    Command::Delivery {
                         frame,
                         rects,
                         pixels,
@@ -178,14 +178,14 @@ impl OwnEngine {
                         let own = *class.get_or_insert_with(|| {
                             own_class(engine, &settings, first_frame, &cancel)
                         });
-                        let cells = match own {
+                        let bytes = match own {
                             Some(own) if own == wanted => {
                                 let asked = (rects.as_slice(), pixels);
-                                cells(engine, &settings, frame, asked, &cancel)
+                                delivery(engine, &settings, frame, asked, &cancel)
                             }
                             _ => Err("the own engine is of another determinism class".into()),
                         };
-                        let _ = answer.send(cells);
+                        let _ = answer.send(bytes);
                     }
                     Command::Class { answer } => {
                         let own = *class.get_or_insert_with(|| {
@@ -244,13 +244,13 @@ fn own_class(
     Some(class_fingerprint(&engine.build(), calibration.root))
 }
 
-fn cells(
+fn delivery(
     engine: &mut dyn Engine,
     settings: &RenderSettings,
     frame: i32,
     (rects, secret): (&[Rect], Option<SecretPixels>),
     cancel: &CancelFlag,
-) -> Result<Vec<Blake3Hash>, String> {
+) -> Result<Vec<u8>, String> {
     let secret = secret.zip(rects.first());
     let single = secret.map(|(secret, rect)| secret.rects(rect));
     let rendered = engine
@@ -260,21 +260,20 @@ fn cells(
         Some((secret, rect)) => secret.pack(rect, &settings.passes, &rendered),
         None => pixels::task_bytes(&rendered, &settings.passes),
     };
-    let bytes = bytes.map_err(|e| e.to_string())?;
-    Ok(pixels::cell_hashes(&bytes, settings.passes.len()))
+    bytes.map_err(|e| e.to_string())
 }
 
 impl OwnEngineHandle {
-    /// Hashes of the cells of these rectangles, or of the packed cells of secret pixels of the one, if the own engine is of
-    /// this class.
-    pub async fn cells(
+    /// What a worker of this class would deliver of these rectangles, or of secret pixels of the one, if the own engine is of
+    /// it: cells in canonical bytes.
+    pub async fn delivery(
         &self,
         frame: i32,
         rects: Vec<Rect>,
         pixels: Option<SecretPixels>,
         class: Blake3Hash,
-    ) -> Result<Vec<Blake3Hash>, String> {
-        ask(&self.0, "the own engine", |answer| Command::Cells {
+    ) -> Result<Vec<u8>, String> {
+        ask(&self.0, "the own engine", |answer| Command::Delivery {
             frame,
             rects,
             pixels,

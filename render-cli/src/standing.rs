@@ -1,36 +1,37 @@
 //! Where the table of providers and a running job meet: faults go into it, and who is denied meanwhile goes out of the job.
 
 use crate::{
+    delivery,
     evidence::{self, Accusation},
     job::{JobContext, Shared},
     jobs,
 };
 use farm::event::{Effect, Event, Evidence};
-use protocol::{Blake3Hash, NodeId, message::Request};
+use protocol::{Blake3Hash, NodeId, Rect, SecretPixels, message::Request};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use verifier::FaultKind;
 
 /// Time for a worker to hear that the job is over for it, before its connection is cut.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
-/// Longest wait for the own engine to render a cell that is to be evidence.
-const CELL_WAIT: Duration = Duration::from_secs(30);
+/// Longest wait for the own engine to render what is to be evidence.
+const OWN_WAIT: Duration = Duration::from_secs(30);
 
 /// Providers that were caught are to stay caught, whatever becomes of this process: what they did goes into the table, and
 /// evidence of it to a file. Waits until both are on disk.
 pub async fn remember_faults(shared: &Arc<Shared>, effects: &[Effect]) {
     let mut convicted = Vec::new();
     for (worker, kind, evidence) in effects.iter().filter_map(conviction) {
-        let own = own_value(shared, &evidence).await;
-        convicted.push((worker, kind, evidence, own));
+        let disputed = disputed(shared, worker, &evidence).await;
+        convicted.push((worker, kind, evidence, disputed));
     }
     if convicted.is_empty() {
         return;
     }
     let shared = Arc::clone(shared);
     let remembering = tokio::task::spawn_blocking(move || {
-        for (worker, kind, evidence, own) in convicted {
-            remember_fault(&shared, worker, kind, &evidence, own);
+        for (worker, kind, evidence, disputed) in convicted {
+            remember_fault(&shared, worker, kind, &evidence, disputed);
         }
     });
     if let Err(error) = remembering.await {
@@ -38,17 +39,58 @@ pub async fn remember_faults(shared: &Arc<Shared>, effects: &[Effect]) {
     }
 }
 
-/// What the own engine says the wrong cell is. Where secret pixels were disputed, what others said of them proves nothing about
-/// a whole cell: then it renders that one, as whoever is to be convinced will.
-async fn own_value(shared: &Arc<Shared>, evidence: &Evidence) -> Option<Blake3Hash> {
-    if evidence.pixels.is_none() {
-        return evidence.own;
-    }
-    let own_engine = &shared.context.own_engine;
-    let asked = own_engine.cells(evidence.frame, vec![evidence.cell?], None, evidence.class);
-    let answered = tokio::time::timeout(CELL_WAIT, asked).await;
-    let hashes = answered.ok()?.ok()?;
-    hashes.first().copied()
+/// A cell that somebody has wrong, and what it is by the own engine.
+struct Disputed {
+    cell: Rect,
+    own: Option<Blake3Hash>,
+}
+
+/// The cell that can be shown to others. Where secret pixels were disputed, what was said of them proves nothing about a
+/// whole cell: then the own engine renders that one, as whoever is to be convinced will.
+async fn disputed(shared: &Arc<Shared>, worker: NodeId, evidence: &Evidence) -> Option<Disputed> {
+    let Some(secret) = evidence.pixels else {
+        let (cell, own) = (evidence.cell?, evidence.own);
+        return Some(Disputed { cell, own });
+    };
+    let cell = match evidence.cell {
+        Some(cell) => cell,
+        None => wrong_cell(shared, worker, evidence, secret).await?,
+    };
+    let rendered = own_delivery(shared, evidence, cell, None).await;
+    let own = rendered.map(|bytes| Blake3Hash::of(&bytes));
+    Some(Disputed { cell, own })
+}
+
+/// Where the own engine alone found secret pixels of a tile wrong: the first cell of which one is.
+async fn wrong_cell(
+    shared: &Arc<Shared>,
+    worker: NodeId,
+    evidence: &Evidence,
+    secret: SecretPixels,
+) -> Option<Rect> {
+    let tile = *evidence.rects.first()?;
+    let said = evidence
+        .statements
+        .iter()
+        .find(|said| said.worker == worker);
+    let root = said?.testimony.as_ref()?.root;
+    let own = own_delivery(shared, evidence, tile, Some(secret)).await?;
+    delivery::first_wrong_cell(&shared.context, tile, secret, root, own).await
+}
+
+/// What the own engine delivers of a rectangle, or of secret pixels of it.
+async fn own_delivery(
+    shared: &Arc<Shared>,
+    evidence: &Evidence,
+    rect: Rect,
+    secret: Option<SecretPixels>,
+) -> Option<Vec<u8>> {
+    let (frame, class) = (evidence.frame, evidence.class);
+    let asked = shared
+        .context
+        .own_engine
+        .delivery(frame, vec![rect], secret, class);
+    tokio::time::timeout(OWN_WAIT, asked).await.ok()?.ok()
 }
 
 fn conviction(effect: &Effect) -> Option<(NodeId, FaultKind, Box<Evidence>)> {
@@ -68,10 +110,10 @@ fn remember_fault(
     worker: NodeId,
     kind: FaultKind,
     evidence: &Evidence,
-    own: Option<Blake3Hash>,
+    disputed: Option<Disputed>,
 ) {
     let context = &shared.context;
-    let bundle = match keep_bundle(context, worker, evidence, own) {
+    let bundle = match keep_bundle(context, worker, evidence, disputed) {
         Ok(bundle) => bundle,
         Err(error) => {
             tracing::warn!(worker = %worker.short(), error, "evidence of its fault is not on disk");
@@ -93,9 +135,13 @@ fn keep_bundle(
     context: &JobContext,
     worker: NodeId,
     evidence: &Evidence,
-    own_value: Option<Blake3Hash>,
+    disputed: Option<Disputed>,
 ) -> Result<Option<PathBuf>, String> {
-    let Some(cell) = evidence.cell else {
+    let Some(Disputed {
+        cell,
+        own: own_value,
+    }) = disputed
+    else {
         return Ok(None);
     };
     let said = evidence.statements.iter();

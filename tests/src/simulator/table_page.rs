@@ -346,8 +346,10 @@ overlap by whole lines of cells besides: 6.3 % of the work of a tile of 256x256 
     let _ = write!(
         text,
         "Squares see shares of a tile. Who fakes a tenth of the cells, none of them at the rim, passes the checks of that one tile in {inner:.0} of 10,000
-cases if it is trusted; a single cell is hardly ever seen. What carries the checks of Blender are second
-renders of whole tiles, pay that is held back, and that all tiles of whoever is caught once are rendered again.
+cases if it is trusted; a single cell is hardly ever seen. A prober's part is some nine cells here, in which such a cheat often has one wrong
+cell only: it is forgiven twice, as if its memory were bad, and what was accepted of it before stands. Without that rule about
+a fiftieth of the fakes would be left that are accepted of trusted workers in jobs, below. What carries the checks of Blender are second renders of whole tiles,
+pay that is held back, and that all tiles of whoever is caught with more than single cells are rendered again.
 
 "
     );

@@ -117,6 +117,7 @@ impl Load {
             price_megasample_max: None,
             probes: verifier::ProbeShape::Pixels,
             paranoid: false,
+            mixed_classes: false,
             providers_wait_ms: 60_000,
         }
     }
@@ -194,6 +195,7 @@ impl FakeWorkers {
             queue.push_back(Message::Event(Event::Ready {
                 worker,
                 class: Blake3Hash([1; 32]),
+                is_comparable: false,
                 megasample_ms: 1,
             }));
         }

@@ -68,6 +68,11 @@ pub struct Arguments {
     /// pixel unless both are accomplices, costs as much again
     #[arg(long)]
     pub paranoid: bool,
+    /// Let workers of other kinds of processor work beside the job's own kind, with the same version of Blender: this
+    /// computer's Blender judges them by the noise of their pictures, and no kind gets a second tile before one was found
+    /// right. Frames then equal Blender's own only up to the rounding of single light paths
+    #[arg(long)]
+    pub mixed_classes: bool,
     /// Say of every lease why its worker gets so much
     #[arg(long)]
     pub explain: bool,

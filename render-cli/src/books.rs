@@ -131,6 +131,7 @@ mod tests {
             price_megasample_max: None,
             probes: ProbeShape::Pixels,
             paranoid: false,
+            mixed_classes: false,
             providers_wait_ms: 1,
         })
         .unwrap()

@@ -5,8 +5,10 @@ use crate::{
     books::Books,
     delivery::{self, Arriving},
     failure::{Code, Failure},
+    frames::write_frame,
     jobs::{self, JobFolder, State, Status},
-    output::{Format, Pattern, assemble, display_pixels},
+    judging::{self, Accused},
+    output::Pattern,
     own_engine::OwnEngineHandle,
     payments::Payments,
     peers::Peers,
@@ -15,10 +17,10 @@ use crate::{
     standing,
     thread::lock,
 };
-use engine::frame_file::{Packing, part_path, write_exr, write_png};
+use engine::class_fingerprint;
 use farm::{
     Farm,
-    event::{Effect, Event, Outcome, Piece},
+    event::{Effect, Event, Outcome},
 };
 use network::{BlobStore, Node, NodeEvent, Replier};
 use protocol::{
@@ -93,7 +95,7 @@ pub struct Shared {
     payments: Payments,
     pub arriving: Arriving,
     pub deliveries: Semaphore,
-    writing: Semaphore,
+    pub writing: Semaphore,
 }
 
 /// Leases that the job had given before this process: their workers may come back and deliver.
@@ -121,6 +123,16 @@ pub async fn run(
         writing: Semaphore::new(FRAMES_WRITING_MAX),
     });
     let paying = tokio::spawn(pay(Arc::clone(&shared)));
+    if books.farm.config().mixed_classes {
+        spawn(&shared, |shared| async move {
+            let class = shared.context.own_engine.class().await;
+            if let Err(error) = &class {
+                tracing::warn!(error, "classes cannot be mixed");
+            }
+            let class = class.ok();
+            let _ = shared.events.send(Event::OwnClass { class }).await;
+        });
+    }
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut looks = tokio::time::interval(DENIED_POLL);
@@ -338,12 +350,15 @@ fn answer(shared: &Arc<Shared>, peer: NodeId, request: Request, reply: Replier) 
         Request::Ready {
             job,
             class,
+            calibration,
             megasample_ms,
         } => (
             job,
             Event::Ready {
                 worker: peer,
                 class,
+                is_comparable: class_fingerprint(&shared.context.engine_build, calibration)
+                    == class,
                 megasample_ms,
             },
         ),
@@ -490,6 +505,30 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
             let found = delivery::compare(&shared.context, rects, pixels, left, right).await;
             let _ = shared.events.send(Event::Compared { request, found }).await;
         }),
+        Effect::Judge {
+            request,
+            frame,
+            rects,
+            root,
+            regions,
+            seed,
+        } => {
+            let accused = Accused {
+                frame,
+                rects,
+                root,
+                regions,
+                seed,
+            };
+            spawn(shared, move |shared| async move {
+                let verdict = judging::judge(&shared.context, accused).await;
+                if let Err(error) = &verdict {
+                    tracing::warn!(error, "a tile of another class cannot be judged");
+                }
+                let judged = Event::Judged { request, verdict };
+                let _ = shared.events.send(judged).await;
+            });
+        }
         Effect::RenderOwn {
             request,
             frame,
@@ -525,51 +564,6 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     tokio::spawn(work(Arc::clone(shared)));
-}
-
-/// Assembles a frame and writes its file.
-async fn write_frame(shared: &Arc<Shared>, frame: i32, tiles: Vec<Piece>) -> Result<(), String> {
-    let _permit = shared.writing.acquire().await.map_err(|e| e.to_string())?;
-    let context = &shared.context;
-    let out = context.pattern.path(frame);
-    let raw = context.work_dir.join(format!("{frame}.exr"));
-    let finish = context.blender_finishes && context.pattern.format == Format::Png;
-    let write = {
-        let (shared, out, raw) = (Arc::clone(shared), out.clone(), raw.clone());
-        move || {
-            let context = &shared.context;
-            let settings = &context.spec.settings;
-            let whole = assemble(settings.size, &settings.passes, &tiles, &context.blobs)?;
-            let layer = context.layer.as_deref();
-            match (context.pattern.format, finish) {
-                (Format::Exr, _) => write_exr(&whole, layer, Packing::Zip, &out),
-                (Format::Png, true) => write_exr(&whole, layer, Packing::None, &raw),
-                (Format::Png, false) => write_png(settings.size, &display_pixels(&whole), &out),
-            }
-            .map_err(|e| e.to_string())
-        }
-    };
-    let written = tokio::task::spawn_blocking(write)
-        .await
-        .unwrap_or_else(|e| Err(e.to_string()));
-    let written = match (written, finish) {
-        (Ok(()), true) => {
-            let size = context.spec.settings.size;
-            context
-                .own_engine
-                .finish_png(size, frame, raw.clone(), out.clone())
-                .await
-        }
-        (written, _) => written,
-    };
-    if finish {
-        let _ = tokio::fs::remove_file(&raw).await;
-    }
-    if written.is_err() {
-        // A disk that is full gets its space back; the frame before it stays whole because of the rename.
-        let _ = tokio::fs::remove_file(part_path(&out)).await;
-    }
-    written
 }
 
 /// Pays for what is accepted and sends the vouchers, until the payments are closed.

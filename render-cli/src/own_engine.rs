@@ -10,7 +10,9 @@ use engine::{
     calibrate, class_fingerprint, find_blender, measure_cost,
 };
 use farm::CostHints;
-use protocol::{Blake3Hash, EngineKind, Rect, RenderSettings, SecretPixels, Size, pixels};
+use protocol::{
+    Blake3Hash, EngineKind, Rect, RenderSettings, RenderedRect, SecretPixels, Size, pixels,
+};
 use std::{
     path::{Path, PathBuf},
     sync::mpsc,
@@ -79,6 +81,15 @@ enum Command {
         class: Blake3Hash,
         answer: Answer<Vec<u8>>,
     },
+    Class {
+        answer: Answer<Blake3Hash>,
+    },
+    TwoSeeds {
+        frame: i32,
+        rects: Vec<Rect>,
+        other_seed: u32,
+        answer: Answer<TwoSeeds>,
+    },
     FinishPng {
         size: Size,
         frame: i32,
@@ -86,6 +97,12 @@ enum Command {
         out: PathBuf,
         answer: Answer<()>,
     },
+}
+
+/// The same rectangles with the job's seed and with another.
+pub struct TwoSeeds {
+    pub own: Vec<RenderedRect>,
+    pub other: Vec<RenderedRect>,
 }
 
 /// A handle to the engine's thread; clones share it.
@@ -170,6 +187,31 @@ impl OwnEngine {
                         };
                         let _ = answer.send(bytes);
                     }
+                    Command::Class { answer } => {
+                        let own = *class.get_or_insert_with(|| {
+                            own_class(loaded.engine(), &settings, first_frame, &cancel)
+                        });
+                        let failed = "the own engine could not render its calibration";
+                        let _ = answer.send(own.ok_or_else(|| failed.into()));
+                    }
+                    Command::TwoSeeds {
+                        frame,
+                        rects,
+                        other_seed,
+                        answer,
+                    } => {
+                        let other = RenderSettings {
+                            seed: settings.seed.wrapping_add(other_seed),
+                            ..settings.clone()
+                        };
+                        let mut render = |settings: &RenderSettings| {
+                            let rendered = loaded.engine().render(settings, frame, &rects, &cancel);
+                            rendered.map_err(|e| e.to_string())
+                        };
+                        let both = render(&settings)
+                            .and_then(|own| render(&other).map(|other| TwoSeeds { own, other }));
+                        let _ = answer.send(both);
+                    }
                     Command::FinishPng {
                         size,
                         frame,
@@ -236,6 +278,30 @@ impl OwnEngineHandle {
             rects,
             pixels,
             class,
+            answer,
+        })
+        .await
+    }
+
+    /// The determinism class of the own engine.
+    pub async fn class(&self) -> Result<Blake3Hash, String> {
+        ask(&self.0, "the own engine", |answer| Command::Class {
+            answer,
+        })
+        .await
+    }
+
+    /// Renders rectangles with the job's seed and with one that is larger by `other_seed`, whatever class the own engine is of.
+    pub async fn two_seeds(
+        &self,
+        frame: i32,
+        rects: Vec<Rect>,
+        other_seed: u32,
+    ) -> Result<TwoSeeds, String> {
+        ask(&self.0, "the own engine", |answer| Command::TwoSeeds {
+            frame,
+            rects,
+            other_seed,
             answer,
         })
         .await

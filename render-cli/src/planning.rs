@@ -101,6 +101,7 @@ pub fn new_farm(
         price_megasample_max: None,
         probes,
         paranoid: arguments.paranoid,
+        mixed_classes: arguments.mixed_classes,
         providers_wait_ms: match arguments.is_local() {
             true => LOCAL_PROVIDERS_WAIT_MS,
             false => PROVIDERS_WAIT_MS,

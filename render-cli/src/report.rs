@@ -114,6 +114,10 @@ impl Report {
                 self.say(&format!("frame {frame} was not written: {reason}"));
                 self.data(&json!({"event": "frame_failed", "frame": frame, "reason": reason}));
             }
+            Event::OwnClass { class: None } => {
+                self.say("classes are not mixed: the engine of this computer could not render its calibration");
+                self.data(&json!({"event": "classes_not_mixed"}));
+            }
             Event::Failed { worker, reason, .. } => {
                 self.say(&format!("worker {}: {reason}", worker.short()));
                 self.data(&json!({"event": "worker_failed", "worker": worker.to_string(), "reason": reason}));
@@ -248,6 +252,7 @@ impl Report {
             "tiles_accepted": progress.tiles_accepted, "tiles_total": progress.tiles_total,
             "checks": made, "checks_failed": failed, "arbitrations": checks.arbitrations,
             "overlaps": checks.overlaps, "probes": checks.probes, "own_probes": checks.own_probes,
+            "judged": checks.judged, "undecided": checks.undecided,
             "replicas": checks.replicas, "replicas_left_out": checks.replicas_left_out, "tiles_pink": checks.pink_tiles,
             "check_overhead": checks.overhead(), "check_glm": checks.spent.to_string(),
             "tiles_unprobed": checks.unprobed_tiles, "copies": progress.copies.leased, "copies_won": progress.copies.won,
@@ -334,6 +339,12 @@ fn say_checks(checks: &Checks) {
         100.0 * checks.overhead(),
         checks.spent
     );
+    if checks.judged > 0 {
+        eprintln!(
+            "  {} tiles of other classes judged by their noise, {} of them rendered again undecided",
+            checks.judged, checks.undecided
+        );
+    }
     if checks.unprobed_tiles > 0 {
         eprintln!(
             "  {} tiles of your own workers were not probed: nobody else was there",

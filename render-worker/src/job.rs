@@ -23,6 +23,7 @@ pub enum Stage {
     Loading,
     Ready {
         class: Blake3Hash,
+        calibration: Blake3Hash,
         megasample_ms: u32,
     },
     /// It cannot go on, since then.
@@ -111,6 +112,7 @@ impl Job {
     pub fn say_all(&self) {
         let Stage::Ready {
             class,
+            calibration,
             megasample_ms,
         } = self.stage
         else {
@@ -120,6 +122,7 @@ impl Job {
         self.say(Request::Ready {
             job,
             class,
+            calibration,
             megasample_ms,
         });
         let committed = |(task, held): (&TaskId, &Held)| match held {

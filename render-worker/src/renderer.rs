@@ -22,6 +22,7 @@ pub struct Note {
 pub enum News {
     Ready {
         class: Blake3Hash,
+        calibration: Blake3Hash,
         megasample_ms: u32,
     },
     Rendered {
@@ -135,6 +136,7 @@ impl Renderer {
         let megasample_ms = nanoseconds / u128::from(calibration.pixel_samples.max(1));
         self.tell(News::Ready {
             class: class_fingerprint(&engine.build(), calibration.root),
+            calibration: calibration.root,
             // Nanoseconds a sample are milliseconds a million samples.
             megasample_ms: u32::try_from(megasample_ms.max(1)).unwrap_or(u32::MAX),
         });

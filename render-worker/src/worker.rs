@@ -484,10 +484,12 @@ impl Worker {
         match news {
             News::Ready {
                 class,
+                calibration,
                 megasample_ms,
             } if job.stage == Stage::Loading => {
                 job.stage = Stage::Ready {
                     class,
+                    calibration,
                     megasample_ms,
                 };
                 job.say_all();

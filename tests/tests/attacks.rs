@@ -3,10 +3,11 @@
 //! The real coordinator and verifier decide; the simulator asserts that no wrong pixels are paid and that nobody honest is
 //! blamed, and fails the run where they are. Tiles have 1024 cells, as the numbers of the trust table mean them.
 
-use farm::{WorkerRow, WorkerState, event::Outcome, event::Trust};
+use farm::{WorkerRow, WorkerState, event::Outcome, event::Trust, limits::TRIALS_MAX};
 use protocol::{Glm, Size, TileGrid};
 use tests::simulator::{
     Report, Simulation, Violation,
+    engine::OTHER_CLASS,
     scenario::{Failure, Scenario},
     worker::{Member, Strategy},
 };
@@ -293,4 +294,136 @@ fn a_voucher() {
 #[test]
 fn two_who_frame_others() {
     accomplices_gain_nothing(&[Strategy::Framing; 2]);
+}
+
+fn across(strategy: Strategy, count: usize) -> Vec<Member> {
+    let member = Member::plain(strategy, Trust::Unknown).of_class(OTHER_CLASS);
+    vec![member; count]
+}
+
+/// A job in which classes are mixed; these first, then honest workers of the own engine's class.
+fn mixed(seed: u64, first: Vec<Member>, honest_ones: usize, own_engine: bool) -> Report {
+    let grid = TileGrid::new(Size::new(512, 512).unwrap(), 256);
+    let members = first.into_iter().chain(honest(honest_ones)).collect();
+    let mut scenario = Scenario::calm(seed, grid, (1..=FRAMES).collect(), members);
+    scenario.mixed_classes = true;
+    scenario.own_engine = own_engine;
+    let run = Simulation::new(scenario).and_then(|mut simulation| simulation.run());
+    let report = run.unwrap_or_else(|violation| panic!("{violation}"));
+    assert_eq!(report.outcome, Some(Outcome::Done), "seed {seed}");
+    report
+}
+
+fn earned(report: &Report, number: usize) -> Glm {
+    let (worker, _) = report.efforts[number];
+    let mut rows = report.progress.workers.iter();
+    let row = rows.find(|row| row.worker == worker);
+    row.map_or(Glm::ZERO, |row| row.earned)
+}
+
+/// It earns where classes are mixed and the requestor's own engine can judge it, and nowhere else.
+#[test]
+fn honest_workers_of_another_class_earn() {
+    for seed in 0..SEEDS {
+        for count in [1, 3] {
+            let report = mixed(seed, across(Strategy::Honest, count), 3, true);
+            assert_eq!(caught(&report), 0, "seed {seed}");
+            let checks = report.progress.checks;
+            assert!(checks.judged > 0 && checks.undecided == 0, "{checks:?}");
+            for number in 0..count {
+                assert!(earned(&report, number) > Glm::ZERO, "seed {seed}, {number}");
+            }
+        }
+        let blind = mixed(seed, across(Strategy::Honest, 1), 3, false);
+        let unmixed = done(seed, across(Strategy::Honest, 1), honest(3));
+        for report in [blind, unmixed] {
+            assert_eq!(earned(&report, 0), Glm::ZERO, "seed {seed}");
+            assert_eq!(report.progress.checks.judged, 0, "seed {seed}");
+        }
+    }
+}
+
+/// Where nobody else could probe them, the own engine looks at every tile.
+#[test]
+fn a_lone_worker_of_another_class_is_judged_at_every_tile() {
+    let report = mixed(1, across(Strategy::Honest, 1), 3, true);
+    let (worker, _) = report.efforts[0];
+    let rows = &report.progress.workers;
+    let row = rows.iter().find(|row| row.worker == worker).unwrap();
+    assert!(row.tiles_accepted > 1);
+    assert!(report.progress.checks.judged >= row.tiles_accepted);
+}
+
+#[test]
+fn fewer_samples_in_another_class() {
+    for strategy in [
+        Strategy::FewerSamples,
+        Strategy::WrongSeed,
+        Strategy::Upscaled,
+    ] {
+        for seed in 0..SEEDS {
+            let report = mixed(seed, across(strategy, 1), 3, true);
+            assert_eq!(caught(&report), 1, "seed {seed} {strategy:?}");
+            let gain = gain(&report, |number| number == 0);
+            assert!(gain <= 0.0, "seed {seed} {strategy:?} gains {gain} cells");
+        }
+    }
+}
+
+/// Its trials fail, one after the other, and then nobody of it is tried any more.
+#[test]
+fn a_class_that_is_wrong_alike_gets_nothing_accepted() {
+    for seed in 0..SEEDS {
+        let report = mixed(
+            seed,
+            vec![lone(Strategy::WrongClass)[0].clone(); 5],
+            2,
+            true,
+        );
+        assert_eq!(caught(&report), TRIALS_MAX as usize, "seed {seed}");
+        for number in 0..5 {
+            assert_eq!(earned(&report, number), Glm::ZERO, "seed {seed}");
+        }
+    }
+}
+
+/// Who says it is of the other class and is of the own engine's renders honestly, but nobody of that class can confirm it:
+/// it is not paid, nobody is blamed, and the others of the class go on.
+#[test]
+fn a_class_that_it_is_not_of_where_classes_are_mixed() {
+    for seed in 0..SEEDS {
+        let fraud = lone(Strategy::ClassFraud);
+        let caught_by_own = mixed(seed, fraud, 3, true);
+        assert_eq!(caught(&caught_by_own), 1, "seed {seed}");
+
+        let mut first = across(Strategy::ClassFraud, 1);
+        first.extend(across(Strategy::Honest, 3));
+        let report = mixed(seed, first, 3, true);
+        assert_eq!(caught(&report), 0, "seed {seed}");
+        let gain = gain(&report, |number| number == 0);
+        assert!(gain <= 0.0, "seed {seed}: {gain} cells");
+        for number in 1..4 {
+            assert!(earned(&report, number) > Glm::ZERO, "seed {seed}, {number}");
+        }
+    }
+}
+
+/// In another class nobody can say which of two is right: those who lie there are not paid, nobody honest is blamed.
+#[test]
+fn liars_of_another_class() {
+    for strategy in [
+        Strategy::Sparse(10),
+        Strategy::OneCell,
+        Strategy::Framing,
+        Strategy::GarbageProber,
+        Strategy::Sleeper,
+    ] {
+        for seed in 0..SEEDS {
+            let mut first = across(strategy, 1);
+            first.extend(across(Strategy::Honest, 3));
+            let report = mixed(seed, first, 3, true);
+            let gain = gain(&report, |number| number == 0);
+            assert!(gain <= 0.0, "seed {seed} {strategy:?} gains {gain} cells");
+        }
+    }
 }

@@ -15,6 +15,7 @@ use std::{
 };
 use tests::simulator::{
     Report, Simulation,
+    engine::OTHER_CLASS,
     random::Random,
     scenario::{Crashes, Failure, Loss, Scenario, Wanted, draw_grid},
     worker::{Member, Strategy},
@@ -289,6 +290,20 @@ fn what_was_found_once_stays_mended() {
     }
 }
 
+/// The chaotic jobs are of use for this only if they judge tiles, decide nothing about some and reject some.
+#[test]
+fn some_chaotic_jobs_mix_classes() {
+    let wanted = chaotic();
+    let seeds = 0..60;
+    let mixed = seeds.filter(|seed| Scenario::draw(*seed, &wanted).mixed_classes);
+    let reports: Vec<Report> = mixed.map(|seed| drawn(seed, &wanted)).collect();
+    let checks = || reports.iter().map(|report| report.progress.checks);
+    assert!(checks().any(|checks| checks.judged > 10));
+    assert!(checks().any(|checks| checks.undecided > 0));
+    let accepted = checks().map(|checks| checks.judged - checks.undecided);
+    assert!(accepted.max() > Some(10));
+}
+
 #[test]
 fn each_failure_alone_is_survived() {
     for failure in Failure::ALL {
@@ -315,7 +330,7 @@ fn a_deadline_is_no_reason_to_break_anything() {
     });
 }
 
-/// A small job with a cheat, whose journal is written at each event.
+/// A small job with a cheat, whose journal is written at each event; in some of them classes are mixed.
 fn journalled(seed: u64) -> Scenario {
     let mut random = Random::new(seed);
     let size = Size::new(64 + random.below(160), 64 + random.below(100)).unwrap();
@@ -326,7 +341,12 @@ fn journalled(seed: u64) -> Scenario {
         .iter_mut()
         .for_each(|member| member.hold_ms = random.pick(&[0, 60_000, 300_000]));
     let grid = TileGrid::new(size, 64);
+    let mixed_classes = seed % 4 == 2;
+    if mixed_classes {
+        members[1].class = OTHER_CLASS;
+    }
     let mut scenario = Scenario::calm(seed, grid, vec![4, 1, 7], members);
+    scenario.mixed_classes = mixed_classes;
     if seed.is_multiple_of(2) {
         scenario.failures = vec![Failure::Messages];
     }

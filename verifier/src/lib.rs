@@ -19,6 +19,7 @@ pub mod noise;
 pub mod overlap;
 pub mod probes;
 pub mod record;
+pub mod regions;
 pub mod trust;
 
 pub use arbitration::{Claim, Verdict, arbitrate};
@@ -32,4 +33,5 @@ pub use probes::{
     squares_thousandths,
 };
 pub use record::{FaultKind, PastFault, Record, Standing};
+pub use regions::{data_agrees, draw_regions, has_regions};
 pub use trust::{Trust, TrustPolicy};

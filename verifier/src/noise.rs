@@ -19,6 +19,8 @@ pub const VALUE_MAX: f32 = 10.0;
 pub const REGION_SIDE_PX_MIN: usize = 16;
 /// Largest side of a region, in pixels: bounds what is allocated.
 pub const REGION_SIDE_PX_MAX: usize = 64;
+/// Regions with a smaller side have limits of their own, because a diverged path weighs more in them.
+pub const SMALL_REGION_SIDE_PX_BELOW: usize = 32;
 /// Side of the blocks within which the bias test estimates the spread of differences; a region is whole blocks.
 const BLOCK_PX: usize = 8;
 const BLOCK_PIXELS: f64 = (BLOCK_PX * BLOCK_PX) as f64;
@@ -211,7 +213,7 @@ pub struct Limits {
 impl Limits {
     /// Limits for regions of so many pixels each.
     pub fn for_region_of(pixels: usize) -> Self {
-        match pixels < 32 * 32 {
+        match pixels < SMALL_REGION_SIDE_PX_BELOW * SMALL_REGION_SIDE_PX_BELOW {
             true => Self::SMALL,
             false => Self::LARGE,
         }
@@ -292,7 +294,7 @@ pub struct Finding {
 }
 
 /// May the accused's tile be honest work of another class?
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum NoiseVerdict {
     /// It differs no more than honest work does.
     Accepted,
@@ -303,6 +305,26 @@ pub enum NoiseVerdict {
     /// It lies between honest work and cheats by this test, or, without a finding, nothing could be tested: a third
     /// worker, of the accused's class, has to decide.
     Inconclusive(Option<Finding>),
+}
+
+impl std::fmt::Display for NoiseVerdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Accepted => f.write_str("it differs no more than honest work does"),
+            Self::Malformed(fault) => fault.fmt(f),
+            Self::Rejected(Finding { test, value, band }) => {
+                let most = band.accept;
+                write!(
+                    f,
+                    "{test:?} is {value:.4} where honest work has {most} at most"
+                )
+            }
+            Self::Inconclusive(Some(Finding { test, value, .. })) => {
+                write!(f, "{test:?} is {value:.4}, which decides nothing")
+            }
+            Self::Inconclusive(None) => f.write_str("nothing could be tested"),
+        }
+    }
 }
 
 /// Measures one region.

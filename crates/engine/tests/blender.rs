@@ -226,6 +226,26 @@ fn the_common_kernel_is_another_one_where_the_processor_has_more() {
     assert_eq!(common, bits(true));
 }
 
+/// Judges of other classes render with two seeds: the second changes the noise, and nothing of what comes after.
+#[test]
+fn another_seed_is_another_noise_and_leaves_no_trace() {
+    let scene = blender().scene("plain");
+    let (mut engine, description) = blender().engine(&scene);
+    let settings = settings(&description, &[Pass::Combined]);
+    let mut part = |seed, frame| {
+        let settings = RenderSettings {
+            seed,
+            ..settings.clone()
+        };
+        render(&mut engine, &settings, frame, rect(192, 96, 32, 32)).planes
+    };
+    let (fifth, sixth) = (part(0, 5), part(0, 6));
+    let other = part(7, 5);
+    assert!(fifth != other && part(8, 5) != other);
+    assert!(part(7, 6) != sixth && part(7, 5) == other);
+    assert!(part(0, 5) == fifth && part(0, 6) == sixth);
+}
+
 #[test]
 fn a_finished_frame_equals_blenders_own_picture() {
     let blender = blender();

@@ -78,6 +78,9 @@ pub(crate) struct Dispute {
 
 impl Farm {
     pub(crate) fn dispute_overlap(&mut self, at: TileRef, other: TileRef, found: Contradiction) {
+        if self.is_judged(&self.class_of(at)) {
+            return self.doubt_both(at, other, found.cell);
+        }
         let stakes = [(at, found.left), (other, found.right)];
         let claims: Vec<Claim<Party>> = stakes
             .into_iter()
@@ -88,6 +91,9 @@ impl Farm {
 
     pub(crate) fn dispute_probe(&mut self, probe: ProbeRef, answer: Answer, found: Contradiction) {
         self.checks.probe_mismatches += 1;
+        if self.is_judged(&self.class_of(probe.at)) {
+            return self.doubt(probe, answer, found.cell);
+        }
         let prober = answer.claim(found.right);
         let mut claims: Vec<Claim<Party>> =
             self.tile_claim(probe.at, found.left).into_iter().collect();
@@ -175,7 +181,7 @@ impl Farm {
             self.frame_number(frame)
         );
         let request = self.ask_own(OwnPurpose::Opinion(id), frame, class, extent);
-        let own_engine_works = self.own_engine_works;
+        let own_engine_serves = self.own_engine_serves(&class);
         match (request, self.disputes.get_mut(&id)) {
             (Some(_), Some(dispute)) => {
                 dispute.asked_own = request;
@@ -183,10 +189,10 @@ impl Farm {
             }
             (None, _) if servers == Servers::Soon => {}
             // Nobody else is left: those who did not come to it get another chance.
-            (None, Some(dispute)) if !own_engine_works && !dispute.tardy.is_empty() => {
+            (None, Some(dispute)) if !own_engine_serves && !dispute.tardy.is_empty() => {
                 dispute.tardy.clear();
             }
-            _ => self.give_up_waiting(since, &what, servers),
+            _ => self.give_up_waiting(&class, since, &what, servers),
         }
     }
 
@@ -314,6 +320,7 @@ impl Farm {
                 testimony: self.testimony_of(probe.at),
             }],
             own: Some(found.right),
+            noise: None,
         };
         let accused = Accused {
             worker,
@@ -347,6 +354,7 @@ impl Farm {
             class: dispute.map_or(Blake3Hash([0; 32]), |dispute| dispute.class),
             statements: claims.iter().map(statement).collect(),
             own,
+            noise: None,
         }
     }
 
@@ -433,13 +441,13 @@ impl Farm {
     fn end_undecided(&mut self, id: u64) {
         let (parties, roots) = self.close_dispute(id);
         for party in parties {
-            self.dismiss(id, party);
+            self.dismiss_claim(id, party);
         }
         roots.into_iter().for_each(|root| self.release_blob(root));
     }
 
     /// A claim in a dispute that ended undecided.
-    fn dismiss(&mut self, dispute: u64, party: Party) {
+    fn dismiss_claim(&mut self, dispute: u64, party: Party) {
         match party.stake {
             Stake::Task { id, price } => {
                 self.ledger.release(price);

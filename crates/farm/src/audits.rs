@@ -23,12 +23,17 @@ pub(crate) struct Vouched {
 
 impl Farm {
     /// What probers said of a tile that fell is looked at by the own engine before they are paid for it; where that cannot,
-    /// they are believed.
+    /// they are believed, but not where the own engine is of another class: they may be accomplices, and nobody can say.
     pub(crate) fn audit_vouchers(&mut self, frame: u32, delivery: &mut Delivery) {
+        let is_void = self.is_judged(&delivery.class);
         for probe in &mut delivery.probes {
             let Some(answer) = probe.answer.take() else {
                 continue;
             };
+            if is_void {
+                self.dismiss(answer, "the tile that it confirms was not accepted");
+                continue;
+            }
             let vouched = match std::mem::replace(&mut probe.expected, Expected::Cells([].into())) {
                 Expected::Cells(cells) => Vouched {
                     frame,
@@ -36,7 +41,7 @@ impl Farm {
                     cells,
                     answer,
                 },
-                Expected::Digest(_) | Expected::Replica(_) => {
+                Expected::Digest(_) | Expected::Replica(_) | Expected::Noise => {
                     self.believe(&answer);
                     continue;
                 }
@@ -110,6 +115,7 @@ impl Farm {
                 testimony: answer.opening.testimony(worker),
             }],
             own: Some(found.right),
+            noise: None,
         };
         self.ledger.release(answer.price);
         let reason = "it confirmed what is wrong";

@@ -211,7 +211,8 @@ impl Farm {
     }
 
     /// A tile is here: its checks begin.
-    pub(crate) fn take_tile(&mut self, at: TileRef, delivery: Box<Delivery>) {
+    pub(crate) fn take_tile(&mut self, at: TileRef, mut delivery: Box<Delivery>) {
+        delivery.probes.extend(self.draw_judgement(at, &delivery));
         let Some(frame) = self.open.get_mut(at.frame) else {
             return;
         };
@@ -252,6 +253,8 @@ impl Farm {
             disputes: BTreeSet::new(),
             price: task.price,
             probe_allowance: task.probe_allowance,
+            is_disputed: false,
+            disputed: None,
         }
     }
 
@@ -318,6 +321,7 @@ impl Farm {
             class: self.class_of(tiles.0),
             statements: said.into_iter().filter_map(statement).collect(),
             own: None,
+            noise: None,
         };
         let Some(number) = self.delivery(tiles.0).map(|delivery| delivery.worker) else {
             return;
@@ -484,8 +488,14 @@ impl Farm {
         })
     }
 
-    pub(crate) fn give_up_waiting(&mut self, since: Millis, what: &str, servers: Servers) {
-        if self.own_engine_works || self.now.saturating_sub(since) <= OPINION_WAIT_MS {
+    pub(crate) fn give_up_waiting(
+        &mut self,
+        class: &Blake3Hash,
+        since: Millis,
+        what: &str,
+        servers: Servers,
+    ) {
+        if self.own_engine_serves(class) || self.now.saturating_sub(since) <= OPINION_WAIT_MS {
             return;
         }
         let outcome = match servers {
@@ -510,7 +520,7 @@ impl Farm {
         class: Blake3Hash,
         extent: Extent,
     ) -> Option<u64> {
-        if !self.own_engine_works || self.own_requests.len() >= OWN_REQUESTS_MAX {
+        if !self.own_engine_serves(&class) || self.own_requests.len() >= OWN_REQUESTS_MAX {
             return None;
         }
         let request = self.fresh_number();
@@ -547,6 +557,7 @@ impl Farm {
             OwnPurpose::Probe(probe) => self.own_probe(id, probe, cells),
             OwnPurpose::Opinion(dispute) => self.own_opinion(dispute, id, cells),
             OwnPurpose::Audit(audit) => self.own_audit(audit, cells),
+            OwnPurpose::Judge(probe) => self.cannot_judge(id, probe),
         }
         self.begin_audits();
     }

@@ -229,7 +229,7 @@ impl Farm {
     fn is_at_rest(&self) -> bool {
         let may_come_back = |worker: &Worker| {
             worker.standing == Standing::Ready
-                && worker.class == self.class
+                && worker.class.is_some_and(|class| self.is_at_work(&class))
                 && worker.resting_until > self.now
         };
         self.tasks.is_empty()

@@ -2,22 +2,22 @@
 
 use crate::{
     arbitration::Dispute,
+    arrivals::Terms,
     audits::Vouched,
     checking::Arrived,
-    event::{Effect, Event, Millis, Outcome, Trust},
+    class::Admission,
+    event::{Effect, Event, Millis, Outcome},
     frame::{
         Commitment, Delivery, Extent, OpenFrames, ProbeRef, Purpose, SealedTile, Task, TileRef,
     },
     ledger::Ledger,
-    limits::WORKERS_MAX,
     lookup::Lookup,
     probing::Comparison,
     progress::{Checks, Copies},
     worker::{Standing, Worker, WorkerNumber},
 };
 use protocol::{
-    Address, Blake3Hash, Glm, JobSpec, NodeId, TaskId, TaskSpec, TileGrid, geometry::Cell,
-    ids::Signature,
+    Blake3Hash, Glm, JobSpec, NodeId, TaskId, TaskSpec, TileGrid, geometry::Cell, ids::Signature,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -47,6 +47,8 @@ pub struct FarmConfig {
     pub probes: ProbeShape,
     /// Is everybody's work checked as much as there is to be had ([`verifier::TrustPolicy::paranoid`])?
     pub paranoid: bool,
+    /// May workers of several determinism classes share the job, judged by the noise? Needs an own engine that works.
+    pub mixed_classes: bool,
     /// How long to wait for somebody to work while there is nobody, in milliseconds.
     pub providers_wait_ms: Millis,
 }
@@ -73,13 +75,6 @@ pub enum FarmError {
     },
 }
 
-/// What a quote says besides names.
-struct Terms {
-    trust: Trust,
-    price_megasample: Glm,
-    hold_ms: Millis,
-}
-
 /// What the requestor's own engine was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum OwnPurpose {
@@ -87,6 +82,8 @@ pub(crate) enum OwnPurpose {
     Opinion(u64),
     /// What a prober said of a tile that fell.
     Audit(u64),
+    /// A tile of another class, by its noise.
+    Judge(ProbeRef),
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -154,6 +151,13 @@ pub struct Farm {
     pub(crate) opinions_wanted: BTreeSet<u64>,
     pub(crate) own_requests: BTreeMap<u64, OwnRequest>,
     pub(crate) own_engine_works: bool,
+    /// The own engine's class, in a job of mixed classes, and whether it was told.
+    pub(crate) own_class: Option<Blake3Hash>,
+    pub(crate) is_own_class_told: bool,
+    /// Classes of the own engine's build.
+    pub(crate) comparable: BTreeSet<Blake3Hash>,
+    /// What came of trials of such classes.
+    pub(crate) admissions: BTreeMap<Blake3Hash, Admission>,
     /// Numbers disputes and requests to the own engine.
     pub(crate) next_number: u64,
     pub(crate) ledger: Ledger,
@@ -254,6 +258,10 @@ impl Farm {
             opinions_wanted: BTreeSet::new(),
             own_requests: BTreeMap::new(),
             own_engine_works: true,
+            own_class: None,
+            is_own_class_told: false,
+            comparable: BTreeSet::new(),
+            admissions: BTreeMap::new(),
             next_number: 0,
             blobs: Lookup::new(&secret),
             class: None,
@@ -318,6 +326,8 @@ impl Farm {
             }
             Event::OwnRendered { request, cells } => self.on_own_rendered(request, cells),
             Event::Compared { request, found } => self.on_compared(request, found),
+            Event::OwnClass { class } => self.on_own_class(class),
+            Event::Judged { request, verdict } => self.on_judged(request, verdict),
             Event::FrameWritten { frame, outcome } => self.on_frame_written(frame, outcome),
             Event::Tick => self.on_tick(),
             Event::Resumed {
@@ -355,9 +365,15 @@ impl Farm {
         match event {
             Event::Ready {
                 class,
+                is_comparable,
                 megasample_ms,
                 ..
-            } => self.on_ready(number, class, megasample_ms),
+            } => {
+                if is_comparable {
+                    self.note_comparable(class);
+                }
+                self.on_ready(number, class, megasample_ms);
+            }
             Event::Left { .. } => self.on_left(number),
             Event::Heartbeat { tasks, .. } => self.on_heartbeat(number, &tasks),
             Event::Committed {
@@ -385,65 +401,6 @@ impl Farm {
             Event::Failed { task, reason, .. } => self.on_failed(number, task, &reason),
             _ => {}
         }
-    }
-
-    fn on_quoted(&mut self, id: NodeId, payee: Address, terms: Terms, held: &[TaskId]) {
-        let number = match self.numbers.get(&id) {
-            Some(&number) => number,
-            None if self.workers.len() >= WORKERS_MAX && terms.trust != Trust::Own => return,
-            None => {
-                let number = self.workers.len() as WorkerNumber;
-                let price = terms.price_megasample;
-                let mut worker = Worker::new(id, terms.trust, payee, price, self.now);
-                worker.standing = Standing::Gone;
-                self.workers.push(worker);
-                self.numbers.insert(id, number);
-                if terms.trust >= Trust::Trusted {
-                    self.trusted.push(number);
-                }
-                number
-            }
-        };
-        if !matches!(
-            self.worker(number).standing,
-            Standing::Gone | Standing::Away | Standing::TooExpensive
-        ) {
-            return;
-        }
-        self.keep_held(number, held);
-        let (now, most) = (self.now, self.config.price_megasample_max);
-        let settings = &self.config.job.settings;
-        let (area, samples) = (settings.size.area(), settings.samples);
-        let worker = self.worker_mut(number);
-        worker.price_megasample = terms.price_megasample;
-        worker.hold_ms = terms.hold_ms;
-        (worker.class, worker.last_heard) = (None, now);
-        let dear = most.is_some_and(|most| terms.price_megasample > most);
-        if dear || worker.price(area, samples).is_none() {
-            self.leave(number);
-            self.worker_mut(number).standing = Standing::TooExpensive;
-        } else {
-            worker.standing = Standing::Preparing;
-            self.nobody_since = None;
-        }
-    }
-
-    fn on_ready(&mut self, number: WorkerNumber, class: Blake3Hash, megasample_ms: u32) {
-        let now = self.now;
-        let worker = self.worker_mut(number);
-        if worker.standing != Standing::Preparing {
-            return;
-        }
-        worker.class = Some(class);
-        worker.megasample_ms = megasample_ms;
-        let trust = worker.trust;
-        self.stand(number, Standing::Ready);
-        self.first_ready_at.get_or_insert(now);
-        if trust == Trust::Own {
-            self.elect_class();
-        }
-        self.come_back(number);
-        self.refresh(number);
     }
 
     fn on_committed(

@@ -26,6 +26,7 @@ impl Farm {
         self.learn_typical_speed();
         self.check_own_requests();
         self.elect_class();
+        self.check_trials();
         self.count_known();
         self.check_waiting();
         self.check_providers();

@@ -10,7 +10,7 @@ use std::{fmt, sync::Arc};
 /// Milliseconds since the job began, by the requestor's monotonic clock.
 pub type Millis = u64;
 
-pub use verifier::{FaultKind, Testimony, Trust};
+pub use verifier::{FaultKind, NoiseVerdict, Testimony, Trust};
 
 /// Something that happened.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -37,6 +37,8 @@ pub enum Event {
         worker: NodeId,
         /// Its determinism class.
         class: Blake3Hash,
+        /// Is its engine of the same build as the requestor's own, so that what it renders can be judged by its noise?
+        is_comparable: bool,
         /// Its time for a million samples.
         megasample_ms: u32,
     },
@@ -103,6 +105,19 @@ pub enum Event {
         request: u64,
         /// Where they differ, if they do; or why they could not be read.
         found: Result<Option<Difference>, String>,
+    },
+    /// The determinism class of the requestor's own engine; none if it does not work. Comes once in each process of a job
+    /// of mixed classes, which begins with it.
+    OwnClass {
+        /// The class.
+        class: Option<Blake3Hash>,
+    },
+    /// A tile of another class than the own engine's was judged (answer to [`Effect::Judge`]).
+    Judged {
+        /// The number from the effect.
+        request: u64,
+        /// May it be honest work; or why the own engine cannot tell.
+        verdict: Result<NoiseVerdict, String>,
     },
     /// A frame's file is written, or could not be.
     FrameWritten {
@@ -228,6 +243,22 @@ pub enum Effect {
         /// If given, only these pixels of the one rectangle: answer with the hashes of the packed cells.
         pixels: Option<SecretPixels>,
     },
+    /// Render regions of a tile with the requestor's own engine twice, with the job's seed and with another, judge the tile
+    /// by their noise ([`verifier::noise`]) and answer with [`Event::Judged`].
+    Judge {
+        /// Number to answer with.
+        request: u64,
+        /// The frame.
+        frame: i32,
+        /// What the tile's worker delivered.
+        rects: Vec<Rect>,
+        /// The blob with it.
+        root: Blake3Hash,
+        /// Squares of whole cells within the first rectangle; secret, as the other seed is.
+        regions: Vec<Rect>,
+        /// To be added to the job's own seed for the reference; not 0.
+        seed: u32,
+    },
     /// Put these pieces together and write the frame; answer with [`Event::FrameWritten`]. Comes again for a frame
     /// whose tiles had to be replaced: then write it again.
     WriteFrame {
@@ -299,6 +330,8 @@ pub struct Evidence {
     pub statements: Vec<Statement>,
     /// What the requestor's own engine rendered, if it decided.
     pub own: Option<Blake3Hash>,
+    /// What it found by the noise, if it is of another class; then what was said is the hash of a whole delivery.
+    pub noise: Option<NoiseVerdict>,
 }
 
 /// What one worker says about cells.
@@ -324,6 +357,9 @@ impl fmt::Display for Evidence {
         write!(f, "frame {}, {what}", self.frame)?;
         if let Some(own) = self.own {
             write!(f, " is {own} by our own engine")?;
+        }
+        if let Some(verdict) = self.noise {
+            write!(f, " by our own engine: {verdict}")?;
         }
         for statement in &self.statements {
             let verdict = if statement.is_wrong { "wrong" } else { "right" };

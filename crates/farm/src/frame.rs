@@ -81,6 +81,8 @@ pub(crate) enum Expected {
     Digest(Blake3Hash),
     /// The whole delivery is rendered twice, and should have this root.
     Replica(Blake3Hash),
+    /// Only the own engine is asked, which is of another class: the noise decides.
+    Noise,
 }
 
 /// What a task renders of a frame: rectangles of whole cells, or secret pixels of one.
@@ -189,6 +191,10 @@ impl Probe {
         matches!(self.expected, Expected::Replica(_))
     }
 
+    pub(crate) fn is_of_noise(&self) -> bool {
+        self.expected == Expected::Noise
+    }
+
     pub(crate) fn passed(&self) -> Option<Prober> {
         match self.check {
             Check::Passed(prober) => Some(prober),
@@ -257,6 +263,10 @@ pub(crate) struct Delivery {
     pub price: Glm,
     /// Set aside for its probes.
     pub probe_allowance: Glm,
+    /// Does somebody of its class say something else, where the own engine is of another?
+    pub is_disputed: bool,
+    /// The cell about which.
+    pub disputed: Option<Rect>,
 }
 
 impl Delivery {
@@ -340,6 +350,8 @@ impl SealedTile {
             disputes: BTreeSet::new(),
             price: Glm::ZERO,
             probe_allowance: Glm::ZERO,
+            is_disputed: false,
+            disputed: None,
         }
     }
 }
@@ -411,6 +423,8 @@ pub(crate) struct Frame {
     /// Tiles not accepted yet; in a failed frame only those whose checks still run.
     pub unsettled: BTreeSet<u32>,
     pub troubles: BTreeMap<u32, Troubles>,
+    /// Tiles about which the noise of another class decided nothing: they are for the job's own class alone.
+    pub for_own_class: BTreeSet<u32>,
     /// Second leases of tiles: whose first is late, or whose first delivery is being checked.
     pub copies: BTreeMap<u32, TaskId>,
     /// Tiles to be leased as the coordinator's sum of all frames has them.
@@ -433,6 +447,7 @@ impl Frame {
             pending: (0..tile_count).collect(),
             unsettled: (0..tile_count).collect(),
             troubles: BTreeMap::new(),
+            for_own_class: BTreeSet::new(),
             copies: BTreeMap::new(),
             counted: 0,
             workers: Vec::new(),

@@ -7,12 +7,9 @@
 
 use crate::{
     coordinator::Farm,
-    event::{Effect, LeaseReason, Millis, Trust},
+    event::{Effect, LeaseReason},
     frame::{Check, Extent, Frame, ProbeRef, Purpose, Task, Tile, TileRef},
-    limits::{
-        LOSSES_FOR_PROVEN, PROBE_WAIT_MS, TILE_FAILURES_MAX, TILE_LOSSES_MAX, WORKER_FAILURES_MAX,
-        WRITING_FRAMES_MAX,
-    },
+    limits::{LOSSES_FOR_PROVEN, PROBE_WAIT_MS, WRITING_FRAMES_MAX},
     worker::{Filed, Standing, WorkerNumber},
 };
 use protocol::{Blake3Hash, Glm, TaskId, TaskSpec};
@@ -229,7 +226,7 @@ impl Farm {
     }
 
     fn lease_tile(&mut self, number: WorkerNumber, outbox: &mut Outbox) -> bool {
-        if self.has_too_much_undecided(number) {
+        if self.has_too_much_undecided(number) || !self.may_take_tiles(number) {
             return false;
         }
         let at = self.next_tile(number);
@@ -242,7 +239,7 @@ impl Farm {
         at: TileRef,
         outbox: &mut Outbox,
     ) -> bool {
-        let Some(class) = self.class else {
+        let Some(class) = self.worker(number).class else {
             return false;
         };
         let extent = self.tile_extent(at);
@@ -250,6 +247,7 @@ impl Farm {
         let Some((task, spec)) = leased else {
             return false;
         };
+        self.begin_trial(class, task, at);
         if let Some(frame) = self.open.get_mut(at.frame) {
             frame.tiles[at.tile as usize] = Tile::Leased(task);
             frame.pending.remove(&at.tile);
@@ -300,25 +298,35 @@ impl Farm {
     /// The first waiting tile of a frame that this worker may have: not one that it failed or lost, unless everybody did.
     fn tile_in(&self, frame: u32, number: WorkerNumber) -> Option<TileRef> {
         let open = self.open.get(frame)?;
-        let may_take = |tile: &&u32| match open.troubles.get(*tile) {
-            Some(troubles) if troubles.has(number) => {
-                !self.someone_else_ready(|other| troubles.has(other))
+        let may_take = |tile: &&u32| {
+            let at = TileRef {
+                frame,
+                tile: **tile,
+            };
+            let is_other = |other| !self.is_of_class_for(other, at);
+            match open.troubles.get(*tile) {
+                _ if is_other(number) => false,
+                Some(troubles) if troubles.has(number) => {
+                    !self.someone_else_ready(|other| troubles.has(other) || is_other(other))
+                }
+                // New keys that take tiles and do nothing cannot make it fail as long as somebody is there who works.
+                Some(troubles)
+                    if troubles.lost.len() >= LOSSES_FOR_PROVEN && !self.is_proven(number) =>
+                {
+                    !self.someone_else_ready(|other| {
+                        troubles.has(other) || !self.is_proven(other) || is_other(other)
+                    })
+                }
+                _ => true,
             }
-            // New keys that take tiles and do nothing cannot make it fail as long as somebody is there who works.
-            Some(troubles)
-                if troubles.lost.len() >= LOSSES_FOR_PROVEN && !self.is_proven(number) =>
-            {
-                !self.someone_else_ready(|other| troubles.has(other) || !self.is_proven(other))
-            }
-            _ => true,
         };
         let tile = *open.pending.iter().find(may_take)?;
         Some(TileRef { frame, tile })
     }
 
-    fn someone_else_ready(&self, than: impl Fn(WorkerNumber) -> bool) -> bool {
-        self.class
-            .is_some_and(|class| self.ready_in(&class).any(|number| !than(number)))
+    pub(crate) fn someone_else_ready(&self, than: impl Fn(WorkerNumber) -> bool) -> bool {
+        let mut workers = self.ready_at_work();
+        workers.any(|number| !than(number))
     }
 
     /// Keeps count of the workers of each frame.
@@ -438,8 +446,7 @@ impl Farm {
         let worker = &self.workers[number as usize];
         let works = worker.standing == Standing::Ready
             && worker.resting_until <= self.now
-            && worker.class.is_some()
-            && worker.class == self.class;
+            && self.may_take_tiles(number);
         let held = worker.queue.len();
         let filed = match held {
             _ if works && held <= 1 && !self.may_have_tiles(worker) => Filed::Newcomer,
@@ -465,7 +472,10 @@ impl Farm {
         but: impl Fn(WorkerNumber) -> bool,
     ) -> bool {
         let worker = self.worker(number);
-        worker.standing == Standing::Ready && worker.class.as_ref() == Some(class) && !but(number)
+        worker.standing == Standing::Ready
+            && worker.class.as_ref() == Some(class)
+            && !self.is_doubtful(number)
+            && !but(number)
     }
 
     /// May this worker render a probe? Never of its own tile, never a second time.
@@ -473,11 +483,13 @@ impl Farm {
         let Some((delivery, probe)) = self.delivery(wanted.at).zip(self.probe(wanted)) else {
             return false;
         };
-        self.may_serve(number, &delivery.class, |number| {
-            number == delivery.worker
-                || probe.probers.contains(&number)
-                || probe.tardy.contains(&number)
-        })
+        let is_for_workers = !probe.is_of_noise();
+        is_for_workers
+            && self.may_serve(number, &delivery.class, |number| {
+                number == delivery.worker
+                    || probe.probers.contains(&number)
+                    || probe.tardy.contains(&number)
+            })
     }
 
     /// Takes a lease back: its money is free, what it was for waits for somebody else.
@@ -520,93 +532,6 @@ impl Farm {
                 tasks: vec![id],
             });
         }
-    }
-
-    /// The worker could not do it, or what it delivered is no delivery.
-    pub(crate) fn task_failed(&mut self, number: WorkerNumber, id: TaskId, reason: &str) {
-        let reason = protocol::message::bounded_text(reason);
-        let Some(task) = self.release_task(id) else {
-            return;
-        };
-        self.reject_task(number, id, reason.clone());
-        self.rest(number, task.leased_at);
-        match task.purpose {
-            Purpose::Tile(at) => {
-                let Some(frame) = self.open.get_mut(at.frame) else {
-                    return;
-                };
-                let troubles = frame.troubles.entry(at.tile).or_default();
-                troubles.failed.push(number);
-                let failed = troubles.failed.clone();
-                if self.is_hopeless(&failed) {
-                    self.fail_frame(at.frame, reason);
-                }
-            }
-            check => self.note_tardy(number, check),
-        }
-    }
-
-    /// Before a worker that failed or lost this probe or opinion is asked again, all others are.
-    fn note_tardy(&mut self, number: WorkerNumber, check: Purpose) {
-        match check {
-            Purpose::Tile(_) => {}
-            Purpose::Probe(probe) => {
-                if let Some(probe) = self.probe_mut(probe) {
-                    probe.tardy.insert(number);
-                }
-            }
-            Purpose::Opinion(dispute) => {
-                if let Some(dispute) = self.disputes.get_mut(&dispute) {
-                    dispute.tardy.insert(number);
-                }
-            }
-        }
-    }
-
-    /// Does a tile fail for good that failed on these? The user's own workers are believed; strangers must not be able to
-    /// fail a frame that others can render.
-    fn is_hopeless(&self, failed: &[WorkerNumber]) -> bool {
-        let own = failed
-            .iter()
-            .filter(|number| self.worker(**number).trust == Trust::Own);
-        own.count() >= TILE_FAILURES_MAX
-            || failed.len() >= TILE_LOSSES_MAX
-            || (failed.len() >= TILE_FAILURES_MAX
-                && !self.someone_else_ready(|number| failed.contains(&number)))
-    }
-
-    /// The worker is gone, silent or too late: nobody knows whose fault that is.
-    pub(crate) fn task_lost(&mut self, number: WorkerNumber, id: TaskId, reason: &str) {
-        let is_there = self.worker(number).standing == Standing::Ready;
-        match self.release_task(id).map(|task| task.purpose) {
-            Some(Purpose::Tile(at)) => self.tile_lost(number, at, reason),
-            Some(check) if is_there => self.note_tardy(number, check),
-            _ => {}
-        }
-    }
-
-    fn tile_lost(&mut self, number: WorkerNumber, at: TileRef, reason: &str) {
-        let Some(frame) = self.open.get_mut(at.frame) else {
-            return;
-        };
-        let lost = &mut frame.troubles.entry(at.tile).or_default().lost;
-        lost.insert(number);
-        let workers = lost.len();
-        if workers >= TILE_LOSSES_MAX {
-            let reason = format!("{workers} workers in turn were lost with a tile of it: {reason}");
-            self.fail_frame(at.frame, reason);
-        }
-    }
-
-    /// Counts a failure; a worker that only fails is dropped.
-    pub(crate) fn rest(&mut self, number: WorkerNumber, begun: Millis) {
-        let now = self.now;
-        let worker = self.worker_mut(number);
-        worker.fail(begun, now);
-        if worker.failures >= WORKER_FAILURES_MAX {
-            self.leave(number);
-        }
-        self.refresh(number);
     }
 }
 

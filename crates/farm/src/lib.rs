@@ -18,19 +18,23 @@
 //! | `newcomers` | what keys that nobody knows may have |
 //! | `runs` | how much at once, and how long it will take |
 //! | `stragglers` | copies of late tiles |
+//! | `arrivals`, `losses` | workers that come, tasks that fail or are lost |
 //! | `absence` | workers whose connection breaks, and those that come back |
 //! | `deadlines` | silence, lateness, rest |
-//! | `class` | which determinism class the job uses |
+//! | `class` | which determinism classes work on the job |
+//! | `across` | tiles of other classes than the own engine's, judged by their noise |
 //! | `checking`, `dealing`, `probing`, `arbitration`, `quarantine`, `audits` | the checks and what follows from them |
 //! | `pay` | what is held back and paid |
 //! | `completion` | writing and sealing frames, ending the job |
 //! | `lookup` | maps whose order is never seen |
 //! | [`progress`] | what a person sees |
 //!
-//! Known limits: only one determinism class works at a time; workers of others wait.
+//! Known limits: only one determinism class works at a time, unless the user mixes them; workers of others wait.
 
 mod absence;
+mod across;
 mod arbitration;
+mod arrivals;
 mod audits;
 mod checking;
 mod class;
@@ -45,6 +49,7 @@ mod leasing;
 mod ledger;
 pub mod limits;
 mod lookup;
+mod losses;
 mod newcomers;
 mod pay;
 pub mod plan;

@@ -94,3 +94,16 @@ pub const CLASS_SETTLE_MS: Millis = 2_000;
 pub const CLASS_WAIT_MS: Millis = 30_000;
 /// How long a tile or a dispute waits for somebody who could decide it when the own engine cannot.
 pub const OPINION_WAIT_MS: Millis = 300_000;
+
+/// Most determinism classes that a job takes note of.
+pub const CLASSES_MAX: usize = 64;
+/// A class whose first tiles were judged so often in vain gets no work in this job.
+pub const TRIALS_MAX: u32 = 3;
+/// Of so many tiles of another class than the own engine's one is judged by its noise.
+pub const JUDGED_ONE_OF: u32 = 100;
+/// The same of strangers' tiles, where no worker of the class is better trusted.
+pub const JUDGED_OF_STRANGERS_ONE_OF: u32 = 8;
+/// A worker of another class gets no more work after so many tiles about which the noise decided nothing.
+pub const UNDECIDED_TILES_MAX: u32 = 8;
+/// The same for one that contradicts so many others of its class.
+pub const CONTRADICTED_MAX: usize = 2;

@@ -98,7 +98,14 @@ impl Farm {
     /// Gives new probes to workers that are drawn for them. Those for which nobody was found wait for idle workers.
     pub(crate) fn assign_probes(&mut self, outbox: &mut Outbox) {
         for wanted in std::mem::take(&mut self.probes_unassigned) {
-            if !self.probes_wanted.contains(&wanted) || self.take_to_own_engine(wanted) {
+            let is_of_noise = self.probe(wanted).is_some_and(Probe::is_of_noise);
+            if is_of_noise {
+                self.find_own_judge(wanted);
+            }
+            if is_of_noise
+                || !self.probes_wanted.contains(&wanted)
+                || self.take_to_own_engine(wanted)
+            {
                 continue;
             }
             if let Some(number) = self.draw_prober(wanted) {
@@ -119,10 +126,14 @@ impl Farm {
         let is_suspect = self.suspects.contains(&wanted.at);
         let trust = self.worker(delivery.worker).trust;
         let is_first = wanted.index == 0 && !probe.is_replica();
-        if !is_first || trust >= Trust::Trusted || self.own_requests.len() >= OWN_REQUESTS_MAX {
+        let class = delivery.class;
+        if !is_first
+            || trust >= Trust::Trusted
+            || self.own_requests.len() >= OWN_REQUESTS_MAX
+            || self.is_judged(&class)
+        {
             return false;
         }
-        let class = delivery.class;
         let mut draw = SecretDraw::new(
             &self.config.secret,
             OWN_AUDIT_CONTEXT,
@@ -142,6 +153,12 @@ impl Farm {
             true => &self.trusted,
             false => &[],
         }
+    }
+
+    /// Is anybody of this class there who may vouch for strangers?
+    pub(crate) fn has_better_trusted(&self, class: &Blake3Hash) -> bool {
+        let mut better = self.trusted.iter();
+        better.any(|number| self.is_ready(*number, class))
     }
 
     fn is_ready(&self, number: WorkerNumber, class: &Blake3Hash) -> bool {
@@ -228,6 +245,9 @@ impl Farm {
             return;
         };
         let (allowance, class) = (delivery.probe_allowance, delivery.class);
+        if probe.is_of_noise() {
+            return self.find_own_judge(wanted);
+        }
         let owner = self.worker(delivery.worker);
         let pixels = probe.extent.pixel_count();
         let is_replica = probe.is_replica();
@@ -245,16 +265,19 @@ impl Farm {
             self.checks.unprobed_tiles += 1;
             return self.pass(wanted, Prober::Nobody);
         }
+        if self.is_judged(&class) {
+            return self.judge_instead(wanted, servers);
+        }
         if !self.ask_own_probe(wanted) && !self.ask_the_tardy(wanted) {
             let frame = self.frame_number(wanted.at.frame);
             let what = format!("tile {} of frame {frame}", wanted.at.tile);
-            self.give_up_waiting(since, &what, servers);
+            self.give_up_waiting(&class, since, &what, servers);
         }
     }
 
     /// Nobody else is left: those who did not come to a probe get another chance.
     fn ask_the_tardy(&mut self, wanted: ProbeRef) -> bool {
-        let own_engine_works = self.own_engine_works;
+        let own_engine_works = self.own_engine_serves(&self.class_of(wanted.at));
         self.probe_mut(wanted)
             .is_some_and(|probe| !own_engine_works && !std::mem::take(&mut probe.tardy).is_empty())
     }
@@ -343,6 +366,7 @@ impl Farm {
                 right if right == *left => Compared::Agrees,
                 right => Compared::Differs(whole(*left, right)),
             },
+            Expected::Noise => Compared::Agrees,
             Expected::Cells(expected) => match first_wrong(&probe.extent, expected, answer) {
                 Some(found) => Compared::Differs(found),
                 None => Compared::Agrees,

@@ -43,6 +43,10 @@ pub struct Checks {
     pub spent: Glm,
     /// Disputes decided.
     pub arbitrations: u64,
+    /// Tiles of other classes that the requestor's own engine judged by their noise.
+    pub judged: u64,
+    /// Of these, those about which it decided nothing.
+    pub undecided: u64,
     /// Finished frames taken up again because a worker in them was caught.
     pub frames_reopened: u64,
 }
@@ -239,7 +243,10 @@ impl Farm {
             Standing::TooExpensive => WorkerState::TooExpensive,
             Standing::Quarantined => WorkerState::Quarantined,
             Standing::Ready if !worker.queue.is_empty() => WorkerState::Working,
-            Standing::Ready if self.class.is_some() && worker.class != self.class => {
+            Standing::Ready
+                if self.class.is_some()
+                    && !worker.class.is_some_and(|class| self.is_at_work(&class)) =>
+            {
                 WorkerState::OtherClass
             }
             Standing::Ready if worker.resting_until > self.now => WorkerState::Resting,

@@ -258,20 +258,23 @@ impl Farm {
         let twin = twins.filter_map(|probe| probe.twin.take()).next()?;
         let is_failed = self.open.get(at.frame)?.failed.is_some();
         let is_good = self.worker(twin.worker).standing != Standing::Quarantined;
-        if is_good && !is_failed && Some(twin.class) == self.class {
+        if is_good && !is_failed && self.is_at_work(&twin.class) {
             return Some(twin);
         }
         self.reject_twin(&twin, "the tile that it confirms is void");
         None
     }
 
-    /// Nobody of the class is left who could check what is undecided: it is rendered again by another class.
+    /// Nobody of the class is left who could check what is undecided: it is rendered again by another class. What workers of
+    /// still another class delivered, which worked beside it, stays.
     pub(crate) fn give_up_undecided(&mut self) {
         self.drop_disputes();
         let mut undecided = Vec::new();
         for (frame, open) in self.open.iter() {
             for &tile in &open.unsettled {
-                if let Some(delivery) = open.delivery(tile) {
+                let delivery = open.delivery(tile);
+                let left = |delivery: &&Delivery| !self.ready.contains_key(&delivery.class);
+                if let Some(delivery) = delivery.filter(left) {
                     let unpaid = delivery.unpaid.map(|task| (delivery.worker, task));
                     undecided.push((TileRef { frame, tile }, unpaid));
                 }

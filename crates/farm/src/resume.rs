@@ -52,6 +52,13 @@ impl Farm {
         }
         for (request, purpose, extent) in asked {
             let about = match purpose {
+                OwnPurpose::Judge(probe) => {
+                    match self.judge_effect(request, probe) {
+                        Some(effect) => self.effects.push(effect),
+                        None => drop(self.own_requests.remove(&request)),
+                    }
+                    continue;
+                }
                 OwnPurpose::Probe(probe) => {
                     let delivery = self.delivery(probe.at);
                     delivery.map(|delivery| (probe.at.frame, delivery.class))

@@ -130,7 +130,7 @@ impl Farm {
     }
 
     fn may_copy(&self, number: WorkerNumber, at: TileRef) -> bool {
-        if self.has_too_much_undecided(number) {
+        if self.has_too_much_undecided(number) || !self.may_have_copy(number, at) {
             return false;
         }
         self.open.get(at.frame).is_some_and(|frame| {
@@ -164,7 +164,9 @@ impl Farm {
     }
 
     fn lease_copy(&mut self, number: WorkerNumber, at: TileRef, late: &Late) {
-        let Some(class) = self.class else { return };
+        let Some(class) = self.worker(number).class else {
+            return;
+        };
         let extent = self.tile_extent(at);
         let reason = LeaseReason::Copy {
             holder: self.worker(late.holder).id,

@@ -91,6 +91,10 @@ pub(crate) struct Worker {
     pub flaky: u32,
     /// Cells on which others agreed with it, in its tiles and as a prober.
     pub agreed_cells: u64,
+    /// Tiles of it about which the noise decided nothing.
+    pub undecided: u32,
+    /// Whom it contradicted in its class, where the own engine is of another.
+    pub contradicts: BTreeSet<WorkerNumber>,
     /// What it was quarantined for.
     pub fault: Option<FaultKind>,
     /// Finished frames with tiles or probes of it, to be checked again if it is caught; one may stand here twice.
@@ -137,6 +141,8 @@ impl Worker {
             forfeited: Glm::ZERO,
             flaky: 0,
             agreed_cells: 0,
+            undecided: 0,
+            contradicts: BTreeSet::new(),
             fault: None,
             sealed: Vec::new(),
         }

@@ -49,6 +49,8 @@ pub enum Request {
         job: JobId,
         /// Fingerprint of engine, build and calibration render: equal classes give equal bits.
         class: Blake3Hash,
+        /// Hash of the calibration render alone: who knows the build can tell whether the class is of it.
+        calibration: Blake3Hash,
         /// Time for one million samples of pixels in the calibration, in milliseconds.
         megasample_ms: u32,
     },

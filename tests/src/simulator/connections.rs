@@ -75,7 +75,8 @@ impl World {
         let id = worker.id;
         let mut said = vec![Event::Ready {
             worker: id,
-            class: worker.member.strategy.class(),
+            class: worker.member.class,
+            is_comparable: true,
             megasample_ms: worker.member.megasample_ms() as u32,
         }];
         said.extend(worker.finished.iter().map(|(task, done)| Event::Committed {

@@ -1,6 +1,6 @@
 //! The requestor's simulated disk: the journal of the job, the blobs of its tiles, the files of its frames.
 
-use super::engine::{hashes_due, of_pixels, packed_hashes};
+use super::engine::{hashes_due, of_pixels, packed_hashes, wrong_cells};
 use farm::{
     Farm,
     event::{Difference, Event, Millis},
@@ -11,11 +11,18 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
+use verifier::noise::{Band, Finding, NoiseVerdict, Test};
 
 /// Events since a checkpoint, at least.
 const TAIL_MIN: usize = 100;
 /// Bytes of a checkpoint for which it is worth another event in the tail: large ones are written more rarely.
 const CHECKPOINT_BYTES_PER_EVENT: usize = 1024;
+
+/// Which share of the cells of a tile's regions is wrong if the own engine accepts and rejects it.
+const WRONG_SHARE: Band = Band {
+    accept: 0.0,
+    reject: 0.125,
+};
 
 /// Pixels on disk.
 #[derive(Debug, Clone)]
@@ -112,6 +119,33 @@ impl Disk {
             right,
             cells: 1 + differing.count() as u32,
         }))
+    }
+
+    /// What the own engine says of a tile by its noise: nothing is wrong, a few cells of its regions are, or more.
+    pub fn judge(
+        &self,
+        frame: i32,
+        rects: &[Rect],
+        regions: &[Rect],
+        root: &Blake3Hash,
+    ) -> Result<NoiseVerdict, String> {
+        let blob = self.blobs.get(root).ok_or("a blob to be judged is gone")?;
+        let cells = blob.cells.as_ref().ok_or("its cells were not kept")?;
+        let places =
+            verifier::cells::places(rects, regions).ok_or("regions outside of the tile")?;
+        let wanted = regions.iter().flat_map(Rect::cells).map(|(cell, _)| cell);
+        let found = wanted.zip(places.iter().map(|place| cells[*place]));
+        let share = wrong_cells(frame, found) as f64 / places.len().max(1) as f64;
+        let finding = Finding {
+            test: Test::Eta,
+            value: share,
+            band: WRONG_SHARE,
+        };
+        Ok(match share {
+            share if share <= WRONG_SHARE.accept => NoiseVerdict::Accepted,
+            share if share < WRONG_SHARE.reject => NoiseVerdict::Inconclusive(Some(finding)),
+            _ => NoiseVerdict::Rejected(finding),
+        })
     }
 
     /// Writes events.

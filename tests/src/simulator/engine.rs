@@ -12,8 +12,11 @@ use protocol::{
 pub const SAMPLES: u32 = 16;
 /// The determinism class of most workers and of the requestor's own engine.
 pub const CLASS: Blake3Hash = Blake3Hash([1; 32]);
-/// The class of workers with another build of the engine.
+/// The class of workers with another kind of processor.
 pub const OTHER_CLASS: Blake3Hash = Blake3Hash([2; 32]);
+
+/// Classes whose engine renders what it should.
+pub const HONEST_CLASSES: [Blake3Hash; 2] = [CLASS, OTHER_CLASS];
 
 /// A job of frames of this size.
 pub fn job(size: Size) -> JobSpec {
@@ -62,6 +65,15 @@ pub fn true_cells(class: Blake3Hash, frame: i32, rects: &[Rect]) -> Vec<Blake3Ha
     cells
         .map(|(cell, _)| true_cell(class, frame, cell))
         .collect()
+}
+
+/// How many of these cells no honest class would render so.
+pub fn wrong_cells(frame: i32, cells: impl Iterator<Item = (Cell, Blake3Hash)>) -> usize {
+    let is_wrong = |(cell, value): &(Cell, Blake3Hash)| {
+        let mut classes = HONEST_CLASSES.iter();
+        classes.all(|class| true_cell(*class, frame, *cell) != *value)
+    };
+    cells.filter(is_wrong).count()
 }
 
 /// What a task delivers when it is rendered honestly: a hash for each cell, or for each secret pixel that of its cell.

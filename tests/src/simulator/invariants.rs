@@ -217,7 +217,10 @@ impl Referee {
                 self.is_over = true;
                 self.check_all_paid()
             }
-            Effect::Cancel { .. } | Effect::RenderOwn { .. } | Effect::Compare { .. } => Ok(()),
+            Effect::Cancel { .. }
+            | Effect::RenderOwn { .. }
+            | Effect::Compare { .. }
+            | Effect::Judge { .. } => Ok(()),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What is simulated: a job, who works on it, what goes wrong. Drawn from a seed, or put together by a test.
 
 use super::{
-    engine::SAMPLES,
+    engine::{CLASS, OTHER_CLASS, SAMPLES},
     network::Link,
     random::Random,
     worker::{MEGASAMPLE_MS, Member, Strategy},
@@ -31,6 +31,12 @@ const SPEEDS: [(u64, u64); 9] = [
 const MIXED_WORKERS: u64 = 20;
 /// Of a hundred so many.
 const OTHER_CLASS_PERCENT: u64 = 8;
+/// In so many of a hundred jobs in which much goes wrong classes are mixed,
+const MIXED_PERCENT: u64 = 30;
+/// in so many of these the requestor has no engine,
+const ENGINELESS_PERCENT: u64 = 10;
+/// and so many of their workers are of another class.
+const ACROSS_PERCENT: u64 = 40;
 /// How long workers wait for a requestor that is away.
 const HOLDS: [(u64, Millis); 5] = [
     (20, 0),
@@ -126,6 +132,8 @@ pub struct Scenario {
     pub own_engine: bool,
     /// Does it check everybody's work as much as there is to be had?
     pub paranoid: bool,
+    /// May workers of several classes share the job?
+    pub mixed_classes: bool,
     /// Most that may be spent.
     pub budget: Option<Glm>,
     /// When the job has to end, by its own clock.
@@ -179,6 +187,7 @@ impl Scenario {
             members,
             own_engine: true,
             paranoid: false,
+            mixed_classes: false,
             budget: None,
             deadline: None,
             failures: Vec::new(),
@@ -226,7 +235,27 @@ impl Scenario {
         scenario.budget = wanted.budget;
         scenario.deadline = wanted.deadline;
         scenario.go_wrong(wanted, &mut random);
+        if wanted.chaos > 0 {
+            scenario.mix_classes();
+        }
         scenario
+    }
+
+    /// In some jobs classes are mixed; the first worker stays of the own engine's.
+    fn mix_classes(&mut self) {
+        let mut random = Random::new(self.seed ^ 0x0c1a_55e5);
+        self.mixed_classes = random.percent(MIXED_PERCENT);
+        if !self.mixed_classes {
+            return;
+        }
+        self.own_engine = !random.percent(ENGINELESS_PERCENT);
+        for member in self.members.iter_mut().skip(1) {
+            let strategy = member.strategy;
+            let may = strategy == Strategy::Honest || Strategy::TROUBLE_ACROSS.contains(&strategy);
+            if may && random.percent(ACROSS_PERCENT) {
+                member.class = OTHER_CLASS;
+            }
+        }
     }
 
     fn go_wrong(&mut self, wanted: &Wanted, random: &mut Random) {
@@ -278,9 +307,11 @@ impl Scenario {
     /// Does this job have to end with all frames written, because somebody honest is there to the end and what it does
     /// can be checked? Without an engine of the requestor's own that takes three.
     pub fn must_be_done(&self) -> bool {
-        let honest = |member: &&Member| member.strategy == Strategy::Honest && member.comes_back;
+        let honest = |member: &&Member| {
+            member.strategy == Strategy::Honest && member.comes_back && member.class == CLASS
+        };
         let honest = self.members.iter().filter(honest).count();
-        let checked = self.own_engine || honest >= 3;
+        let checked = self.own_engine || (honest >= 3 && !self.mixed_classes);
         honest >= 1 && checked && self.budget.is_none() && self.deadline.is_none()
     }
 }

@@ -181,6 +181,25 @@ impl Strategy {
         WrongCount,
         Recommitting,
     ];
+    /// Of those above, those that may be of another class than the own engine's in jobs drawn from a seed. The noise sees a
+    /// tile by two regions, so what fakes a part of it is seen for certain by probes only.
+    pub const TROUBLE_ACROSS: &[Strategy] = &[
+        Slow,
+        Black,
+        PreviousFrame,
+        Shifted,
+        RimOnly,
+        LyingProber,
+        Sleeper,
+        SleepingProber,
+        CommitNeverReveal,
+        Silent,
+        Hostage,
+        Crashing,
+        Failing,
+        WrongCount,
+        Recommitting,
+    ];
     /// Further attacks with wrong pixels, in tiles or in answers to probes.
     pub const WRONG_ATTACKS: &[Strategy] = &[
         Sparse(2),
@@ -211,20 +230,12 @@ impl Strategy {
         WrongClass,
     ];
 
-    /// The determinism class that it says its engine is of.
+    /// The determinism class that it says its engine is of, unless its member is of another.
     pub fn class(self) -> Blake3Hash {
         match self {
             OtherClass => OTHER_CLASS,
             WrongClass => WRONG_CLASS,
             _ => CLASS,
-        }
-    }
-
-    /// The class that its engine is of.
-    pub(super) fn engine_class(self) -> Blake3Hash {
-        match self {
-            ClassFraud => OTHER_CLASS,
-            _ => self.class(),
         }
     }
 

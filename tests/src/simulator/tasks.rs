@@ -2,7 +2,7 @@
 
 use super::{
     disk::Blob,
-    engine::{hashes_due, root_of, true_content},
+    engine::{HONEST_CLASSES, hashes_due, root_of, true_content},
     network::{Happening, Message, WorkerIndex},
     worker::{Finished, Member, Strategy, Worker},
     world::World,
@@ -175,12 +175,12 @@ impl World {
     }
 
     fn commit(&mut self, index: WorkerIndex, spec: TaskSpec) -> Event {
-        let worker = &mut self.workers[index];
-        let cells: Arc<[Blake3Hash]> = worker.deliver(&spec).into();
+        let cells: Arc<[Blake3Hash]> = self.workers[index].deliver(&spec).into();
+        let worker = &self.workers[index];
         let strategy = worker.member.strategy;
         let is_right = !strategy.is_wrong()
             && !matches!(strategy, Strategy::WrongCount | Strategy::Recommitting)
-            || *cells == true_content(strategy.class(), &spec);
+            || self.is_true(index, &spec, &cells);
         self.referee.rendered(spec.id, is_right);
         let (salt, root) = (self.random.bytes(), root_of(&cells));
         let committed = match strategy {
@@ -188,6 +188,7 @@ impl World {
             _ => root,
         };
         let opening = verifier::commitment(&worker.id, &spec.hash(&self.job), &salt, &committed);
+        let worker = &mut self.workers[index];
         let commitment = worker.said_commitment(opening);
         let render_ms = worker.time_for(&spec, &mut self.random) as u32;
         let task = spec.id;
@@ -210,6 +211,17 @@ impl World {
         }
     }
 
+    /// Is this what the worker's class renders, or, where classes are mixed, any honest class?
+    fn is_true(&self, index: WorkerIndex, spec: &TaskSpec, cells: &[Blake3Hash]) -> bool {
+        let claimed = [self.workers[index].member.class];
+        let classes = match self.scenario.mixed_classes {
+            true => &HONEST_CLASSES[..],
+            false => &claimed,
+        };
+        let mut classes = classes.iter();
+        classes.any(|class| cells == true_content(*class, spec))
+    }
+
     fn reveal(&mut self, index: WorkerIndex, task: TaskId, due: &Due) {
         let worker = &self.workers[index];
         if worker.member.strategy == Strategy::CommitNeverReveal {
@@ -230,8 +242,8 @@ impl World {
                 .ok_or_else(|| "cells are missing".into()),
             looks: Looks::Ordinary,
         };
-        let is_true = worker.member.strategy == Strategy::Honest
-            || **cells == true_content(worker.member.strategy.class(), spec);
+        let is_true =
+            worker.member.strategy == Strategy::Honest || self.is_true(index, spec, cells);
         let blob = Blob {
             cells: Some(Arc::clone(cells)),
             truth: (is_true && spec.pixels.is_none()).then_some((spec.frame, spec.rects[0])),

@@ -95,6 +95,7 @@ fn hash_effect(hasher: &mut blake3::Hasher, effect: &Effect) {
         Effect::Pay { worker, task, .. } => put(12, Some(worker), &[task.0]),
         Effect::Compare { request, .. } => put(13, None, &[*request]),
         Effect::RenderOwn { request, .. } => put(7, None, &[*request]),
+        Effect::Judge { request, seed, .. } => put(14, None, &[*request, u64::from(*seed)]),
         Effect::WriteFrame { frame, tiles } => {
             put(8, None, &[*frame as u64]);
             for piece in tiles {
@@ -138,6 +139,7 @@ fn said(event: &Event) -> String {
             worker,
             class,
             megasample_ms,
+            ..
         } => format!(
             "{} ready, class {}, {megasample_ms} ms a megasample",
             worker.short(),
@@ -165,6 +167,8 @@ fn said(event: &Event) -> String {
             Ok(cells) => format!("own engine answered {request}: {} cells", cells.len()),
             Err(why) => format!("own engine cannot answer {request}: {why}"),
         },
+        Event::OwnClass { class } => format!("own engine is of class {class:?}"),
+        Event::Judged { request, verdict } => format!("judged {request}: {verdict:?}"),
         Event::Compared { request, found } => format!("compared {request}: {found:?}"),
         Event::FrameWritten { frame, outcome } => format!("frame {frame} written: {outcome:?}"),
         Event::Tick => "tick".into(),
@@ -228,6 +232,17 @@ fn asked(effect: &Effect) -> String {
         } => format!(
             "own engine, {request}: {} rectangles of frame {frame}",
             rects.len()
+        ),
+        Effect::Judge {
+            request,
+            frame,
+            root,
+            regions,
+            ..
+        } => format!(
+            "judge, {request}: {} regions of {} in frame {frame}",
+            regions.len(),
+            root.short()
         ),
         Effect::WriteFrame { frame, tiles } => {
             format!("write frame {frame} of {} tiles", tiles.len())

@@ -2,7 +2,7 @@
 
 pub use super::strategies::Strategy;
 use super::{
-    engine::{SAMPLES, cell_cost, true_cell, true_content},
+    engine::{CLASS, OTHER_CLASS, SAMPLES, cell_cost, true_cell, true_content},
     network::Link,
     random::Random,
     strategies::{CellSet, Filling, When},
@@ -27,6 +27,8 @@ const SLEEPING_TASKS: u32 = 4;
 pub struct Member {
     /// How it treats the requestor.
     pub strategy: Strategy,
+    /// The determinism class that it says its engine is of.
+    pub class: Blake3Hash,
     /// What the requestor thinks of it.
     pub trust: Trust,
     /// Of the ordinary speed, in percent.
@@ -62,6 +64,7 @@ impl Member {
     pub fn plain(strategy: Strategy, trust: Trust) -> Self {
         Self {
             strategy,
+            class: strategy.class(),
             trust,
             speed_percent: 100,
             price_megasample: Glm::from_wei(1_000_000),
@@ -82,6 +85,20 @@ impl Member {
             ..Self::plain(*strategy, Trust::Unknown)
         };
         strategies.iter().map(member).collect()
+    }
+
+    /// The same of another class.
+    pub fn of_class(self, class: Blake3Hash) -> Self {
+        Self { class, ..self }
+    }
+
+    /// The class that its engine is of.
+    pub fn engine_class(&self) -> Blake3Hash {
+        match self.strategy {
+            ClassFraud if self.class == OTHER_CLASS => CLASS,
+            ClassFraud => OTHER_CLASS,
+            _ => self.class,
+        }
     }
 
     /// Time for a million samples.
@@ -254,7 +271,7 @@ impl Worker {
     /// The cells, or those of each pixel, that it delivers for a task; counts what they cost.
     pub fn deliver(&mut self, spec: &TaskSpec) -> Vec<Blake3Hash> {
         let strategy = self.member.strategy;
-        let honest = true_content(strategy.engine_class(), spec);
+        let honest = true_content(self.member.engine_class(), spec);
         let cells = match is_tile(spec) {
             true => self.tile_cells(spec, &honest),
             false => self.probe_cells(spec, &honest),
@@ -280,7 +297,7 @@ impl Worker {
     fn tile_cells(&self, spec: &TaskSpec, honest: &[Blake3Hash]) -> Vec<Blake3Hash> {
         let strategy = self.member.strategy;
         let other = |frame: i32, right: u32| {
-            let class = strategy.engine_class();
+            let class = self.member.engine_class();
             let cells = spec.rects.iter().flat_map(Rect::cells);
             let moved = cells.map(|(cell, _)| Cell {
                 column: cell.column + right,
@@ -378,7 +395,7 @@ impl Worker {
                     frame: spec.frame - 1,
                     ..spec.clone()
                 };
-                cells = true_content(self.member.strategy.class(), &before);
+                cells = true_content(self.member.class, &before);
             }
             strategy if strategy.vouches() => {
                 let told = self.member.ring.told();

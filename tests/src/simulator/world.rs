@@ -65,6 +65,7 @@ impl World {
             price_megasample_max: None,
             probes: verifier::ProbeShape::Pixels,
             paranoid: scenario.paranoid,
+            mixed_classes: scenario.mixed_classes,
             providers_wait_ms: PROVIDERS_WAIT_MS,
         };
         let farm = Farm::new(config).map_err(|e| e.to_string())?;
@@ -72,7 +73,7 @@ impl World {
             || scenario.resumes_max > 0
             || scenario.checks_journal;
         let is_honest = |member: &Member| member.strategy == Strategy::Honest;
-        let keeps_cells = !scenario.members.iter().all(is_honest);
+        let keeps_cells = scenario.mixed_classes || !scenario.members.iter().all(is_honest);
         let disk = Disk::new(&farm, has_journal, keeps_cells)?;
         let requestor = Requestor::new(farm, disk, scenario.crashes, &mut random);
         let members = scenario.members.clone();
@@ -99,7 +100,19 @@ impl World {
             world.join(member);
         }
         world.plan_requestor_trouble();
+        world.calibrate();
         Ok(world)
+    }
+
+    /// The requestor's own engine begins, where classes are mixed.
+    fn calibrate(&mut self) {
+        if self.scenario.mixed_classes {
+            let process = self.requestor.process;
+            let class = self.scenario.own_engine.then_some(CLASS);
+            let event = Box::new(Event::OwnClass { class });
+            let at = self.now + self.random.below(4_000);
+            self.agenda.add(at, Happening::Local { process, event });
+        }
     }
 
     /// A worker appears and looks for the requestor.
@@ -320,6 +333,7 @@ impl World {
             let after = self.random.below(3_000);
             self.seek(index, after);
         }
+        self.calibrate();
         self.requestor_hears(Event::Resumed {
             budget: self.scenario.budget,
             deadline: self.scenario.deadline,
@@ -403,6 +417,22 @@ impl World {
                 let found = disk.difference(&rects, pixels.as_ref(), &left, &right);
                 let event = Box::new(Event::Compared { request, found });
                 let at = self.now + self.random.below(100);
+                self.agenda.add(at, Happening::Local { process, event });
+            }
+            Effect::Judge {
+                request,
+                frame,
+                rects,
+                root,
+                regions,
+                ..
+            } => {
+                let verdict = match self.scenario.own_engine {
+                    true => self.requestor.disk.judge(frame, &rects, &regions, &root),
+                    false => Err("no engine".into()),
+                };
+                let event = Box::new(Event::Judged { request, verdict });
+                let at = self.now + self.random.below(3_000);
                 self.agenda.add(at, Happening::Local { process, event });
             }
             Effect::Forget { .. } | Effect::Fault { .. } | Effect::Pay { .. } => {}

@@ -150,6 +150,7 @@ impl Babbler {
             Request::Prepare { .. } => vec![Request::Ready {
                 job: job.id,
                 class: class_of(&mut self.engine, &job),
+                calibration: Blake3Hash([0; 32]),
                 megasample_ms: 0,
             }],
             Request::Lease { tasks, .. } => {
@@ -251,11 +252,13 @@ fn nonsense(job: JobId) -> Vec<Request> {
         Request::Ready {
             job: other,
             class: Blake3Hash([1; 32]),
+            calibration: Blake3Hash([1; 32]),
             megasample_ms: u32::MAX,
         },
         Request::Ready {
             job,
             class: Blake3Hash([1; 32]),
+            calibration: Blake3Hash([1; 32]),
             megasample_ms: 0,
         },
         Request::Commit {

@@ -19,6 +19,8 @@ from cycles.engine import list_render_passes
 
 # Rectangles are aimed a quarter of a pixel inside, because Blender truncates fractions of the size.
 INSIDE_PIXEL = 0.25
+# Cycles' seeds end here.
+SEED_MAX = 2**31 - 1
 # A file that cannot be rendered may name thousands of missing files; a person reads the first few.
 NAMES_MAX = 20
 # What tiles may carry, in canonical order.
@@ -226,6 +228,8 @@ class Session:
         self.image_settings = {}
         self.files = []
         self.denoises = False
+        self.seed_added = 0
+        self.seed = None
 
     @property
     def scene(self):
@@ -237,6 +241,7 @@ class Session:
         path = command["path"]
         self.overrides = Overrides()
         self.configuration = self.frame = None
+        self.seed_added = 0
         try:
             bpy.ops.wm.open_mainfile(filepath=path, use_scripts=False)
         except RuntimeError as error:
@@ -397,6 +402,9 @@ class Session:
         if self.configuration == wanted:
             return
         self.overrides.restore()
+        if self.seed_added != wanted["seed"]:
+            # A seed that is animated comes with its frame.
+            self.frame, self.seed_added = None, wanted["seed"]
         scene, change = self.scene, self.overrides.set
         own_samples = self.own_samples()
         self.common_overrides(wanted["size"], wanted["threads"])
@@ -411,6 +419,9 @@ class Session:
         change(cycles, "use_denoising", False)
         change(cycles, "use_guiding", False)
         change(cycles, "time_limit", 0.0)
+        if wanted["seed"] != 0:
+            self.seed = (cycles.seed + wanted["seed"]) & SEED_MAX
+            change(cycles, "seed", self.seed)
         layer = scene.view_layers[self.layer]
         if wanted["samples"] != own_samples:
             change(cycles, "samples", wanted["samples"])
@@ -465,9 +476,13 @@ class Session:
 
     def render(self, command):
         size, rect = command["size"], command["rect"]
-        self.configure({key: command[key] for key in ("size", "samples", "passes", "threads")})
+        self.configure({key: command[key] for key in ("size", "samples", "seed", "passes", "threads")})
         if self.frame != command["frame"]:
             self.set_frame(command["frame"])
+        cycles = self.scene.cycles
+        if command["seed"] != 0 and cycles.seed != self.seed:
+            self.seed = (cycles.seed + command["seed"]) & SEED_MAX
+            cycles.seed = self.seed
         render = self.scene.render
         x, y, width, height = rect
         bottom = size[1] - y - height

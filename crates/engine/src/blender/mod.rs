@@ -2,7 +2,7 @@
 //! Cycles.
 //!
 //! What makes rectangles equal to whole frames: borders aimed inside integer pixels and checked on return, raw
-//! linear passes without denoising, compositing or sequencer, the scene's own seed, and no feature whose
+//! linear passes without denoising, compositing or sequencer, the scene's own seed (the job's is added to it), and no feature whose
 //! result depends on what was rendered before.
 
 mod denoise;
@@ -241,6 +241,7 @@ impl BlenderEngine {
             size: [settings.size.width, settings.size.height],
             rect: [grown.x, grown.y, grown.width, grown.height],
             samples: settings.samples,
+            seed: settings.seed,
             passes: settings.passes.iter().map(Pass::to_string).collect(),
             threads: self.options.threads,
             output: &output,

@@ -98,6 +98,8 @@ pub(super) enum DriverCommand<'a> {
         size: [u32; 2],
         rect: [u32; 4],
         samples: u32,
+        /// Added to the scene's own.
+        seed: u32,
         passes: Vec<String>,
         threads: u32,
         output: &'a Path,

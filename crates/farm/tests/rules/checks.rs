@@ -13,7 +13,7 @@ use verifier::ProbeShape;
 const BAD: Blake3Hash = Blake3Hash([0; 32]);
 
 /// One tile of 1,024 cells a frame.
-fn large(frames: i32, secret: u8) -> FarmConfig {
+pub fn large(frames: i32, secret: u8) -> FarmConfig {
     let mut large = config(frames, 0);
     large.job.settings.size = Size::new(256, 256).unwrap();
     large.grid = TileGrid::new(large.job.settings.size, 0);

@@ -1,6 +1,7 @@
 //! The coordinator's rules one by one: short scripts of events and what must come of them.
 
 mod checks;
+mod classes;
 mod makespan;
 mod schedule;
 mod script;
@@ -521,11 +522,13 @@ fn events_that_make_no_sense_change_nothing() {
         Event::Ready {
             worker: stranger,
             class,
+            is_comparable: false,
             megasample_ms: 1,
         },
         Event::Ready {
             worker: node(1),
             class,
+            is_comparable: false,
             megasample_ms: 1,
         },
         Event::Left { worker: stranger },

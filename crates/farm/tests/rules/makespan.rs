@@ -202,6 +202,7 @@ fn job(config: FarmConfig, speeds: &[f64], claimed: &[f64], trust: Trust) -> (Mi
         let ready = Event::Ready {
             worker,
             class: protocol::Blake3Hash([1; 32]),
+            is_comparable: false,
             megasample_ms: (MEGASAMPLE_MS as f64 / claimed) as u32,
         };
         simulation.schedule(100 * u64::from(number), ready);

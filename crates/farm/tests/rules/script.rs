@@ -68,6 +68,7 @@ pub fn config(frames: i32, tile_px: u32) -> FarmConfig {
         price_megasample_max: None,
         probes: verifier::ProbeShape::Pixels,
         paranoid: false,
+        mixed_classes: false,
         providers_wait_ms: 60_000,
     }
 }
@@ -254,8 +255,20 @@ impl Script {
         self.send(Event::Ready {
             worker,
             class,
+            is_comparable: false,
             megasample_ms,
         })
+    }
+
+    /// A worker of a class, of the own engine's build or of another.
+    pub fn join_class(&mut self, number: u8, class: Blake3Hash, is_comparable: bool) {
+        self.quote(number, Trust::Unknown, 1_000_000);
+        self.send(Event::Ready {
+            worker: node(number),
+            class,
+            is_comparable,
+            megasample_ms: 1_000,
+        });
     }
 
     pub fn quote(&mut self, number: u8, trust: Trust, wei: u128) {

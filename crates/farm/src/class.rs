@@ -37,6 +37,9 @@ impl Farm {
         if self.config.mixed_classes && !self.is_own_class_told {
             return;
         }
+        if self.config.mixed_classes && self.judging_class().is_none() && self.class.is_some() {
+            self.give_up_strays();
+        }
         let current = self.class;
         if current.is_some_and(|class| self.ready.contains_key(&class)) {
             self.classless_since = None;

@@ -6,7 +6,7 @@ use crate::{
     frame::{Check, Delivery, Frame, Pixels, ProbeRef, SealedTile, Tile, TileRef},
     worker::{Standing, WorkerNumber},
 };
-use protocol::TaskId;
+use protocol::{Blake3Hash, TaskId};
 
 impl Farm {
     /// Ends all dealings with workers that were proven wrong. What they delivered is rendered again, what they vouched
@@ -269,12 +269,20 @@ impl Farm {
     /// still another class delivered, which worked beside it, stays.
     pub(crate) fn give_up_undecided(&mut self) {
         self.drop_disputes();
+        self.give_up_of(|farm, class| !farm.ready.contains_key(class));
+    }
+
+    /// Nobody judges other classes any more: what is undecided of them is rendered again by the job's own.
+    pub(crate) fn give_up_strays(&mut self) {
+        self.give_up_of(|farm, class| !farm.is_at_work(class));
+    }
+
+    fn give_up_of(&mut self, is_over: impl Fn(&Farm, &Blake3Hash) -> bool) {
         let mut undecided = Vec::new();
         for (frame, open) in self.open.iter() {
             for &tile in &open.unsettled {
                 let delivery = open.delivery(tile);
-                let left = |delivery: &&Delivery| !self.ready.contains_key(&delivery.class);
-                if let Some(delivery) = delivery.filter(left) {
+                if let Some(delivery) = delivery.filter(|one| is_over(self, &one.class)) {
                     let unpaid = delivery.unpaid.map(|task| (delivery.worker, task));
                     undecided.push((TileRef { frame, tile }, unpaid));
                 }
@@ -282,7 +290,7 @@ impl Farm {
         }
         for (at, unpaid) in undecided {
             if let Some((worker, task)) = unpaid {
-                let reason = "nobody of its determinism class is left to check it";
+                let reason = "nobody of its determinism class works on the job any more";
                 self.reject_task(worker, task, reason.into());
             }
             self.return_tile(at);

@@ -203,15 +203,22 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "single wrong cells are fraud at once",
         file: "crates/farm/src/arbitration.rs",
-        piece: "Pattern::Isolated if *flaky < FLAKY_MAX",
-        instead: "Pattern::Isolated if *flaky < FLAKY_MAX * 0",
+        piece: "Pattern::Isolated if faults <= FLAKY_MAX",
+        instead: "Pattern::Isolated if faults <= FLAKY_MAX * 0",
         tests: RULES,
     },
     Mutant {
         name: "single wrong cells are forgiven for ever",
         file: "crates/farm/src/arbitration.rs",
-        piece: "                    *flaky += 1;\n",
+        piece: "                    accused.flaky = faults;\n",
         instead: "",
+        tests: RULES,
+    },
+    Mutant {
+        name: "single wrong cells are bad memory however few are compared",
+        file: "crates/farm/src/arbitration.rs",
+        piece: "Pattern::Isolated if !is_often",
+        instead: "Pattern::Isolated if !is_often || true",
         tests: RULES,
     },
     Mutant {

@@ -1,0 +1,144 @@
+//! One struct of a file, asked by the names of its fields.
+
+use crate::{
+    BlendError,
+    blocks::Blend,
+    dna::{Field, POINTER_BYTES, Struct},
+};
+
+/// A struct in a file.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    blend: &'a Blend,
+    datablock: u32,
+    structure: &'a Struct,
+    bytes: &'a [u8],
+}
+
+impl<'a> View<'a> {
+    /// The bytes are as many as the struct has.
+    pub fn new(blend: &'a Blend, datablock: u32, structure: &'a Struct, bytes: &'a [u8]) -> Self {
+        Self {
+            blend,
+            datablock,
+            structure,
+            bytes,
+        }
+    }
+
+    pub fn structure(&self) -> &'a Struct {
+        self.structure
+    }
+
+    /// A field by its path, such as `r.im_format.imtype`.
+    fn field(&self, path: &str) -> Option<(&'a Field, &'a [u8])> {
+        let (name, rest) = match path.split_once('.') {
+            Some((name, rest)) => (name, Some(rest)),
+            None => (path, None),
+        };
+        let field = self.structure.fields.iter().find(|f| f.name == name)?;
+        let bytes = self.bytes.get(field.offset..field.offset + field.bytes)?;
+        match rest {
+            None => Some((field, bytes)),
+            Some(rest) if !field.is_pointer => {
+                let structure = self.blend.structure(&field.type_name)?;
+                let bytes = bytes.get(..structure.bytes)?;
+                View::new(self.blend, self.datablock, structure, bytes).field(rest)
+            }
+            Some(_) => None,
+        }
+    }
+
+    /// Does this version's struct have such a field?
+    pub fn has_field(&self, path: &str) -> bool {
+        self.field(path).is_some()
+    }
+
+    /// A whole number of any width; of an array the first.
+    pub fn integer(&self, path: &str) -> Option<i64> {
+        let (field, bytes) = self.field(path).filter(|(field, _)| !field.is_pointer)?;
+        Some(match field.type_name.as_str() {
+            "char" | "uchar" => i64::from(*bytes.first()?),
+            "int8_t" => i64::from(i8::from_le_bytes(first(bytes)?)),
+            "short" => i64::from(i16::from_le_bytes(first(bytes)?)),
+            "ushort" => i64::from(u16::from_le_bytes(first(bytes)?)),
+            "int" => i64::from(i32::from_le_bytes(first(bytes)?)),
+            "int64_t" => i64::from_le_bytes(first(bytes)?),
+            _ => return None,
+        })
+    }
+
+    /// A whole number without which the file makes no sense.
+    pub fn required(&self, path: &str) -> Result<i32, BlendError> {
+        let value = self.integer(path).and_then(|v| i32::try_from(v).ok());
+        value.ok_or_else(|| self.lacks(path))
+    }
+
+    pub fn lacks(&self, path: &str) -> BlendError {
+        BlendError::damaged(format!("{} has no {path}", self.structure.name))
+    }
+
+    /// Are any of these bits set?
+    pub fn has(&self, path: &str, bits: i64) -> bool {
+        self.integer(path).is_some_and(|value| value & bits != 0)
+    }
+
+    pub fn float(&self, path: &str) -> Option<f64> {
+        let (field, bytes) = self.field(path).filter(|(field, _)| !field.is_pointer)?;
+        match field.type_name.as_str() {
+            "float" => Some(f64::from(f32::from_le_bytes(first(bytes)?))),
+            "double" => Some(f64::from_le_bytes(first(bytes)?)),
+            _ => None,
+        }
+    }
+
+    /// The characters before the first zero.
+    pub fn text(&self, path: &str) -> Option<String> {
+        let (field, bytes) = self.field(path)?;
+        let is_text = !field.is_pointer && field.type_name == "char";
+        let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
+        is_text.then(|| String::from_utf8_lossy(&bytes[..end]).into_owned())
+    }
+
+    /// The address in a pointer; none for null.
+    pub fn pointer(&self, path: &str) -> Option<u64> {
+        let (field, bytes) = self.field(path)?;
+        let address = u64::from_le_bytes(first(bytes)?);
+        (field.is_pointer && address != 0 && bytes.len() >= POINTER_BYTES).then_some(address)
+    }
+
+    /// What a pointer points to, where that was kept.
+    pub fn follow(&self, path: &str) -> Option<View<'a>> {
+        self.blend.at(self.datablock, self.pointer(path)?)
+    }
+
+    /// The elements of a `ListBase`.
+    pub fn list(&self, path: &str) -> impl Iterator<Item = View<'a>> + use<'a> {
+        let (blend, first) = (self.blend, self.follow(&format!("{path}.first")));
+        std::iter::successors(first, |item| item.next()).take_while(|_| blend.count_list_item())
+    }
+
+    /// The next element of the list that this struct is in. Modifiers and the like begin with what links them.
+    fn next(&self) -> Option<View<'a>> {
+        self.follow("next").or_else(|| self.follow("modifier.next"))
+    }
+
+    /// The name of a datablock, without the two letters of its kind.
+    pub fn id_name(&self) -> Option<String> {
+        let path = if self.structure.name == "ID" {
+            "name"
+        } else {
+            "id.name"
+        };
+        self.text(path).map(|name| name.chars().skip(2).collect())
+    }
+
+    /// Is this datablock another file's?
+    pub fn is_linked(&self) -> bool {
+        self.pointer("id.lib").is_some()
+    }
+}
+
+fn first<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
+    bytes.first_chunk().copied()
+}

@@ -5,7 +5,7 @@
 
 use crate::{
     BlendError, Compression, Version,
-    dna::{Dna, Struct},
+    dna::{Dna, POINTER_BYTES, Struct},
     header::{self, BlockHeaders},
     limits,
     source::Source,
@@ -13,7 +13,7 @@ use crate::{
 };
 use std::{
     cell::Cell,
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io::{Read, Seek},
 };
 
@@ -23,10 +23,12 @@ pub(crate) type Code = [u8; 4];
 const DATA: Code = *b"DATA";
 const DNA1: Code = *b"DNA1";
 const END: Code = *b"ENDB";
+/// The struct of blocks that have none.
+const RAW: usize = 0;
 
 /// Datablocks that are kept with their parts: scenes, images, libraries, fonts, sounds, movie clips, caches, volumes,
-/// node trees and what has one, objects, texts, and what the file says of itself. Of other kinds only the
-/// datablock itself is kept.
+/// node trees and what has one, objects, texts, collections, and what the file says of itself. Of other kinds only small
+/// parts are kept.
 const KEPT_WHOLE: [Code; 18] = [
     *b"SC\0\0", *b"IM\0\0", *b"LI\0\0", *b"VF\0\0", *b"SO\0\0", *b"MC\0\0", *b"CF\0\0", *b"VO\0\0",
     *b"NT\0\0", *b"MA\0\0", *b"LA\0\0", *b"WO\0\0", *b"LS\0\0", *b"TE\0\0", *b"OB\0\0", *b"TX\0\0",
@@ -126,8 +128,8 @@ impl Blend {
         }
     }
 
-    pub fn structure(&self, name: &str) -> Option<&Struct> {
-        self.dna.structure(name)
+    pub fn dna(&self) -> &Dna {
+        &self.dna
     }
 
     /// The first struct of a block; none when its length is not that of the struct.
@@ -165,14 +167,68 @@ impl Blend {
             .filter_map(|block| self.view(block))
     }
 
+    /// All datablocks.
+    pub fn datablocks(&self) -> impl Iterator<Item = View<'_>> {
+        let whole = self.blocks.iter().filter(|block| block.code != DATA);
+        whole.filter_map(|block| self.view(block))
+    }
+
     /// All blocks that begin with this struct.
     pub fn of_struct(&self, name: &str) -> impl Iterator<Item = View<'_>> {
-        let of_name = move |view: &View<'_>| view.structure().name == name;
+        let wanted = self.dna.structure(name);
+        let of_name = move |view: &View<'_>| wanted.is_some_and(|wanted| view.is(wanted));
         self.blocks
             .iter()
             .filter_map(|block| self.view(block))
             .filter(of_name)
     }
+
+    /// The datablocks that these refer to, those again, and so on; with themselves.
+    pub fn reachable(&self, from: impl Iterator<Item = u32>) -> HashSet<u32> {
+        let mut offsets: HashMap<usize, Vec<usize>> = HashMap::new();
+        let mut waiting: Vec<u32> = from.collect();
+        let mut reached: HashSet<u32> = waiting.iter().copied().collect();
+        while let Some(datablock) = waiting.pop() {
+            let start = self.blocks.partition_point(|b| b.datablock < datablock);
+            let own = |block: &&Block| block.datablock == datablock;
+            for block in self.blocks[start..].iter().take_while(own) {
+                let structure = self.dna.structs.get(block.struct_index);
+                for address in addresses(&self.dna, block, structure, &mut offsets) {
+                    let to = self.datablocks.get(&address);
+                    let to = to.and_then(|index| self.blocks.get(*index));
+                    if let Some(to) = to.filter(|to| reached.insert(to.datablock)) {
+                        waiting.push(to.datablock);
+                    }
+                }
+            }
+        }
+        reached
+    }
+}
+
+/// The addresses in a block: those of its structs' pointers, or all that may be one where it has no struct.
+fn addresses(
+    dna: &Dna,
+    block: &Block,
+    structure: Option<&Struct>,
+    offsets: &mut HashMap<usize, Vec<usize>>,
+) -> Vec<u64> {
+    let (step, offsets): (usize, &[usize]) = match structure {
+        Some(structure) if block.struct_index != RAW && structure.bytes > 0 => {
+            let known = offsets.entry(block.struct_index);
+            let known = known.or_insert_with(|| dna.pointer_offsets(structure));
+            (structure.bytes, known)
+        }
+        _ => (POINTER_BYTES, &[0]),
+    };
+    let address_at = |element: &[u8], at: &usize| {
+        let bytes = element.get(*at..)?.first_chunk()?;
+        Some(u64::from_le_bytes(*bytes)).filter(|address| *address != 0)
+    };
+    let elements = block.bytes.chunks_exact(step);
+    elements
+        .flat_map(|element| offsets.iter().filter_map(move |at| address_at(element, at)))
+        .collect()
 }
 
 /// Which datablock the blocks belong to that are being read.
@@ -191,9 +247,12 @@ impl Datablock {
     }
 
     fn keeps(&self, header: &BlockHeader) -> bool {
-        let is_short = header.bytes <= limits::KEPT_BLOCK_BYTES_MAX;
-        let is_own = header.code != DATA && (self.keeps_parts || header.code == *b"ID\0\0");
-        is_short && (is_own || header.code == DATA && self.keeps_parts)
+        let is_datablock = header.code != DATA;
+        header.bytes
+            <= match self.keeps_parts || is_datablock {
+                true => limits::KEPT_BLOCK_BYTES_MAX,
+                false => limits::SMALL_BLOCK_BYTES_MAX,
+            }
     }
 }
 

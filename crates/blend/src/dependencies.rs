@@ -8,6 +8,7 @@ use crate::{
 };
 use serde::Serialize;
 use std::{
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -19,7 +20,8 @@ const IMAGE_MOVIE: i64 = 3;
 const IMAGE_TILES: i64 = 6;
 const CLIP_SEQUENCE: i64 = 1;
 const NODE_EXTERNAL: i64 = 1;
-const LIBRARY_ARCHIVE: i64 = 1 << 0;
+/// A library whose datablocks are in the file itself.
+pub(crate) const LIBRARY_ARCHIVE: i64 = 1 << 0;
 /// The font that is part of Blender.
 const BUILT_IN_FONT: &str = "<builtin>";
 /// The number of the first tile of a set, and tiles in one row.
@@ -71,6 +73,8 @@ pub enum State {
     },
     /// Not all of them are there.
     Missing(Vec<PathBuf>),
+    /// A library that is there and cannot be read, and why.
+    Unreadable(String),
 }
 
 /// One thing outside of the scene file.
@@ -103,39 +107,44 @@ struct Named {
     tiles: Vec<i64>,
 }
 
-/// Everything that this file names, in the order of kinds and names.
-pub(crate) fn of(blend: &Blend, file: &Path) -> Vec<Dependency> {
+/// Everything that this file names, in the order of kinds and names; of a library only what these datablocks name.
+pub(crate) fn of(blend: &Blend, file: &Path, wanted: Option<&HashSet<u32>>) -> Vec<Dependency> {
     let folder = file.parent().unwrap_or(Path::new(""));
-    let mut found: Vec<Dependency> = named(blend).map(|named| located(named, folder)).collect();
-    found.extend(shared_bakes(file));
+    let is_wanted =
+        |view: &View<'_>| wanted.is_none_or(|wanted| wanted.contains(&view.datablock()));
+    let mut found = Vec::new();
+    for (code, read) in KINDS {
+        let own = blend.of_code(**code).filter(|view| !view.is_linked());
+        found.extend(own.filter(is_wanted).filter_map(|view| read(&view)));
+    }
+    for (name, read) in PARTS {
+        let parts = blend.of_struct(name).filter(is_wanted);
+        found.extend(parts.filter_map(|view| read(&view)));
+    }
+    let mut found: Vec<Dependency> = found.into_iter().map(|n| located(n, folder)).collect();
+    if wanted.is_none() {
+        found.extend(shared_bakes(file));
+    }
     found.sort_by(|a, b| (a.kind, &a.name, &a.path).cmp(&(b.kind, &b.name, &b.path)));
     found.dedup();
     found
 }
 
-fn named(blend: &Blend) -> impl Iterator<Item = Named> + '_ {
-    let own = |code: &[u8; 2]| blend.of_code(*code).filter(|view| !view.is_linked());
-    let images = own(b"IM").filter_map(|view| image(&view));
-    let libraries = own(b"LI").filter_map(|view| library(&view));
-    let fonts = own(b"VF").filter_map(|view| plain(&view, DependencyKind::Font, "name"));
-    let sounds = own(b"SO").filter_map(|view| plain(&view, DependencyKind::Sound, "name"));
-    let clips = own(b"MC").filter_map(|view| clip(&view));
-    let caches = own(b"CF").filter_map(|view| cache(&view, DependencyKind::Cache));
-    let volumes = own(b"VO").filter_map(|view| cache(&view, DependencyKind::Volume));
-    let nodes = blend.of_struct("bNode").filter_map(|node| node_file(&node));
-    let fluids = blend
-        .of_struct("FluidDomainSettings")
-        .filter_map(|domain| fluid_bake(&domain));
-    images
-        .chain(libraries)
-        .chain(fonts)
-        .chain(sounds)
-        .chain(clips)
-        .chain(caches)
-        .chain(volumes)
-        .chain(nodes)
-        .chain(fluids)
-}
+type ReadNamed = fn(&View<'_>) -> Option<Named>;
+
+/// Datablocks that name files.
+const KINDS: &[(&[u8; 2], ReadNamed)] = &[
+    (b"IM", image),
+    (b"LI", library),
+    (b"VF", |view| plain(view, DependencyKind::Font, "name")),
+    (b"SO", |view| plain(view, DependencyKind::Sound, "name")),
+    (b"MC", clip),
+    (b"CF", |view| cache(view, DependencyKind::Cache)),
+    (b"VO", |view| cache(view, DependencyKind::Volume)),
+];
+
+/// Parts of datablocks that name files.
+const PARTS: [(&str, ReadNamed); 2] = [("bNode", node_file), ("FluidDomainSettings", fluid_bake)];
 
 /// A datablock whose path is in this field; none without a path.
 fn plain(view: &View<'_>, kind: DependencyKind, field: &str) -> Option<Named> {

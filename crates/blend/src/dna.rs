@@ -5,29 +5,51 @@ use std::collections::HashMap;
 
 /// Bytes of an address in the files that are read.
 pub(crate) const POINTER_BYTES: usize = 8;
-/// Numbers of structs or dimensions that multiply to more are nonsense.
+/// Pointers of every datablock that lead to nothing that it needs.
+const ID_NEIGHBOURS: [&str; 5] = ["next", "prev", "newid", "orig_id", "lib"];
+/// Dimensions that multiply to more are nonsense.
 const FIELD_BYTES_MAX: usize = 1 << 20;
+/// How deep structs lie in structs.
+const DEPTH_MAX: u32 = 16;
 
-/// All structs of a file.
+/// All structs of a file. Texts are kept once, so that a small file cannot ask for much memory.
 #[derive(Debug, Default)]
 pub(crate) struct Dna {
+    declared: Vec<Declared>,
+    types: Vec<Type>,
+    types_by_name: HashMap<String, usize>,
     pub structs: Vec<Struct>,
-    by_name: HashMap<String, usize>,
+}
+
+/// What stands before a semicolon in C: `*next`, `(*function)()`, `name[64]` or `matrix[4][4]`.
+#[derive(Debug)]
+struct Declared {
+    name: String,
+    is_pointer: bool,
+    elements: usize,
+}
+
+#[derive(Debug)]
+struct Type {
+    name: String,
+    bytes: usize,
+    /// Which struct it is, where it is one.
+    struct_index: Option<usize>,
 }
 
 /// One struct.
 #[derive(Debug)]
 pub(crate) struct Struct {
-    pub name: String,
+    type_index: usize,
     pub bytes: usize,
     pub fields: Vec<Field>,
 }
 
-/// One field of a struct.
+/// One field of a struct; those without bytes are left out.
 #[derive(Debug)]
 pub(crate) struct Field {
-    pub name: String,
-    pub type_name: String,
+    declared_index: usize,
+    type_index: usize,
     pub is_pointer: bool,
     pub offset: usize,
     /// Of all elements of an array together.
@@ -36,7 +58,58 @@ pub(crate) struct Field {
 
 impl Dna {
     pub fn structure(&self, name: &str) -> Option<&Struct> {
-        self.structs.get(*self.by_name.get(name)?)
+        self.struct_of_type(*self.types_by_name.get(name)?)
+    }
+
+    /// The struct that a field consists of.
+    pub fn struct_of(&self, field: &Field) -> Option<&Struct> {
+        self.struct_of_type(field.type_index)
+            .filter(|_| !field.is_pointer)
+    }
+
+    fn struct_of_type(&self, type_index: usize) -> Option<&Struct> {
+        self.structs.get(self.types.get(type_index)?.struct_index?)
+    }
+
+    pub fn struct_name(&self, structure: &Struct) -> &str {
+        &self.types[structure.type_index].name
+    }
+
+    pub fn type_name(&self, field: &Field) -> &str {
+        &self.types[field.type_index].name
+    }
+
+    pub fn field<'a>(&self, structure: &'a Struct, name: &str) -> Option<&'a Field> {
+        let has_name = |field: &&Field| self.declared[field.declared_index].name == name;
+        structure.fields.iter().find(has_name)
+    }
+
+    /// Where a struct has pointers, in the structs that it contains too. Those that link a datablock with others of its
+    /// kind, or with copies of it, lead to nothing that it needs and are left out.
+    pub fn pointer_offsets(&self, structure: &Struct) -> Vec<usize> {
+        let mut offsets = Vec::new();
+        self.add_pointers(structure, 0, DEPTH_MAX, &mut offsets);
+        offsets
+    }
+
+    fn add_pointers(&self, structure: &Struct, at: usize, depth: u32, offsets: &mut Vec<usize>) {
+        let is_id = self.struct_name(structure) == "ID";
+        for field in &structure.fields {
+            let name = self.declared[field.declared_index].name.as_str();
+            let at = at + field.offset;
+            if field.is_pointer {
+                if !is_id || !ID_NEIGHBOURS.contains(&name) {
+                    offsets.extend((at..at + field.bytes).step_by(POINTER_BYTES));
+                }
+            } else if let Some(inner) = self.struct_of(field)
+                && depth > 0
+                && inner.bytes > 0
+            {
+                for at in (at..at + field.bytes).step_by(inner.bytes) {
+                    self.add_pointers(inner, at, depth - 1, offsets);
+                }
+            }
+        }
     }
 
     pub fn parse(bytes: &[u8]) -> Result<Dna, BlendError> {
@@ -44,88 +117,85 @@ impl Dna {
         cursor.expect(b"SDNA")?;
         cursor.expect(b"NAME")?;
         let names = cursor.texts()?;
+        let declared = names.iter().map(|text| declared(text));
+        let declared = declared.collect::<Result<Vec<_>, _>>()?;
         cursor.expect(b"TYPE")?;
-        let types = cursor.texts()?;
+        let names = cursor.texts()?;
         cursor.expect(b"TLEN")?;
-        let lengths = (0..types.len())
-            .map(|_| cursor.short().map(usize::from))
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut dna = Dna {
+            declared,
+            ..Dna::default()
+        };
+        for name in names {
+            dna.types_by_name.insert(name.clone(), dna.types.len());
+            dna.types.push(Type {
+                name,
+                bytes: usize::from(cursor.short()?),
+                struct_index: None,
+            });
+        }
         cursor.expect(b"STRC")?;
-        let count = cursor.count(4)?;
-        let mut dna = Dna::default();
-        for _ in 0..count {
-            let structure = parse_struct(&mut cursor, &names, &types, &lengths)?;
-            dna.by_name
-                .insert(structure.name.clone(), dna.structs.len());
+        for _ in 0..cursor.count(4)? {
+            let structure = dna.parse_struct(&mut cursor)?;
+            dna.types[structure.type_index].struct_index = Some(dna.structs.len());
             dna.structs.push(structure);
         }
         Ok(dna)
     }
+
+    fn parse_struct(&self, cursor: &mut Cursor<'_>) -> Result<Struct, BlendError> {
+        let type_index = usize::from(cursor.short()?);
+        let bytes = self.types.get(type_index).ok_or_else(nonsense)?.bytes;
+        let count = usize::from(cursor.short()?);
+        let (mut fields, mut offset) = (Vec::new(), 0);
+        for _ in 0..count {
+            let type_index = usize::from(cursor.short()?);
+            let declared_index = usize::from(cursor.short()?);
+            let of_type = self.types.get(type_index).ok_or_else(nonsense)?;
+            let declared = self.declared.get(declared_index).ok_or_else(nonsense)?;
+            let bytes_each = match declared.is_pointer {
+                true => POINTER_BYTES,
+                false => of_type.bytes,
+            };
+            let field = Field {
+                declared_index,
+                type_index,
+                is_pointer: declared.is_pointer,
+                offset,
+                bytes: bytes_each.saturating_mul(declared.elements),
+            };
+            offset = offset.saturating_add(field.bytes);
+            if field.bytes > 0 {
+                fields.push(field);
+            }
+        }
+        match offset > bytes {
+            true => Err(nonsense()),
+            false => Ok(Struct {
+                type_index,
+                bytes,
+                fields,
+            }),
+        }
+    }
 }
 
-fn parse_struct(
-    cursor: &mut Cursor<'_>,
-    names: &[String],
-    types: &[String],
-    lengths: &[usize],
-) -> Result<Struct, BlendError> {
-    let type_index = usize::from(cursor.short()?);
-    let name = types.get(type_index).ok_or_else(nonsense)?.clone();
-    let bytes = lengths[type_index];
-    let count = usize::from(cursor.short()?);
-    let mut fields = Vec::new();
-    let mut offset = 0_usize;
-    for _ in 0..count {
-        let (type_index, name_index) = (usize::from(cursor.short()?), usize::from(cursor.short()?));
-        let type_name = types.get(type_index).ok_or_else(nonsense)?;
-        let declared = names.get(name_index).ok_or_else(nonsense)?;
-        let field = parse_field(declared, type_name, lengths[type_index], offset)?;
-        offset += field.bytes;
-        fields.push(field);
+fn declared(text: &str) -> Result<Declared, BlendError> {
+    let mut parts = text.split('[');
+    let name = parts.next().unwrap_or_default();
+    let mut elements = 1_usize;
+    for dimension in parts {
+        let number = dimension.trim_end_matches(']').parse();
+        elements = elements.saturating_mul(number.map_err(|_| nonsense())?);
     }
-    match offset > bytes {
+    match elements > FIELD_BYTES_MAX {
         true => Err(nonsense()),
-        false => Ok(Struct {
-            name,
-            bytes,
-            fields,
+        false => Ok(Declared {
+            name: name.trim_matches(['*', '(', ')']).into(),
+            is_pointer: text.starts_with(['*', '(']),
+            elements,
         }),
     }
-}
-
-/// `*next`, `(*function)()`, `name[64]` or `matrix[4][4]`.
-fn parse_field(
-    declared: &str,
-    type_name: &str,
-    type_bytes: usize,
-    offset: usize,
-) -> Result<Field, BlendError> {
-    let is_pointer = declared.starts_with(['*', '(']);
-    let mut parts = declared.split('[');
-    let name = parts.next().unwrap_or_default();
-    let name = name.trim_matches(['*', '(', ')']);
-    let mut bytes = if is_pointer {
-        POINTER_BYTES
-    } else {
-        type_bytes
-    };
-    for dimension in parts {
-        let elements: usize = dimension
-            .trim_end_matches(']')
-            .parse()
-            .map_err(|_| nonsense())?;
-        bytes = bytes
-            .checked_mul(elements)
-            .filter(|bytes| *bytes <= FIELD_BYTES_MAX)
-            .ok_or_else(nonsense)?;
-    }
-    Ok(Field {
-        name: name.into(),
-        type_name: type_name.into(),
-        is_pointer,
-        offset,
-        bytes,
-    })
 }
 
 fn nonsense() -> BlendError {

@@ -16,6 +16,7 @@ mod error;
 mod header;
 mod id_properties;
 pub mod limits;
+mod linked;
 mod paths;
 mod scene;
 mod simulations;

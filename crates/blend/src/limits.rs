@@ -10,11 +10,13 @@ pub const BLOCKS_MAX: u32 = 1 << 24;
 pub const KEPT_BYTES_MAX: u64 = 1 << 30;
 /// Bytes of a block that is kept; longer ones are arrays of something that is not looked at.
 pub const KEPT_BLOCK_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of a block that is kept although it belongs to a mesh or the like, because of what it may refer to.
+pub const SMALL_BLOCK_BYTES_MAX: u64 = 1 << 12;
 /// Bytes of the description of structs; Blender's own has some 200 KB.
-pub const DNA_BYTES_MAX: u64 = 16 << 20;
+pub const DNA_BYTES_MAX: u64 = 2 << 20;
 /// Elements of all lists that are followed.
 pub const LIST_ITEMS_MAX: usize = 1 << 24;
 /// Files of one sequence, one folder or one set of tiles that are counted.
 pub const FILES_MAX: usize = 1 << 17;
-/// Linked libraries that are opened, with those that they link.
+/// How often linked libraries are opened, with those that they link.
 pub const LIBRARIES_MAX: usize = 1 << 10;

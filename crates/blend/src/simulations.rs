@@ -92,7 +92,7 @@ fn of_modifier(object: &View<'_>, modifier: &View<'_>) -> Option<Simulation> {
     if !modifier.has("modifier.mode", MODIFIER_RENDERS) {
         return None;
     }
-    let baked = match modifier.structure().name.as_str() {
+    let baked = match modifier.struct_name() {
         "ClothModifierData" => is_baked(modifier.follow("point_cache")),
         "SoftbodyModifierData" => {
             let shared = object.follow("soft").and_then(|soft| soft.follow("shared"));

@@ -1,7 +1,8 @@
 //! A file in short: what it renders and what it needs.
 
 use crate::{
-    BlendError, Compression, Dependency, SceneSummary, Version, blocks::Blend, dependencies, scene,
+    BlendError, Compression, Dependency, SceneSummary, Version, blocks::Blend, dependencies,
+    linked, scene, view::View,
 };
 use serde::Serialize;
 use std::{fs::File, path::Path};
@@ -41,12 +42,14 @@ impl Summary {
 pub fn read(path: &Path) -> Result<Summary, BlendError> {
     let path = std::path::absolute(path).map_err(BlendError::Io)?;
     let blend = Blend::read(File::open(&path).map_err(BlendError::Io)?)?;
+    let mut dependencies = dependencies::of(&blend, &path, None);
+    linked::add(&blend, &path, &mut dependencies)?;
     let summary = Summary {
         version: blend.version,
         compression: blend.compression,
         active_scene: active_scene(&blend)?,
         scenes: scenes(&blend)?,
-        dependencies: dependencies::of(&blend, &path),
+        dependencies,
         scripts: scripts(&blend),
     };
     match blend.has_endless_list() {
@@ -69,7 +72,7 @@ fn active_scene(blend: &Blend) -> Result<String, BlendError> {
 }
 
 fn scripts(blend: &Blend) -> Vec<String> {
-    let runs = |text: &crate::view::View<'_>| text.has("flags", TEXT_RUNS_ON_OPENING);
+    let runs = |text: &View<'_>| text.has("flags", TEXT_RUNS_ON_OPENING);
     let texts = blend.of_code(*b"TX").filter(runs);
     texts.filter_map(|text| text.id_name()).collect()
 }

@@ -26,8 +26,18 @@ impl<'a> View<'a> {
         }
     }
 
-    pub fn structure(&self) -> &'a Struct {
-        self.structure
+    pub fn struct_name(&self) -> &'a str {
+        self.blend.dna().struct_name(self.structure)
+    }
+
+    /// Is it one of these?
+    pub fn is(&self, structure: &Struct) -> bool {
+        std::ptr::eq(self.structure, structure)
+    }
+
+    /// Which datablock it is, or is part of.
+    pub fn datablock(&self) -> u32 {
+        self.datablock
     }
 
     /// A field by its path, such as `r.im_format.imtype`.
@@ -36,17 +46,15 @@ impl<'a> View<'a> {
             Some((name, rest)) => (name, Some(rest)),
             None => (path, None),
         };
-        let field = self.structure.fields.iter().find(|f| f.name == name)?;
+        let dna = self.blend.dna();
+        let field = dna.field(self.structure, name)?;
         let bytes = self.bytes.get(field.offset..field.offset + field.bytes)?;
-        match rest {
-            None => Some((field, bytes)),
-            Some(rest) if !field.is_pointer => {
-                let structure = self.blend.structure(&field.type_name)?;
-                let bytes = bytes.get(..structure.bytes)?;
-                View::new(self.blend, self.datablock, structure, bytes).field(rest)
-            }
-            Some(_) => None,
-        }
+        let Some(rest) = rest else {
+            return Some((field, bytes));
+        };
+        let structure = dna.struct_of(field)?;
+        let bytes = bytes.get(..structure.bytes)?;
+        View::new(self.blend, self.datablock, structure, bytes).field(rest)
     }
 
     /// Does this version's struct have such a field?
@@ -57,7 +65,7 @@ impl<'a> View<'a> {
     /// A whole number of any width; of an array the first.
     pub fn integer(&self, path: &str) -> Option<i64> {
         let (field, bytes) = self.field(path).filter(|(field, _)| !field.is_pointer)?;
-        Some(match field.type_name.as_str() {
+        Some(match self.blend.dna().type_name(field) {
             "char" | "uchar" => i64::from(*bytes.first()?),
             "int8_t" => i64::from(i8::from_le_bytes(first(bytes)?)),
             "short" => i64::from(i16::from_le_bytes(first(bytes)?)),
@@ -75,7 +83,7 @@ impl<'a> View<'a> {
     }
 
     pub fn lacks(&self, path: &str) -> BlendError {
-        BlendError::damaged(format!("{} has no {path}", self.structure.name))
+        BlendError::damaged(format!("{} has no {path}", self.struct_name()))
     }
 
     /// Are any of these bits set?
@@ -85,7 +93,7 @@ impl<'a> View<'a> {
 
     pub fn float(&self, path: &str) -> Option<f64> {
         let (field, bytes) = self.field(path).filter(|(field, _)| !field.is_pointer)?;
-        match field.type_name.as_str() {
+        match self.blend.dna().type_name(field) {
             "float" => Some(f64::from(f32::from_le_bytes(first(bytes)?))),
             "double" => Some(f64::from_le_bytes(first(bytes)?)),
             _ => None,
@@ -95,7 +103,7 @@ impl<'a> View<'a> {
     /// The characters before the first zero.
     pub fn text(&self, path: &str) -> Option<String> {
         let (field, bytes) = self.field(path)?;
-        let is_text = !field.is_pointer && field.type_name == "char";
+        let is_text = !field.is_pointer && self.blend.dna().type_name(field) == "char";
         let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
         is_text.then(|| String::from_utf8_lossy(&bytes[..end]).into_owned())
     }
@@ -125,12 +133,23 @@ impl<'a> View<'a> {
 
     /// The name of a datablock, without the two letters of its kind.
     pub fn id_name(&self) -> Option<String> {
-        let path = if self.structure.name == "ID" {
-            "name"
-        } else {
-            "id.name"
-        };
-        self.text(path).map(|name| name.chars().skip(2).collect())
+        Some(self.full_name()?.chars().skip(2).collect())
+    }
+
+    /// The name of a datablock with the two letters of its kind.
+    pub fn full_name(&self) -> Option<String> {
+        match self.struct_name() {
+            "ID" => self.text("name"),
+            _ => self.text("id.name"),
+        }
+    }
+
+    /// The library that a datablock is linked from.
+    pub fn library(&self) -> Option<View<'a>> {
+        match self.struct_name() {
+            "ID" => self.follow("lib"),
+            _ => self.follow("id.lib"),
+        }
     }
 
     /// Is this datablock another file's?

@@ -1,4 +1,5 @@
-//! Commands besides rendering. About a scene: check it. About jobs that were begun: list them, look at one, stop it, go on with it, render frames again, tidy up.
+//! Commands besides rendering: check a scene; list jobs that were begun, look at one, stop it, go on with it, render
+//! frames again, tidy up.
 
 use crate::{
     arguments::Arguments,

@@ -146,9 +146,14 @@ impl Blend {
         self.view(self.blocks.get(*index)?)
     }
 
-    /// Counts an element of a list; false when no more may be followed.
-    pub fn count_list_item(&self) -> bool {
-        self.list_items.set(self.list_items.get().saturating_add(1));
+    /// Counts an element of a list by its index; false when it may not be followed.
+    pub fn count_list_item(&self, index: usize) -> bool {
+        let more = match index < self.blocks.len() {
+            true => 1,
+            false => limits::LIST_ITEMS_MAX,
+        };
+        self.list_items
+            .set(self.list_items.get().saturating_add(more));
         !self.has_endless_list()
     }
 

@@ -14,8 +14,8 @@ pub const KEPT_BLOCK_BYTES_MAX: u64 = 1 << 20;
 pub const SMALL_BLOCK_BYTES_MAX: u64 = 1 << 12;
 /// Bytes of the description of structs; Blender's own has some 200 KB.
 pub const DNA_BYTES_MAX: u64 = 2 << 20;
-/// Elements of all lists that are followed.
-pub const LIST_ITEMS_MAX: usize = 1 << 24;
+/// Elements of all lists together that are followed; no list has more of them than the file has blocks.
+pub const LIST_ITEMS_MAX: usize = 1 << 22;
 /// Files of one sequence, one folder or one set of tiles that are counted.
 pub const FILES_MAX: usize = 1 << 17;
 /// How often linked libraries are opened, with those that they link.

@@ -24,6 +24,8 @@ fn normalized(path: &Path) -> PathBuf {
             Component::ParentDir if result.file_name().is_some() => {
                 result.pop();
             }
+            // There is nothing above the root.
+            Component::ParentDir if result.has_root() => {}
             part => result.push(part),
         }
     }

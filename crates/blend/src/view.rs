@@ -123,7 +123,10 @@ impl<'a> View<'a> {
     /// The elements of a `ListBase`.
     pub fn list(&self, path: &str) -> impl Iterator<Item = View<'a>> + use<'a> {
         let (blend, first) = (self.blend, self.follow(&format!("{path}.first")));
-        std::iter::successors(first, |item| item.next()).take_while(|_| blend.count_list_item())
+        std::iter::successors(first, |item| item.next())
+            .enumerate()
+            .take_while(|(index, _)| blend.count_list_item(*index))
+            .map(|(_, item)| item)
     }
 
     /// The next element of the list that this struct is in. Modifiers and the like begin with what links them.

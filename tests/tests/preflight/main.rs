@@ -153,7 +153,7 @@ fn scenes_are_told_as_blender_tells_them() {
     );
 
     // A library that somebody overwrote.
-    std::fs::write(folder.join("props/props.blend"), b"not a scene").unwrap();
+    std::fs::write(folder.join("props/props.blend"), b"this is not a scene").unwrap();
     let report = check_json(&folder.join("packed.blend"));
     let refusals = texts(&report["refusals"]);
     assert!(

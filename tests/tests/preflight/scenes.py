@@ -1,7 +1,6 @@
 """Makes scenes that need many files, and tells Blender's own view of a scene file as JSON.
 
     scenes.py make FOLDER       everything.blend and packed.blend, with what they need
-    scenes.py large FOLDER      large.blend, some 100 MB of meshes
     scenes.py tell FILE         one JSON object on the last line of standard output
 """
 
@@ -183,18 +182,6 @@ def make(folder):
     os.remove(os.path.join(folder, "maps", "gone.png"))
 
 
-def large(folder):
-    bpy.ops.wm.read_factory_settings(use_empty=True)
-    scene = bpy.context.scene
-    scene.render.engine = "CYCLES"
-    scene.camera = bpy.data.objects.new("Main", bpy.data.cameras.new("Main"))
-    scene.collection.objects.link(scene.camera)
-    for number in range(40):
-        bpy.ops.mesh.primitive_grid_add(x_subdivisions=260, y_subdivisions=260, location=(number, 0, 0))
-    bpy.ops.wm.save_as_mainfile(filepath=os.path.join(folder, "large.blend"), compress=False)
-    bpy.ops.wm.save_as_mainfile(filepath=os.path.join(folder, "large_zstd.blend"), compress=True)
-
-
 # ---- telling -------------------------------------------------------------------------------------
 
 
@@ -299,4 +286,4 @@ def tell(path):
     }))
 
 
-{"make": make, "large": large, "tell": tell}[sys.argv[-2]](os.path.abspath(sys.argv[-1]))
+{"make": make, "tell": tell}[sys.argv[-2]](os.path.abspath(sys.argv[-1]))

@@ -14,7 +14,7 @@ const RIGID_WORLD_MUTED: i64 = 1 << 0;
 const RIGID_BODY_PASSIVE: i64 = 1;
 const RIGID_BODY_KINEMATIC: i64 = 1 << 0;
 /// Grease pencil objects before 4.3 and after.
-const GREASE_PENCILS: [i64; 2] = [26, 29];
+const GREASE_PENCILS: [i64; 2] = [26, 30];
 
 /// A simulation that renders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -140,9 +140,9 @@ fn lengths_are_not_believed() {
 }
 
 #[test]
-fn what_unpacks_without_end_is_left_early() {
+fn what_claims_more_than_it_holds_is_refused() {
     let mut bytes = b"BLENDER-v279".to_vec();
-    // One block of 4 GiB that nobody asks for, and another: beyond what is unpacked, though the file is small.
+    // A block of 4 GiB that nobody asks for, in a file that unpacks to 8 MiB.
     let mut header = b"DATA".to_vec();
     header.extend(u32::MAX.to_le_bytes());
     header.resize(HEADER_BYTES, 0);
@@ -150,7 +150,7 @@ fn what_unpacks_without_end_is_left_early() {
     bytes.resize(8 << 20, 0);
     let error = read_bytes(&gzip(&bytes)).unwrap_err();
     assert!(matches!(error, BlendError::CutShort), "{error}");
-    // A run of one byte in a Zstandard frame of one block, which says that it has 128 KiB.
+    // Frames whose one block is a run of 128 KiB of the same byte.
     let run = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x38, 0x03, 0x00, 0x10, 0x42];
     let error = read_bytes(&run.repeat(64)).unwrap_err();
     assert!(matches!(error, BlendError::NotBlend), "{error}");

@@ -113,7 +113,7 @@ fn scenes_are_told_as_blender_tells_them() {
     assert_eq!(report["summary"]["compression"], "none");
     assert_eq!(
         report["summary"]["dependencies"].as_array().unwrap().len(),
-        15
+        16
     );
     let packed = assert_agrees(&folder.join("packed.blend"));
     assert_eq!(packed["summary"]["compression"], "zstd");
@@ -133,13 +133,14 @@ fn scenes_are_told_as_blender_tells_them() {
             .any(|r| r.contains("not baked: Wind of Flag")),
         "{refusals:?}"
     );
-    assert_eq!(refusals.len(), 4, "{refusals:?}");
+    assert_eq!(refusals.len(), 8, "{refusals:?}");
     let warnings = texts(&report["warnings"]);
     for part in [
         "startup.py",
         "part of the frame",
         "leaves out frames",
         "graphics card",
+        "grease pencil",
         "not square",
     ] {
         assert!(

@@ -119,6 +119,32 @@ def make_others(folder):
     keep(bpy.data.texts.new("notes"))
 
 
+def set_up_simulations(scene):
+    """One object that moves in every way, one that is not rendered, and a pencil and a cloud that do not move."""
+    flag, hidden = (bpy.data.objects.new(name, bpy.data.meshes.new(name)) for name in ("Flag", "Hidden"))
+    pencils = bpy.data.grease_pencils_v3 if hasattr(bpy.data, "grease_pencils_v3") else bpy.data.grease_pencils
+    pencil = bpy.data.objects.new("Pencil", pencils.new("Pencil"))
+    cloud = bpy.data.objects.new("Cloud", bpy.data.volumes["smoke"])
+    for item in (flag, hidden, pencil, cloud):
+        scene.collection.objects.link(item)
+    hidden.modifiers.new("Wind", "CLOTH")
+    hidden.hide_render = True
+    flag.modifiers.new("Wind", "CLOTH")
+    flag.modifiers.new("Jelly", "SOFT_BODY")
+    water = flag.modifiers.new("Water", "FLUID")
+    # Blender's fluid solver ends the process when it meets an object without volume.
+    water.show_viewport = False
+    water.fluid_type = "DOMAIN"
+    group = bpy.data.node_groups.new("Growth", "GeometryNodeTree")
+    group.nodes.new("GeometryNodeSimulationOutput")
+    flag.modifiers.new("Growth", "NODES").node_group = group
+    flag.modifiers.new("Still", "SUBSURF")
+    bpy.ops.rigidbody.world_add()
+    scene.rigidbody_world.collection = bpy.data.collections.new("Bodies")
+    bpy.context.view_layer.objects.active = flag
+    bpy.ops.rigidbody.object_add()
+
+
 def set_up_scenes():
     first = bpy.context.scene
     first.name, first.render.engine = "Opening", "CYCLES"
@@ -143,9 +169,7 @@ def set_up_scenes():
         first.collection.objects.link(item)
     first.camera = bpy.data.objects["Main"]
     first.timeline_markers.new("cut", frame=9).camera = bpy.data.objects["Second"]
-    cloth = bpy.data.objects.new("Flag", bpy.data.meshes.new("Flag"))
-    first.collection.objects.link(cloth)
-    cloth.modifiers.new("Wind", "CLOTH")
+    set_up_simulations(first)
     if hasattr(first, "compositing_node_group"):
         first.compositing_node_group = bpy.data.node_groups.new("Finish", "CompositorNodeTree")
     else:
@@ -204,6 +228,17 @@ def layer_samples(scene, layer):
     return layer.samples if how == "USE" else min(layer.samples, most)
 
 
+def tell_simulations(scene):
+    world = scene.rigidbody_world
+    if world is not None and world.collection is not None and len(world.collection.objects) > 0:
+        yield {"name": "rigid bodies", "baked": world.point_cache.is_baked}
+    for item in scene.objects:
+        for modifier in item.modifiers:
+            if modifier.type in {"CLOTH", "SOFT_BODY", "FLUID", "NODES"} and not item.hide_render:
+                cache = getattr(modifier, "point_cache", None)
+                yield {"name": f"{modifier.name} of {item.name}", "baked": cache is not None and cache.is_baked}
+
+
 def tell_scene(scene):
     render = scene.render
     tree = getattr(scene, "compositing_node_group", None)
@@ -233,9 +268,8 @@ def tell_scene(scene):
         "sequencer": bool(render.use_sequencer and len(strips) > 0),
         "multiview": render.use_multiview,
         "freestyle": any(render.use_freestyle and layer.use and layer.use_freestyle for layer in scene.view_layers),
-        "simulations": [{"name": f"{m.name} of {o.name}", "baked": m.point_cache.is_baked}
-                        for o in scene.objects for m in o.modifiers if m.type == "CLOTH"],
-        "grease_pencils": [],
+        "simulations": list(tell_simulations(scene)),
+        "grease_pencils": [o.name for o in scene.objects if o.type in {"GPENCIL", "GREASEPENCIL"}],
     }
 
 
@@ -261,6 +295,12 @@ def tell_dependencies():
                 yield "ies", node, node.filepath, False, False, []
 
 
+    for item in bpy.data.objects:
+        for modifier in item.modifiers:
+            if modifier.type == "FLUID" and modifier.fluid_type == "DOMAIN":
+                yield "bake", None, modifier.domain_settings.cache_directory, False, False, []
+
+
 def tell_dependency(kind, item, path, packed, is_sequence, tiles):
     library = getattr(item, "library", None)
     absolute = os.path.normpath(bpy.path.abspath(path, library=library))
@@ -268,9 +308,9 @@ def tell_dependency(kind, item, path, packed, is_sequence, tiles):
         library = item.parent
     files = [absolute.replace("<UDIM>", str(number)) for number in tiles] or [absolute]
     return {
-        "kind": kind, "name": item.name, "packed": packed, "is_sequence": is_sequence,
+        "kind": kind, "name": item.name if item is not None else "fluid", "packed": packed, "is_sequence": is_sequence,
         "linked": library is not None,
-        "missing": [] if packed else sorted(path for path in files if not os.path.isfile(path)),
+        "missing": [] if packed or kind == "bake" else sorted(path for path in files if not os.path.isfile(path)),
     }
 
 

@@ -113,13 +113,17 @@ impl<R: Read + Seek> Source<R> {
     fn count(&mut self, bytes: u64) -> Result<(), BlendError> {
         self.unpacked = self.unpacked.saturating_add(bytes);
         match self.unpacked > limits::UNPACKED_BYTES_MAX {
-            true => Err(BlendError::TooLarge(format!(
-                "it unpacks to more than {} GiB",
-                limits::UNPACKED_BYTES_MAX >> 30
-            ))),
+            true => Err(unpacks_to_too_much()),
             false => Ok(()),
         }
     }
+}
+
+fn unpacks_to_too_much() -> BlendError {
+    BlendError::TooLarge(format!(
+        "it unpacks to more than {} GiB",
+        limits::UNPACKED_BYTES_MAX >> 30
+    ))
 }
 
 /// Where a Zstandard frame lies in the file.
@@ -280,7 +284,7 @@ impl<R: Read + Seek> Zstd<R> {
         let length = usize::try_from(bytes).map_or(discarded.len(), |b| b.min(discarded.len()));
         self.read_exact(&mut discarded[..length])?;
         if self.unpacked > limits::UNPACKED_BYTES_MAX {
-            return Err(BlendError::TooLarge("it unpacks to too much".into()));
+            return Err(unpacks_to_too_much());
         }
         Ok(length as u64)
     }

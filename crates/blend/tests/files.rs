@@ -156,6 +156,27 @@ fn what_claims_more_than_it_holds_is_refused() {
     assert!(matches!(error, BlendError::NotBlend), "{error}");
 }
 
+#[test]
+fn what_unpacks_to_too_much_is_left_early() {
+    const FRAME: [u8; 6] = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x38];
+    let header = |bytes: u32, kind: u32, last: u32| (bytes << 3 | kind << 1 | last).to_le_bytes();
+    let mut start = b"BLENDER-v405DATA".to_vec();
+    start.extend(u32::MAX.to_le_bytes());
+    start.resize(12 + HEADER_BYTES, 0);
+    let mut bytes = FRAME.to_vec();
+    bytes.extend(&header(start.len() as u32, 0, 1)[..3]);
+    bytes.extend(&start);
+    // Frames of runs of a byte, 128 KiB each, that do not say what they unpack to: 5 GiB in 160 KB.
+    let mut runs = FRAME.to_vec();
+    for last in [0; 1023].into_iter().chain([1]) {
+        runs.extend(&header(128 << 10, 1, last)[..3]);
+        runs.push(0);
+    }
+    bytes.extend(runs.repeat(40));
+    let error = read_bytes(&bytes).unwrap_err();
+    assert!(matches!(error, BlendError::TooLarge(_)), "{error}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -1,7 +1,9 @@
-//! Commands about jobs that were begun: list them, look at one, stop it, go on with it, render frames again, tidy up.
+//! Commands besides rendering: check a scene; list jobs that were begun, look at one, stop it, go on with it, render
+//! frames again, tidy up.
 
 use crate::{
     arguments::Arguments,
+    check::{self, CheckArguments},
     evidence_list::{self, EvidenceArguments},
     failure::{Code, Failure},
     jobs::{self, JobFolder, Order, Record, State, Status},
@@ -32,6 +34,8 @@ struct Words {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Say what a scene renders and needs, and what of it would not come out right; nothing is rendered
+    Check(CheckArguments),
     /// List all jobs
     Jobs(Common),
     /// Show how far a job is
@@ -102,6 +106,7 @@ pub fn is_command(word: &str) -> bool {
 /// Carries out the command line's command; a job that it begins comes back with its arguments.
 pub fn run() -> Result<Option<(Arguments, Asked)>, Failure> {
     match Words::parse().command {
+        Command::Check(arguments) => check::run(&arguments).map(|()| None),
         Command::Jobs(common) => list(&common).map(|()| None),
         Command::Status(of) => show(&of).map(|()| None),
         Command::Pause(of) => stop(&of, Order::Pause).map(|()| None),

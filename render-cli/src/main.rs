@@ -4,6 +4,7 @@ mod accounts;
 mod arguments;
 mod books;
 mod bundle;
+mod check;
 mod commands;
 mod conclusion;
 mod delivery;

@@ -10,8 +10,9 @@ use source::{files_below, identifiers, root, rust_sources};
 use std::{collections::BTreeMap, fs};
 
 /// Which crates of ours each crate may use; `tests` and `benches` may use all.
-const MAY_USE: [(&str, &[&str]); 9] = [
+const MAY_USE: [(&str, &[&str]); 10] = [
     ("protocol", &[]),
+    ("blend", &[]),
     ("tracer", &["protocol"]),
     ("verifier", &["protocol"]),
     ("network", &["protocol"]),
@@ -28,6 +29,7 @@ const MAY_USE: [(&str, &[&str]); 9] = [
         "render-cli",
         &[
             "protocol",
+            "blend",
             "tracer",
             "verifier",
             "network",

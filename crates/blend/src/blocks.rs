@@ -1,0 +1,305 @@
+//! The blocks of a file: those that a summary is made of are kept, the others are passed over.
+//!
+//! A datablock (scene, image, object) has a block of its own, whose code tells its kind, and is followed by the
+//! blocks of its parts with the code `DATA`. Addresses of parts are only unique within one datablock.
+
+use crate::{
+    BlendError, Compression, Version,
+    dna::{Dna, POINTER_BYTES, Struct},
+    header::{self, BlockHeaders},
+    limits,
+    source::Source,
+    view::View,
+};
+use std::{
+    cell::Cell,
+    collections::{HashMap, HashSet},
+    io::{Read, Seek},
+};
+
+/// A block's code, which for datablocks is also how their names begin.
+pub(crate) type Code = [u8; 4];
+
+const DATA: Code = *b"DATA";
+const DNA1: Code = *b"DNA1";
+const END: Code = *b"ENDB";
+/// The struct of blocks that have none.
+const RAW: usize = 0;
+
+/// Datablocks that are kept with their parts: scenes, images, libraries, fonts, sounds, movie clips, caches, volumes,
+/// node trees and what has one, objects, texts, collections, and what the file says of itself. Of other kinds only small
+/// parts are kept.
+const KEPT_WHOLE: [Code; 18] = [
+    *b"SC\0\0", *b"IM\0\0", *b"LI\0\0", *b"VF\0\0", *b"SO\0\0", *b"MC\0\0", *b"CF\0\0", *b"VO\0\0",
+    *b"NT\0\0", *b"MA\0\0", *b"LA\0\0", *b"WO\0\0", *b"LS\0\0", *b"TE\0\0", *b"OB\0\0", *b"TX\0\0",
+    *b"GR\0\0", *b"GLOB",
+];
+
+/// A block that is kept.
+pub(crate) struct Block {
+    pub code: Code,
+    /// Which datablock it belongs to.
+    pub datablock: u32,
+    struct_index: usize,
+    bytes: Box<[u8]>,
+}
+
+/// A file's kept blocks and the description of its structs.
+pub(crate) struct Blend {
+    pub version: Version,
+    pub compression: Compression,
+    dna: Dna,
+    blocks: Vec<Block>,
+    datablocks: HashMap<u64, usize>,
+    parts: HashMap<(u32, u64), usize>,
+    /// Elements of lists that were followed: a list may lead back to its beginning.
+    list_items: Cell<usize>,
+}
+
+struct BlockHeader {
+    code: Code,
+    bytes: u64,
+    address: u64,
+    struct_index: usize,
+}
+
+impl Blend {
+    pub fn read<R: Read + Seek>(inner: R) -> Result<Self, BlendError> {
+        let (mut source, compression) = Source::new(inner)?;
+        let (version, headers) = header::read(&mut source)?;
+        let mut blend = Blend {
+            version,
+            compression,
+            dna: Dna::default(),
+            blocks: Vec::new(),
+            datablocks: HashMap::new(),
+            parts: HashMap::new(),
+            list_items: Cell::new(0),
+        };
+        let mut kept_bytes = 0;
+        let mut datablock = Datablock::default();
+        for _ in 0..limits::BLOCKS_MAX {
+            let header = read_header(&mut source, headers)?;
+            match header.code {
+                END => return blend.complete(),
+                DNA1 => blend.dna = read_dna(&mut source, header.bytes)?,
+                _ => {
+                    datablock.advance(header.code);
+                    if !datablock.keeps(&header) {
+                        source.skip(header.bytes)?;
+                        continue;
+                    }
+                    kept_bytes += header.bytes;
+                    if kept_bytes > limits::KEPT_BYTES_MAX {
+                        let gib = limits::KEPT_BYTES_MAX >> 30;
+                        let what = format!("its objects and nodes take more than {gib} GiB");
+                        return Err(BlendError::TooLarge(what));
+                    }
+                    let bytes = source.read_vec(header.bytes)?;
+                    blend.keep(&header, datablock.number, bytes);
+                }
+            }
+        }
+        Err(BlendError::TooLarge(format!(
+            "it has more than {} blocks",
+            limits::BLOCKS_MAX
+        )))
+    }
+
+    fn keep(&mut self, header: &BlockHeader, datablock: u32, bytes: Vec<u8>) {
+        let index = self.blocks.len();
+        if header.code == DATA {
+            self.parts.insert((datablock, header.address), index);
+        } else {
+            self.datablocks.insert(header.address, index);
+        }
+        self.blocks.push(Block {
+            code: header.code,
+            datablock,
+            struct_index: header.struct_index,
+            bytes: bytes.into(),
+        });
+    }
+
+    fn complete(self) -> Result<Self, BlendError> {
+        match self.dna.structs.is_empty() {
+            true => Err(BlendError::damaged("it does not describe its structs")),
+            false => Ok(self),
+        }
+    }
+
+    pub fn dna(&self) -> &Dna {
+        &self.dna
+    }
+
+    /// The first struct of a block; none when its length is not that of the struct.
+    fn view<'a>(&'a self, block: &'a Block) -> Option<View<'a>> {
+        let structure = self.dna.structs.get(block.struct_index)?;
+        let bytes = block.bytes.get(..structure.bytes)?;
+        Some(View::new(self, block.datablock, structure, bytes))
+    }
+
+    /// What an address means to a datablock: one of its parts, or another datablock.
+    pub fn at(&self, datablock: u32, address: u64) -> Option<View<'_>> {
+        let part = self.parts.get(&(datablock, address));
+        let index = part.or_else(|| self.datablocks.get(&address))?;
+        self.view(self.blocks.get(*index)?)
+    }
+
+    /// Counts an element of a list by its index; false when it may not be followed.
+    pub fn count_list_item(&self, index: usize) -> bool {
+        let more = match index < self.blocks.len() {
+            true => 1,
+            false => limits::LIST_ITEMS_MAX,
+        };
+        self.list_items
+            .set(self.list_items.get().saturating_add(more));
+        !self.has_endless_list()
+    }
+
+    /// Were more elements of lists followed than a sound file has?
+    pub fn has_endless_list(&self) -> bool {
+        self.list_items.get() > limits::LIST_ITEMS_MAX
+    }
+
+    /// All datablocks of a kind.
+    pub fn of_code(&self, code: [u8; 2]) -> impl Iterator<Item = View<'_>> {
+        let code = [code[0], code[1], 0, 0];
+        let of_code = move |block: &&Block| block.code == code;
+        self.blocks
+            .iter()
+            .filter(of_code)
+            .filter_map(|block| self.view(block))
+    }
+
+    /// All datablocks.
+    pub fn datablocks(&self) -> impl Iterator<Item = View<'_>> {
+        let whole = self.blocks.iter().filter(|block| block.code != DATA);
+        whole.filter_map(|block| self.view(block))
+    }
+
+    /// All blocks that begin with this struct.
+    pub fn of_struct(&self, name: &str) -> impl Iterator<Item = View<'_>> {
+        let wanted = self.dna.structure(name);
+        let of_name = move |view: &View<'_>| wanted.is_some_and(|wanted| view.is(wanted));
+        self.blocks
+            .iter()
+            .filter_map(|block| self.view(block))
+            .filter(of_name)
+    }
+
+    /// The datablocks that these refer to, those again, and so on; with themselves.
+    pub fn reachable(&self, from: impl Iterator<Item = u32>) -> HashSet<u32> {
+        let mut offsets: HashMap<usize, Vec<usize>> = HashMap::new();
+        let mut waiting: Vec<u32> = from.collect();
+        let mut reached: HashSet<u32> = waiting.iter().copied().collect();
+        while let Some(datablock) = waiting.pop() {
+            let start = self.blocks.partition_point(|b| b.datablock < datablock);
+            let own = |block: &&Block| block.datablock == datablock;
+            for block in self.blocks[start..].iter().take_while(own) {
+                let structure = self.dna.structs.get(block.struct_index);
+                for address in addresses(&self.dna, block, structure, &mut offsets) {
+                    let to = self.datablocks.get(&address);
+                    let to = to.and_then(|index| self.blocks.get(*index));
+                    if let Some(to) = to.filter(|to| reached.insert(to.datablock)) {
+                        waiting.push(to.datablock);
+                    }
+                }
+            }
+        }
+        reached
+    }
+}
+
+/// The addresses in a block: those of its structs' pointers, or all that may be one where it has no struct.
+fn addresses(
+    dna: &Dna,
+    block: &Block,
+    structure: Option<&Struct>,
+    offsets: &mut HashMap<usize, Vec<usize>>,
+) -> Vec<u64> {
+    let (step, offsets): (usize, &[usize]) = match structure {
+        Some(structure) if block.struct_index != RAW && structure.bytes > 0 => {
+            let known = offsets.entry(block.struct_index);
+            let known = known.or_insert_with(|| dna.pointer_offsets(structure));
+            (structure.bytes, known)
+        }
+        _ => (POINTER_BYTES, &[0]),
+    };
+    let address_at = |element: &[u8], at: &usize| {
+        let bytes = element.get(*at..)?.first_chunk()?;
+        Some(u64::from_le_bytes(*bytes)).filter(|address| *address != 0)
+    };
+    let elements = block.bytes.chunks_exact(step);
+    elements
+        .flat_map(|element| offsets.iter().filter_map(move |at| address_at(element, at)))
+        .collect()
+}
+
+/// Which datablock the blocks belong to that are being read.
+#[derive(Default)]
+struct Datablock {
+    number: u32,
+    keeps_parts: bool,
+}
+
+impl Datablock {
+    fn advance(&mut self, code: Code) {
+        if code != DATA {
+            self.number += 1;
+            self.keeps_parts = KEPT_WHOLE.contains(&code);
+        }
+    }
+
+    fn keeps(&self, header: &BlockHeader) -> bool {
+        let is_datablock = header.code != DATA;
+        header.bytes
+            <= match self.keeps_parts || is_datablock {
+                true => limits::KEPT_BLOCK_BYTES_MAX,
+                false => limits::SMALL_BLOCK_BYTES_MAX,
+            }
+    }
+}
+
+fn read_dna<R: Read + Seek>(source: &mut Source<R>, bytes: u64) -> Result<Dna, BlendError> {
+    match bytes > limits::DNA_BYTES_MAX {
+        true => Err(BlendError::damaged("its description of structs is huge")),
+        false => Dna::parse(&source.read_vec(bytes)?),
+    }
+}
+
+fn read_header<R: Read + Seek>(
+    source: &mut Source<R>,
+    headers: BlockHeaders,
+) -> Result<BlockHeader, BlendError> {
+    let mut bytes = [0; 32];
+    let small = |at: usize, bytes: &[u8; 32]| {
+        u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+    };
+    let large = |at: usize, bytes: &[u8; 32]| {
+        u64::from(small(at, bytes)) | u64::from(small(at + 4, bytes)) << 32
+    };
+    let (length, address_at, struct_at) = match headers {
+        BlockHeaders::Small => (24, 8, 16),
+        BlockHeaders::Large => (32, 8, 4),
+    };
+    // The last block of some files is its code alone.
+    source.read_exact(&mut bytes[..4])?;
+    let code = [bytes[0], bytes[1], bytes[2], bytes[3]];
+    if code != END {
+        source.read_exact(&mut bytes[4..length])?;
+    }
+    if !code[..2].iter().all(u8::is_ascii_alphanumeric) {
+        return Err(BlendError::damaged("a block has no kind"));
+    }
+    let content = match headers {
+        BlockHeaders::Small => u64::from(small(4, &bytes)),
+        BlockHeaders::Large => large(16, &bytes),
+    };
+    Ok(BlockHeader {
+        code,
+        bytes: content,
+        address: large(address_at, &bytes),
+        struct_index: small(struct_at, &bytes) as usize,
+    })
+}

@@ -1,0 +1,78 @@
+//! A file in short: what it renders and what it needs.
+
+use crate::{
+    BlendError, Compression, Dependency, SceneSummary, Version, blocks::Blend, dependencies,
+    linked, scene, view::View,
+};
+use serde::Serialize;
+use std::{fs::File, path::Path};
+
+/// Texts that Blender runs as it opens a file, when it is allowed to.
+const TEXT_RUNS_ON_OPENING: i64 = 1 << 4;
+
+/// What a `.blend` file renders, and what it needs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Summary {
+    /// The Blender that wrote it.
+    pub version: Version,
+    /// How the file is packed.
+    pub compression: Compression,
+    /// The scene that renders unless another is asked for.
+    pub active_scene: String,
+    /// All scenes of the file itself.
+    pub scenes: Vec<SceneSummary>,
+    /// Files that it needs, packed ones among them.
+    pub dependencies: Vec<Dependency>,
+    /// Texts that want to run as scripts when the file is opened.
+    pub scripts: Vec<String>,
+}
+
+impl Summary {
+    /// The scene that renders unless another is asked for.
+    pub fn active(&self) -> Option<&SceneSummary> {
+        let is_active = |scene: &&SceneSummary| scene.name == self.active_scene;
+        self.scenes.iter().find(is_active)
+    }
+}
+
+/// Reads a scene file, and looks which of the files that it needs are there.
+///
+/// # Errors
+/// When it cannot be read, is no `.blend` file of a version that is known, or is damaged.
+pub fn read(path: &Path) -> Result<Summary, BlendError> {
+    let path = std::path::absolute(path).map_err(BlendError::Io)?;
+    let blend = Blend::read(File::open(&path).map_err(BlendError::Io)?)?;
+    let mut dependencies = dependencies::of(&blend, &path, None);
+    linked::add(&blend, &path, &mut dependencies)?;
+    let summary = Summary {
+        version: blend.version,
+        compression: blend.compression,
+        active_scene: active_scene(&blend)?,
+        scenes: scenes(&blend)?,
+        dependencies,
+        scripts: scripts(&blend),
+    };
+    match blend.has_endless_list() {
+        true => Err(BlendError::damaged("its lists do not end")),
+        false => Ok(summary),
+    }
+}
+
+fn scenes(blend: &Blend) -> Result<Vec<SceneSummary>, BlendError> {
+    let own = blend.of_code(*b"SC").filter(|view| !view.is_linked());
+    own.map(|view| scene::scene(&view)).collect()
+}
+
+fn active_scene(blend: &Blend) -> Result<String, BlendError> {
+    let global = blend.of_struct("FileGlobal").next();
+    let scene = global.and_then(|global| global.follow("curscene"));
+    scene
+        .and_then(|scene| scene.id_name())
+        .ok_or_else(|| BlendError::damaged("it names no active scene"))
+}
+
+fn scripts(blend: &Blend) -> Vec<String> {
+    let runs = |text: &View<'_>| text.has("flags", TEXT_RUNS_ON_OPENING);
+    let texts = blend.of_code(*b"TX").filter(runs);
+    texts.filter_map(|text| text.id_name()).collect()
+}

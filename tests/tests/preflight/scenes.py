@@ -1,0 +1,329 @@
+"""Makes scenes that need many files, and tells Blender's own view of a scene file as JSON.
+
+    scenes.py make FOLDER       everything.blend and packed.blend, with what they need
+    scenes.py tell FILE         one JSON object on the last line of standard output
+"""
+
+import glob
+import json
+import os
+import shutil
+import sys
+import wave
+
+import bpy
+
+
+# ---- making --------------------------------------------------------------------------------------
+
+
+def picture(path):
+    """A small picture on disk."""
+    image = bpy.data.images.new("made", 4, 4)
+    image.filepath_raw, image.file_format = path, "PNG"
+    image.save()
+    bpy.data.images.remove(image)
+
+
+def keep(datablock):
+    datablock.use_fake_user = True
+    return datablock
+
+
+def texture(material, image):
+    node = material.node_tree.nodes.new("ShaderNodeTexImage")
+    node.image = image
+    return node
+
+
+def new_material(name):
+    material = keep(bpy.data.materials.new(name))
+    material.use_nodes = True
+    return material
+
+
+def make_library(folder):
+    """A scene file with an object whose texture is only named there, and another that nobody links."""
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    os.makedirs(os.path.join(folder, "props", "maps"))
+    for name in ("wood", "unlinked", "deep"):
+        picture(os.path.join(folder, "props", "maps", name + ".png"))
+    material = new_material("deep")
+    texture(material, bpy.data.images.load(os.path.join(folder, "props", "maps", "deep.png")))
+    bpy.ops.wm.save_as_mainfile(filepath=os.path.join(folder, "props", "deep.blend"), compress=True)
+    bpy.ops.file.make_paths_relative()
+    bpy.ops.wm.save_mainfile()
+
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    mesh = bpy.data.meshes.new("crate")
+    mesh.from_pydata([(0, 0, 0), (1, 0, 0), (0, 1, 0)], [], [(0, 1, 2)])
+    for name in ("wood", "unlinked"):
+        texture(new_material(name), bpy.data.images.load(os.path.join(folder, "props", "maps", name + ".png")))
+    with bpy.data.libraries.load(os.path.join(folder, "props", "deep.blend"), link=True) as (_, wanted):
+        wanted.materials = ["deep"]
+    mesh.materials.append(bpy.data.materials["wood"])
+    mesh.materials.append(next(m for m in bpy.data.materials if m.library))
+    keep(bpy.data.objects.new("crate", mesh))
+    bpy.ops.wm.save_as_mainfile(filepath=os.path.join(folder, "props", "props.blend"), compress=True)
+    bpy.ops.file.make_paths_relative()
+    bpy.ops.wm.save_mainfile()
+    # Nobody links what needs this one.
+    os.remove(os.path.join(folder, "props", "maps", "unlinked.png"))
+
+
+def make_images(folder):
+    maps = os.path.join(folder, "maps")
+    os.makedirs(maps)
+    names = ["plain", "packed", "gone", "shot_0001", "shot_0002", "shot_0003", "wall.1001", "wall.1012"]
+    for name in names:
+        picture(os.path.join(maps, name + ".png"))
+    material = new_material("textured")
+
+    def load(name):
+        image = bpy.data.images.load(os.path.join(maps, name + ".png"))
+        texture(material, image)
+        return image
+
+    load("plain")
+    load("packed").pack()
+    load("gone")
+    load("shot_0001").source = "SEQUENCE"
+    tiled = load("wall.1001")
+    tiled.source = "TILED"
+    tiled.filepath = os.path.join(maps, "wall.<UDIM>.png")
+    if 1012 not in [tile.number for tile in tiled.tiles]:
+        tiled.tiles.new(1012)
+    tiled.tiles.new(1013)
+    light = material.node_tree.nodes.new("ShaderNodeTexIES")
+    light.mode, light.filepath = "EXTERNAL", os.path.join(folder, "lamp.ies")
+    with open(light.filepath, "w", encoding="ascii") as profile:
+        profile.write("IESNA\n")
+
+
+def make_others(folder):
+    fonts = glob.glob(os.path.join(bpy.utils.system_resource("DATAFILES"), "fonts", "*.woff2"))
+    shutil.copy(sorted(fonts)[0], os.path.join(folder, "letters.woff2"))
+    keep(bpy.data.fonts.load(os.path.join(folder, "letters.woff2")))
+    with wave.open(os.path.join(folder, "noise.wav"), "wb") as sound:
+        sound.setnchannels(1), sound.setsampwidth(2), sound.setframerate(8000)
+        sound.writeframes(bytes(800))
+    keep(bpy.data.sounds.load(os.path.join(folder, "noise.wav")))
+    keep(bpy.data.movieclips.load(os.path.join(folder, "maps", "plain.png")))
+    volume = keep(bpy.data.volumes.new("smoke"))
+    volume.filepath = os.path.join(folder, "smoke.vdb")
+    open(volume.filepath, "wb").write(b"smoke")
+    bpy.ops.cachefile.open(filepath=os.path.join(folder, "motion.abc"))
+    keep(bpy.data.cache_files[0])
+    script = keep(bpy.data.texts.new("startup.py"))
+    script.use_module = True
+    keep(bpy.data.texts.new("notes"))
+
+
+def set_up_simulations(scene):
+    """One object that moves in every way, one that is not rendered, and a pencil and a cloud that do not move."""
+    flag, hidden = (bpy.data.objects.new(name, bpy.data.meshes.new(name)) for name in ("Flag", "Hidden"))
+    pencils = bpy.data.grease_pencils_v3 if hasattr(bpy.data, "grease_pencils_v3") else bpy.data.grease_pencils
+    pencil = bpy.data.objects.new("Pencil", pencils.new("Pencil"))
+    cloud = bpy.data.objects.new("Cloud", bpy.data.volumes["smoke"])
+    for item in (flag, hidden, pencil, cloud):
+        scene.collection.objects.link(item)
+    hidden.modifiers.new("Wind", "CLOTH")
+    hidden.hide_render = True
+    flag.modifiers.new("Wind", "CLOTH")
+    flag.modifiers.new("Jelly", "SOFT_BODY")
+    water = flag.modifiers.new("Water", "FLUID")
+    # Blender's fluid solver ends the process when it meets an object without volume.
+    water.show_viewport = False
+    water.fluid_type = "DOMAIN"
+    group = bpy.data.node_groups.new("Growth", "GeometryNodeTree")
+    group.nodes.new("GeometryNodeSimulationOutput")
+    flag.modifiers.new("Growth", "NODES").node_group = group
+    flag.modifiers.new("Still", "SUBSURF")
+    bpy.ops.rigidbody.world_add()
+    scene.rigidbody_world.collection = bpy.data.collections.new("Bodies")
+    bpy.context.view_layer.objects.active = flag
+    bpy.ops.rigidbody.object_add()
+
+
+def set_up_scenes():
+    first = bpy.context.scene
+    first.name, first.render.engine = "Opening", "CYCLES"
+    render, cycles = first.render, first.cycles
+    render.resolution_x, render.resolution_y, render.resolution_percentage = 1234, 567, 75
+    render.fps, render.fps_base = 30, 1.001
+    first.frame_start, first.frame_end, first.frame_step = -7, 321, 3
+    cycles.samples, cycles.seed, cycles.use_adaptive_sampling, cycles.use_denoising = 77, 5, False, False
+    cycles.time_limit, cycles.device, cycles.use_layer_samples = 12.5, "GPU", "BOUNDED"
+    if hasattr(cycles, "use_guiding"):
+        cycles.use_guiding = True
+    render.use_border, render.use_crop_to_border = True, True
+    render.border_min_x, render.border_max_x, render.border_min_y, render.border_max_y = 0.25, 0.75, 0.125, 0.5
+    render.pixel_aspect_x = 2
+    render.filepath = "//frames/opening_####"
+    render.image_settings.file_format = "TIFF"
+    first.view_layers[0].name, first.view_layers[0].samples = "Near", 33
+    far = first.view_layers.new("Far")
+    far.use, far.samples = False, 99
+    for name in ("Main", "Second"):
+        item = bpy.data.objects.new(name, bpy.data.cameras.new(name))
+        first.collection.objects.link(item)
+    first.camera = bpy.data.objects["Main"]
+    first.timeline_markers.new("cut", frame=9).camera = bpy.data.objects["Second"]
+    set_up_simulations(first)
+    if hasattr(first, "compositing_node_group"):
+        first.compositing_node_group = bpy.data.node_groups.new("Finish", "CompositorNodeTree")
+    else:
+        first.use_nodes = True
+
+    second = bpy.data.scenes.new("Titles")
+    second.render.engine = "BLENDER_WORKBENCH"
+    if hasattr(second.render.image_settings, "media_type"):
+        second.render.image_settings.media_type = "VIDEO"
+    second.render.image_settings.file_format = "FFMPEG"
+    second.render.use_multiview = True
+    second.sequence_editor_create()
+    editor = second.sequence_editor
+    strips = editor.strips if hasattr(editor, "strips") else editor.sequences
+    strips.new_effect(name="Fade", type="COLOR", channel=1, frame_start=1, **(
+        {"length": 24} if bpy.app.version >= (5, 0, 0) else {"frame_end": 25}))
+    return first
+
+
+def make(folder):
+    make_library(folder)
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    make_images(folder)
+    make_others(folder)
+    with bpy.data.libraries.load(os.path.join(folder, "props", "props.blend"), link=True) as (_, wanted):
+        wanted.objects = ["crate"]
+    first = set_up_scenes()
+    first.collection.objects.link(next(o for o in bpy.data.objects if o.library))
+    for name, compress in (("everything.blend", False), ("packed.blend", True)):
+        path = os.path.join(folder, name)
+        bpy.ops.wm.save_as_mainfile(filepath=path, compress=compress, relative_remap=True)
+        bpy.ops.file.make_paths_relative()
+        bpy.ops.wm.save_mainfile(compress=compress)
+    os.remove(os.path.join(folder, "maps", "gone.png"))
+
+
+# ---- telling -------------------------------------------------------------------------------------
+
+
+def tell_cycles(scene):
+    cycles = scene.cycles
+    return {
+        "samples": cycles.samples, "seed": cycles.seed, "adaptive_sampling": cycles.use_adaptive_sampling,
+        "denoising": cycles.use_denoising, "open_shading_language": cycles.shading_system,
+        "graphics_card": cycles.device == "GPU", "time_limit_seconds": cycles.time_limit,
+        "path_guiding": getattr(cycles, "use_guiding", False),
+    }
+
+
+def layer_samples(scene, layer):
+    if scene.render.engine != "CYCLES":
+        return None
+    most, how = scene.cycles.samples, scene.cycles.use_layer_samples
+    if layer.samples == 0 or how == "IGNORE":
+        return most
+    return layer.samples if how == "USE" else min(layer.samples, most)
+
+
+def tell_simulations(scene):
+    world = scene.rigidbody_world
+    if world is not None and world.collection is not None and len(world.collection.objects) > 0:
+        yield {"name": "rigid bodies", "baked": world.point_cache.is_baked}
+    for item in scene.objects:
+        for modifier in item.modifiers:
+            if modifier.type in {"CLOTH", "SOFT_BODY", "FLUID", "NODES"} and not item.hide_render:
+                cache = getattr(modifier, "point_cache", None)
+                yield {"name": f"{modifier.name} of {item.name}", "baked": cache is not None and cache.is_baked}
+
+
+def tell_scene(scene):
+    render = scene.render
+    tree = getattr(scene, "compositing_node_group", None)
+    if bpy.app.version < (5, 0, 0):
+        tree = scene.node_tree if scene.use_nodes else None
+    editor = scene.sequence_editor
+    strips = getattr(editor, "strips_all", None) or getattr(editor, "sequences_all", [])
+    border = {"sides": [render.border_min_x, render.border_max_x, render.border_min_y, render.border_max_y],
+              "crop": render.use_crop_to_border}
+    return {
+        "name": scene.name, "engine": render.engine,
+        "resolution": [render.resolution_x, render.resolution_y], "percentage": render.resolution_percentage,
+        "size": [max(1, side * render.resolution_percentage // 100)
+                 for side in (render.resolution_x, render.resolution_y)],
+        "pixel_aspect": [render.pixel_aspect_x, render.pixel_aspect_y],
+        "frames": [scene.frame_start, scene.frame_end], "frame_step": scene.frame_step,
+        "frame_rate": render.fps, "frame_rate_base": render.fps_base,
+        "cycles": tell_cycles(scene) if render.engine == "CYCLES" else None,
+        "view_layers": [{"name": layer.name, "enabled": layer.use, "samples": layer_samples(scene, layer),
+                         "denoising": layer.cycles.use_denoising} for layer in scene.view_layers],
+        "output": {"path": render.filepath, "format": render.image_settings.file_format,
+                   "is_movie": render.is_movie_format},
+        "camera": scene.camera.name if scene.camera else None,
+        "marker_cameras": [marker.camera.name for marker in scene.timeline_markers if marker.camera],
+        "border": border if render.use_border else None,
+        "compositing": bool(render.use_compositing and tree is not None),
+        "sequencer": bool(render.use_sequencer and len(strips) > 0),
+        "multiview": render.use_multiview,
+        "freestyle": any(render.use_freestyle and layer.use and layer.use_freestyle for layer in scene.view_layers),
+        "simulations": list(tell_simulations(scene)),
+        "grease_pencils": [o.name for o in scene.objects if o.type in {"GPENCIL", "GREASEPENCIL"}],
+    }
+
+
+def tell_dependencies():
+    sources = {"FILE": "image", "SEQUENCE": "image", "MOVIE": "movie", "TILED": "tiles"}
+    for image in bpy.data.images:
+        if image.source in sources and image.filepath:
+            yield (sources[image.source], image, image.filepath, len(image.packed_files) > 0,
+                   image.source == "SEQUENCE", [tile.number for tile in image.tiles if image.source == "TILED"])
+    plain = [("library", bpy.data.libraries), ("font", bpy.data.fonts), ("sound", bpy.data.sounds)]
+    for kind, items in plain:
+        for item in items:
+            if item.filepath != "<builtin>":
+                yield kind, item, item.filepath, item.packed_file is not None, False, []
+    for clip in bpy.data.movieclips:
+        yield "movie_clip", clip, clip.filepath, False, clip.source == "SEQUENCE", []
+    for kind, items in [("cache", bpy.data.cache_files), ("volume", bpy.data.volumes)]:
+        for item in items:
+            yield kind, item, item.filepath, getattr(item, "packed_file", None) is not None, item.is_sequence, []
+    for material in bpy.data.materials:
+        for node in material.node_tree.nodes if material.node_tree else []:
+            if node.bl_idname == "ShaderNodeTexIES" and node.mode == "EXTERNAL":
+                yield "ies", node, node.filepath, False, False, []
+
+
+    for item in bpy.data.objects:
+        for modifier in item.modifiers:
+            if modifier.type == "FLUID" and modifier.fluid_type == "DOMAIN":
+                yield "bake", None, modifier.domain_settings.cache_directory, False, False, []
+
+
+def tell_dependency(kind, item, path, packed, is_sequence, tiles):
+    library = getattr(item, "library", None)
+    absolute = os.path.normpath(bpy.path.abspath(path, library=library))
+    if kind == "library" and item.parent:
+        library = item.parent
+    files = [absolute.replace("<UDIM>", str(number)) for number in tiles] or [absolute]
+    return {
+        "kind": kind, "name": item.name if item is not None else "fluid", "packed": packed, "is_sequence": is_sequence,
+        "linked": library is not None,
+        "missing": [] if packed or kind == "bake" else sorted(path for path in files if not os.path.isfile(path)),
+    }
+
+
+def tell(path):
+    bpy.ops.wm.open_mainfile(filepath=path, use_scripts=False)
+    found = [tell_dependency(*item) for item in tell_dependencies()]
+    print(json.dumps({
+        "active_scene": bpy.context.scene.name,
+        "version": "%d.%d" % tuple(bpy.data.version[:2]),
+        "scenes": [tell_scene(scene) for scene in bpy.data.scenes if scene.library is None],
+        "dependencies": sorted(found, key=lambda item: (item["kind"], item["name"])),
+        "scripts": [text.name for text in bpy.data.texts if text.use_module],
+    }))
+
+
+{"make": make, "tell": tell}[sys.argv[-2]](os.path.abspath(sys.argv[-1]))

@@ -147,11 +147,16 @@ impl Extent {
         }
     }
 
+    /// Cells of the frame that it looks into.
+    pub(crate) fn cell_count(&self) -> usize {
+        self.rects.iter().map(Rect::cell_count).sum()
+    }
+
     /// Cells or packed cells of its delivery.
     pub(crate) fn hash_count(&self) -> usize {
         match (&self.pixels, self.rects.first()) {
             (Some(pixels), Some(rect)) => pixels.packed_count(rect),
-            _ => self.rects.iter().map(Rect::cell_count).sum(),
+            _ => self.cell_count(),
         }
     }
 }

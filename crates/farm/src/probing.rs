@@ -392,7 +392,7 @@ impl Farm {
         let (compared, answer) = (comparison.probe, comparison.answer);
         let roots = [comparison.left, answer.opening.root];
         let extent = &answer.opening.extent;
-        let cells = extent.rects.iter().map(Rect::cell_count).sum();
+        let cells = extent.cell_count();
         let is_of_pixels = extent.pixels.is_some();
         match found {
             Ok(Some(found)) => {
@@ -486,8 +486,7 @@ impl Farm {
         self.probes_wanted.remove(&passed);
         if let Some(probe) = self.probe_mut(passed) {
             probe.check = Check::Passed(prober);
-            let cells = probe.extent.rects.iter().map(Rect::cell_count);
-            let cells = cells.sum::<usize>() as u64;
+            let cells = probe.extent.cell_count() as u64;
             self.count_agreed(passed, prober, cells);
         }
         self.settle(passed.at);

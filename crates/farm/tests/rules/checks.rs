@@ -36,18 +36,9 @@ fn leases(script: &Script, wanted: impl Fn(&TaskSpec) -> bool) -> Vec<(u8, TaskS
         .collect()
 }
 
-/// Strangers, of which the first delivers the tile of the first frame as `edit` has it; others hold theirs.
+/// [`Script::first_tile`] of a job with large tiles.
 fn first_tile(secret: u8, workers: u8, edit: impl Fn(&mut Vec<Blake3Hash>)) -> (Script, TaskSpec) {
-    let mut script = Script::new(large(100, secret));
-    for number in 1..=workers {
-        script.join(number, Trust::Unknown);
-    }
-    script.wait(2_000);
-    let tile = script.lease_of(1).unwrap();
-    let mut cells = true_cells(&tile);
-    edit(&mut cells);
-    script.commit_and_deliver(1, &tile, cells);
-    (script, tile)
+    Script::first_tile(large(100, secret), workers, edit)
 }
 
 /// A secret under which the first tile gets a replica, or not.

@@ -147,6 +147,24 @@ impl Script {
         }
     }
 
+    /// So many strangers, of which the first delivers the first tile as `edit` has it; others hold theirs.
+    pub fn first_tile(
+        config: FarmConfig,
+        workers: u8,
+        edit: impl Fn(&mut Vec<Blake3Hash>),
+    ) -> (Self, TaskSpec) {
+        let mut script = Self::new(config);
+        for number in 1..=workers {
+            script.join(number, Trust::Unknown);
+        }
+        script.wait(2_000);
+        let tile = script.lease_of(1).unwrap();
+        let mut cells = true_cells(&tile);
+        edit(&mut cells);
+        script.commit_and_deliver(1, &tile, cells);
+        (script, tile)
+    }
+
     pub fn send(&mut self, event: Event) -> &[Effect] {
         self.effects = self.farm.handle(self.now, event);
         let is_own = |effect: &Effect| match effect {

@@ -29,20 +29,12 @@ fn with_squares(count: u64, secret: u8) -> FarmConfig {
     config
 }
 
-/// Strangers, of which the first delivers the first tile as `edit` has it; and the leases of others on its squares.
+/// [`Script::first_tile`] among ten strangers, and the leases of others on its squares.
 fn probed(
     config: FarmConfig,
     edit: impl Fn(&mut Vec<Blake3Hash>),
 ) -> (Script, BTreeMap<u8, TaskSpec>) {
-    let mut script = Script::new(config);
-    for number in 1..=10 {
-        script.join(number, Trust::Unknown);
-    }
-    script.wait(2_000);
-    let tile = script.lease_of(1).unwrap();
-    let mut cells = true_cells(&tile);
-    edit(&mut cells);
-    script.commit_and_deliver(1, &tile, cells);
+    let (script, tile) = Script::first_tile(config, 10, edit);
     let of_tile = |spec: &TaskSpec| spec.frame == tile.frame && spec.rects != tile.rects;
     let leases = script.leases.values().filter(|(_, spec)| of_tile(spec));
     let leases = leases.map(|(worker, spec)| (worker.0[0], spec.clone()));

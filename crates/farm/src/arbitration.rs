@@ -7,7 +7,7 @@
 use crate::{
     checking::Servers,
     coordinator::{Farm, OwnPurpose},
-    event::{Effect, Evidence, FaultKind, Millis, Statement, rect_list},
+    event::{Effect, Evidence, FaultKind, Millis, Statement, Testimony, rect_list},
     frame::{Check, Extent, Opening, Probe, ProbeRef, TileRef},
     limits::{FLAKY_CELLS_MIN, FLAKY_MAX, FLAKY_ONE_OF},
     probing::{Answer, Contradiction},
@@ -303,30 +303,46 @@ impl Farm {
     }
 
     pub(crate) fn convict_by_own_engine(&mut self, probe: ProbeRef, found: Contradiction) {
-        self.checks.probe_mismatches += 1;
         let Some(worker) = self.delivery(probe.at).map(|delivery| delivery.worker) else {
+            self.checks.probe_mismatches += 1;
             return;
-        };
-        let evidence = Evidence {
-            frame: self.frame_number(probe.at.frame),
-            rects: found.extent.rects.to_vec(),
-            pixels: found.extent.pixels,
-            cell: found.cell,
-            class: self.class_of(probe.at),
-            statements: vec![Statement {
-                worker: self.worker(worker).id,
-                value: found.left,
-                is_wrong: true,
-                testimony: self.testimony_of(probe.at),
-            }],
-            own: Some(found.right),
-            noise: None,
         };
         let accused = Accused {
             worker,
             tiles: vec![probe.at],
         };
-        self.convict(&[accused], Pattern::of(&found), evidence);
+        let (place, testimony) = (
+            (probe.at.frame, self.class_of(probe.at)),
+            self.testimony_of(probe.at),
+        );
+        self.convict_by_own_word(accused, place, testimony, &found);
+    }
+
+    /// The own engine contradicts what a worker said (`found.left`) of a frame of this class.
+    pub(crate) fn convict_by_own_word(
+        &mut self,
+        accused: Accused,
+        (frame, class): (u32, Blake3Hash),
+        testimony: Option<Testimony>,
+        found: &Contradiction,
+    ) {
+        self.checks.probe_mismatches += 1;
+        let evidence = Evidence {
+            frame: self.frame_number(frame),
+            rects: found.extent.rects.to_vec(),
+            pixels: found.extent.pixels,
+            cell: found.cell,
+            class,
+            statements: vec![Statement {
+                worker: self.worker(accused.worker).id,
+                value: found.left,
+                is_wrong: true,
+                testimony,
+            }],
+            own: Some(found.right),
+            noise: None,
+        };
+        self.convict(&[accused], Pattern::of(found), evidence);
     }
 
     fn evidence(&self, id: u64, value: Blake3Hash, own: Option<Blake3Hash>) -> Evidence {

@@ -1,9 +1,8 @@
 //! What probers said of a tile that fell: looked at before they are paid for it.
 
 use crate::{
-    arbitration::{Accused, Pattern},
+    arbitration::Accused,
     coordinator::{Farm, OwnPurpose},
-    event::{Evidence, Statement},
     frame::{Delivery, Expected},
     limits::OWN_REQUESTS_MAX,
     probing::{Answer, first_wrong},
@@ -100,23 +99,6 @@ impl Farm {
         let Some(found) = first_wrong(&answer.opening.extent, &vouched.cells, &own) else {
             return self.believe(answer);
         };
-        self.checks.probe_mismatches += 1;
-        let worker = self.worker(answer.worker).id;
-        let evidence = Evidence {
-            frame: self.frame_number(*frame),
-            rects: found.extent.rects.to_vec(),
-            pixels: found.extent.pixels,
-            cell: found.cell,
-            class: vouched.class,
-            statements: vec![Statement {
-                worker,
-                value: found.left,
-                is_wrong: true,
-                testimony: answer.opening.testimony(worker),
-            }],
-            own: Some(found.right),
-            noise: None,
-        };
         self.ledger.release(answer.price);
         let reason = "it confirmed what is wrong";
         self.reject_task(answer.worker, answer.opening.task, reason.into());
@@ -124,6 +106,7 @@ impl Farm {
             worker: answer.worker,
             tiles: Vec::new(),
         };
-        self.convict(&[accused], Pattern::of(&found), evidence);
+        let testimony = answer.opening.testimony(self.worker(answer.worker).id);
+        self.convict_by_own_word(accused, (*frame, vouched.class), testimony, &found);
     }
 }

@@ -248,6 +248,7 @@ pub mod tests {
                     seed: 0,
                     passes: vec![Pass::Combined, Pass::Depth],
                     guard_px: 0,
+                    scene: None,
                 },
             };
             Self { dir, blobs, job }

@@ -302,6 +302,7 @@ fn requests_for_squares_keep_the_limits_of_tasks() {
                 seed: 0,
                 passes: vec![Pass::Combined],
                 guard_px: 0,
+                scene: None,
             },
         };
         job.check().unwrap();

@@ -203,7 +203,7 @@ fn a_confined_blender_is_of_the_same_class() {
     let blender = support::blender();
     let scene = blender.scene("plain");
     let (mut direct, description) = blender.engine(&scene);
-    let settings = support::settings(&description, &Pass::ALL);
+    let settings = support::settings(&description, description.planes.len());
     let path = blender.found.path.to_str().unwrap();
     let program = ChildProgram::new(&env::current_exe().unwrap(), ["--serve", "blender", path]);
     let mut child = ChildEngine::spawn(program).unwrap();
@@ -225,8 +225,8 @@ fn a_killed_blender_is_reported_and_started_again() {
     let blender = support::blender();
     let scene = blender.scene("plain");
     let (mut engine, description) = blender.engine(&scene);
-    let settings = support::settings(&description, &[Pass::Combined]);
-    let expected = support::render(&mut engine, &settings, 3, support::rect(320, 160, 64, 64));
+    let settings = support::settings(&description, 1);
+    let expected = support::render(&mut engine, &settings, 3, support::rect(192, 128, 64, 64));
     let long = RenderSettings {
         samples: 60_000,
         ..settings.clone()
@@ -244,7 +244,7 @@ fn a_killed_blender_is_reported_and_started_again() {
     let (mut engine, result) = running.join().unwrap();
     assert!(matches!(result, Err(EngineError::Failed(_))), "{result:?}");
     assert_eq!(
-        support::render(&mut engine, &settings, 3, support::rect(320, 160, 64, 64)),
+        support::render(&mut engine, &settings, 3, support::rect(192, 128, 64, 64)),
         expected
     );
 
@@ -263,7 +263,7 @@ fn a_killed_blender_is_reported_and_started_again() {
     canceller.join().unwrap();
     assert!(matches!(result, Err(EngineError::Cancelled)), "{result:?}");
     assert_eq!(
-        support::render(&mut engine, &settings, 3, support::rect(320, 160, 64, 64)),
+        support::render(&mut engine, &settings, 3, support::rect(192, 128, 64, 64)),
         expected
     );
     engine.prepare(blender.folder.path(), &scene, None).unwrap();

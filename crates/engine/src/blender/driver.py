@@ -325,6 +325,10 @@ class Session:
         if self.name not in bpy.data.scenes:
             raise SceneError(f"the file has no scene {self.name}, only {shown(s.name for s in bpy.data.scenes)}")
         self.refuse()
+        if not self.is_cycles:
+            # It has slightly other results, and only from the second frame on: Blender alone shows it by itself.
+            bpy.context.preferences.system.use_gpu_subdivision = False
+            self.try_graphics(command["scratch"])
         image = self.scene.render.image_settings
         self.image_settings = {name: getattr(image, name) for name in IMAGE_SETTINGS if hasattr(image, name)}
         self.set_frame(self.scene.frame_current)
@@ -362,6 +366,22 @@ class Session:
             raise SceneError(f"compositing reads passes that are not fetched from {engine}: {shown(unknown)}")
         if unbaked:
             raise SceneError(f"simulations are not baked: {shown(unbaked)}; hint: bake them to disk and save")
+
+    def try_graphics(self, scratch):
+        """Draws a few pixels of nothing: where there is no graphics context Blender ends here, not in the first frame."""
+        trial = bpy.data.scenes.new("graphics trial")
+        camera = bpy.data.cameras.new("graphics trial")
+        trial.camera = bpy.data.objects.new("graphics trial", camera)
+        trial.render.engine = "BLENDER_WORKBENCH"
+        trial.render.resolution_x = trial.render.resolution_y = 8
+        trial.render.filepath = os.path.join(scratch, "trial.png")
+        bpy.ops.render.render(write_still=True, scene=trial.name)
+        is_drawn = os.path.isfile(trial.render.filepath)
+        bpy.data.objects.remove(trial.camera)
+        bpy.data.cameras.remove(camera)
+        bpy.data.scenes.remove(trial)
+        if not is_drawn:
+            raise SceneError(f"{self.scene.render.engine} draws nothing here: there is no graphics context")
 
     def denoises(self, layer):
         """Does Cycles denoise this layer after rendering?"""

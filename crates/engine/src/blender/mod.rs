@@ -136,8 +136,15 @@ impl BlenderEngine {
         let (mut driver, hello) = Driver::start(&self.found, self.options.common_kernel, cancel)?;
         self.found.version = hello.version;
         self.found.build_hash = hello.build_hash;
-        let command = DriverCommand::Open { path, scene };
-        let opened = driver.request(&command, cancel, Duration::from_secs(OPEN_SECONDS_MAX))?;
+        let scratch = driver.folder().to_owned();
+        let command = DriverCommand::Open {
+            path,
+            scene,
+            scratch: &scratch,
+        };
+        let opened = driver
+            .request(&command, cancel, Duration::from_secs(OPEN_SECONDS_MAX))
+            .map_err(without_graphics)?;
         if let Some(error) = driver.take_log_errors().first() {
             return Err(EngineError::Scene(format!(
                 "Blender reads the scene with errors: {error}"
@@ -344,6 +351,24 @@ fn planes_of<'a>(
             "the scene has {there} planes of passes, not the {asked} that are asked for"
         ))
     })
+}
+
+/// What Blender prints before it aborts because nothing draws.
+const NO_GRAPHICS: [&str; 2] = ["GLX or EGL context", "No OpenGL vendor"];
+
+/// Says what is missing where Blender ended for want of a graphics context.
+fn without_graphics(error: EngineError) -> EngineError {
+    match error {
+        EngineError::Failed(why) if NO_GRAPHICS.iter().any(|known| why.contains(known)) => {
+            EngineError::Missing(
+                "the scene's render engine draws with a graphics card, and there is no graphics context here; hint: install \
+                 the card's driver, or Mesa's (Debian: libegl1 libgl1-mesa-dri), or set Render Properties > Render Engine to \
+                 Cycles"
+                    .into(),
+            )
+        }
+        error => error,
+    }
 }
 
 fn no_scene() -> EngineError {

@@ -97,6 +97,8 @@ pub(super) enum DriverCommand<'a> {
         path: &'a Path,
         /// One of its scenes, if not the file's own choice.
         scene: Option<&'a str>,
+        /// A folder for trials.
+        scratch: &'a Path,
     },
     /// Renders one rectangle into a multi-layer EXR.
     Render {

@@ -62,7 +62,7 @@ def set_render():
     scene.view_layers.new("Second").use_pass_diffuse_color = True
     layer = scene.view_layers[0]
     layer.use_pass_z = layer.use_pass_normal = layer.use_pass_mist = True
-    layer.use_pass_cryptomatte_object = True
+    layer.use_pass_cryptomatte_object, layer.pass_cryptomatte_depth = True, 2
     scene.frame_start, scene.frame_end = 1, 10
 
 

@@ -62,7 +62,7 @@ fn sorted(values: &Value, keys: &[&str]) -> Vec<Value> {
 fn assert_agrees(file: &Path) -> Value {
     let (theirs, report) = (tell(file), check_json(file));
     let ours = &report["summary"];
-    for key in ["version", "active_scene", "scripts"] {
+    for key in ["version", "active_scene", "scripts", "drivers"] {
         assert_eq!(ours[key], theirs[key], "{key} of {}", file.display());
     }
     let (our_scenes, their_scenes) = (

@@ -109,6 +109,7 @@ def make_others(folder):
         sound.writeframes(bytes(800))
     keep(bpy.data.sounds.load(os.path.join(folder, "noise.wav")))
     keep(bpy.data.movieclips.load(os.path.join(folder, "maps", "plain.png")))
+    keep(bpy.data.movieclips.load(os.path.join(folder, "maps", "gone.png"))).name = "footage"
     volume = keep(bpy.data.volumes.new("smoke"))
     volume.filepath = os.path.join(folder, "smoke.vdb")
     open(volume.filepath, "wb").write(b"smoke")
@@ -145,6 +146,70 @@ def set_up_simulations(scene):
     bpy.ops.rigidbody.object_add()
 
 
+def set_up_particles(scene):
+    """A system that moves, one that does not, hair, hair that moves, and one with somebody else's cache."""
+    grower = bpy.data.objects.new("Grower", bpy.data.meshes.new("Grower"))
+    scene.collection.objects.link(grower)
+    for name, kind, physics in [("sparks", "EMITTER", "NEWTON"), ("still", "EMITTER", "NO"), ("fur", "HAIR", "NO"),
+                                ("mane", "HAIR", "NO"), ("rain", "EMITTER", "NEWTON")]:
+        modifier = grower.modifiers.new(name, "PARTICLE_SYSTEM")
+        system = modifier.particle_system
+        system.name = name
+        system.settings.type, system.settings.physics_type = kind, physics
+        if name == "mane":
+            system.use_hair_dynamics = True
+        if name == "rain":
+            system.point_cache.use_external = True
+            system.point_cache.filepath = "//rain"
+
+
+def set_up_drivers(scene):
+    """Properties that Blender can drive without Python, and others."""
+    empty = bpy.data.objects.new("Driven", None)
+    scene.collection.objects.link(empty)
+    expressions = ["sin(frame) * v", "abs(frame) % 3", "frame % 2"]
+    if bpy.app.version[:2] == (4, 5):
+        # As a module this version waits for itself when Python has a driver to work out.
+        expressions = expressions[:1]
+    for index, expression in enumerate(expressions):
+        driver = empty.driver_add("location", index).driver
+        driver.type = "SCRIPTED"
+        variable = driver.variables.new()
+        variable.name, variable.targets[0].id, variable.targets[0].data_path = "v", empty, "scale.x"
+        driver.expression = expression
+    if len(expressions) == 1:
+        return
+    turned = empty.driver_add("rotation_euler", 0).driver
+    turned.type, turned.expression = "SCRIPTED", "bpy.context.scene.frame_current"
+
+
+def compositor_nodes(scene):
+    """The tree that works on the scene's frames."""
+    if hasattr(scene, "compositing_node_group"):
+        scene.compositing_node_group = bpy.data.node_groups.new("Finish", "CompositorNodeTree")
+        return scene.compositing_node_group.nodes
+    scene.use_nodes = True
+    return scene.node_tree.nodes
+
+
+def set_up_compositor(scene):
+    nodes = compositor_nodes(scene)
+    nodes.new("CompositorNodeImage").image = bpy.data.images["plain.png"]
+    nodes.new("CompositorNodeMovieClip").clip = bpy.data.movieclips["footage"]
+    muted = nodes.new("CompositorNodeMovieClip")
+    muted.clip, muted.mute = bpy.data.movieclips["plain.png"], True
+    output = nodes.new("CompositorNodeOutputFile")
+    setattr(output, "directory" if hasattr(output, "directory") else "base_path", "//mattes/")
+
+
+def new_strips(scene, muted):
+    scene.sequence_editor_create()
+    editor = scene.sequence_editor
+    strips = editor.strips if hasattr(editor, "strips") else editor.sequences
+    length = {"length": 24} if bpy.app.version >= (5, 0, 0) else {"frame_end": 25}
+    strips.new_effect(name="Fade", type="COLOR", channel=1, frame_start=1, **length).mute = muted
+
+
 def set_up_scenes():
     first = bpy.context.scene
     first.name, first.render.engine = "Opening", "CYCLES"
@@ -170,10 +235,11 @@ def set_up_scenes():
     first.camera = bpy.data.objects["Main"]
     first.timeline_markers.new("cut", frame=9).camera = bpy.data.objects["Second"]
     set_up_simulations(first)
-    if hasattr(first, "compositing_node_group"):
-        first.compositing_node_group = bpy.data.node_groups.new("Finish", "CompositorNodeTree")
-    else:
-        first.use_nodes = True
+    set_up_particles(first)
+    set_up_drivers(first)
+    set_up_compositor(first)
+    new_strips(first, muted=True)
+    first.view_settings.view_transform = "Standard"
 
     second = bpy.data.scenes.new("Titles")
     second.render.engine = "BLENDER_WORKBENCH"
@@ -181,11 +247,7 @@ def set_up_scenes():
         second.render.image_settings.media_type = "VIDEO"
     second.render.image_settings.file_format = "FFMPEG"
     second.render.use_multiview = True
-    second.sequence_editor_create()
-    editor = second.sequence_editor
-    strips = editor.strips if hasattr(editor, "strips") else editor.sequences
-    strips.new_effect(name="Fade", type="COLOR", channel=1, frame_start=1, **(
-        {"length": 24} if bpy.app.version >= (5, 0, 0) else {"frame_end": 25}))
+    new_strips(second, muted=False)
     return first
 
 
@@ -236,16 +298,65 @@ def tell_simulations(scene):
         for modifier in item.modifiers:
             if modifier.type in {"CLOTH", "SOFT_BODY", "FLUID", "NODES"} and not item.hide_render:
                 cache = getattr(modifier, "point_cache", None)
-                yield {"name": f"{modifier.name} of {item.name}", "baked": cache is not None and cache.is_baked}
+                baked = nodes_baked(modifier) if modifier.type == "NODES" else cache is not None and cache.is_baked
+                yield {"name": f"{modifier.name} of {item.name}", "baked": baked}
+            if modifier.type == "PARTICLE_SYSTEM" and not item.hide_render:
+                yield from tell_particles(item, modifier.particle_system)
+
+
+def nodes_baked(modifier):
+    """Is every bake of the modifier in the file?"""
+    bakes = getattr(modifier, "bakes", [])
+    return len(bakes) > 0 and all(bake.data_blocks is not None and bake_is_there(modifier, bake) for bake in bakes)
+
+
+def bake_is_there(modifier, bake):
+    folder = bake.directory if bake.use_custom_path else os.path.join(modifier.bake_directory, str(bake.bake_id))
+    return bool(glob.glob(os.path.join(bpy.path.abspath(folder), "meta", "*.json")))
+
+
+def tell_particles(item, system):
+    settings = system.settings
+    moves = system.use_hair_dynamics if settings.type == "HAIR" else settings.physics_type not in {"NO", "KEYED"}
+    if moves:
+        cache = system.point_cache
+        yield {"name": f"particles {system.name} of {item.name}", "baked": cache.is_baked or cache.use_external}
+
+
+def compositor_tree(scene):
+    if bpy.app.version < (5, 0, 0):
+        return scene.node_tree if scene.use_nodes else None
+    return scene.compositing_node_group
+
+
+def tell_compositor(scene):
+    tree = compositor_tree(scene)
+    if tree is None or not scene.render.use_compositing:
+        return None
+    nodes = [node for node in tree.nodes if not node.mute]
+    named = lambda name: sorted({getattr(node, name).name for node in nodes if getattr(node, name, None)})
+    files = [node for node in nodes if node.bl_idname == "CompositorNodeOutputFile"]
+    writes = [node.directory if hasattr(node, "directory") else node.base_path for node in files]
+    return {"images": named("image"), "movie_clips": named("clip"), "writes": writes}
+
+
+def has_picture_strips(scene):
+    editor = scene.sequence_editor
+    strips = (getattr(editor, "strips", None) or getattr(editor, "sequences", [])) if editor else []
+    return any(strip.type != "SOUND" and not strip.mute for strip in strips)
+
+
+def tell_drivers():
+    """Those that Blender reports as failed with scripts off."""
+    bpy.context.scene.frame_set(7)
+    for item in bpy.data.objects:
+        for curve in item.animation_data.drivers if item.animation_data else []:
+            if curve.driver.type == "SCRIPTED" and not curve.driver.is_valid:
+                yield {"owner": item.name, "property": curve.data_path, "expression": curve.driver.expression}
 
 
 def tell_scene(scene):
     render = scene.render
-    tree = getattr(scene, "compositing_node_group", None)
-    if bpy.app.version < (5, 0, 0):
-        tree = scene.node_tree if scene.use_nodes else None
-    editor = scene.sequence_editor
-    strips = getattr(editor, "strips_all", None) or getattr(editor, "sequences_all", [])
     border = {"sides": [render.border_min_x, render.border_max_x, render.border_min_y, render.border_max_y],
               "crop": render.use_crop_to_border}
     return {
@@ -264,8 +375,9 @@ def tell_scene(scene):
         "camera": scene.camera.name if scene.camera else None,
         "marker_cameras": [marker.camera.name for marker in scene.timeline_markers if marker.camera],
         "border": border if render.use_border else None,
-        "compositing": bool(render.use_compositing and tree is not None),
-        "sequencer": bool(render.use_sequencer and len(strips) > 0),
+        "view_transform": scene.view_settings.view_transform,
+        "compositor": tell_compositor(scene),
+        "sequencer": bool(render.use_sequencer and has_picture_strips(scene)),
         "multiview": render.use_multiview,
         "freestyle": any(render.use_freestyle and layer.use and layer.use_freestyle for layer in scene.view_layers),
         "simulations": list(tell_simulations(scene)),
@@ -293,12 +405,14 @@ def tell_dependencies():
         for node in material.node_tree.nodes if material.node_tree else []:
             if node.bl_idname == "ShaderNodeTexIES" and node.mode == "EXTERNAL":
                 yield "ies", node, node.filepath, False, False, []
-
-
     for item in bpy.data.objects:
         for modifier in item.modifiers:
             if modifier.type == "FLUID" and modifier.fluid_type == "DOMAIN":
-                yield "bake", None, modifier.domain_settings.cache_directory, False, False, []
+                yield "bake", "fluid", modifier.domain_settings.cache_directory, False, False, []
+            if modifier.type == "PARTICLE_SYSTEM" and modifier.particle_system.point_cache.use_external:
+                yield "bake", "external cache", modifier.particle_system.point_cache.filepath, False, False, []
+            if modifier.type == "NODES" and getattr(modifier, "bake_directory", ""):
+                yield "bake", "geometry nodes", modifier.bake_directory, False, False, []
 
 
 def tell_dependency(kind, item, path, packed, is_sequence, tiles):
@@ -308,7 +422,7 @@ def tell_dependency(kind, item, path, packed, is_sequence, tiles):
         library = item.parent
     files = [absolute.replace("<UDIM>", str(number)) for number in tiles] or [absolute]
     return {
-        "kind": kind, "name": item.name if item is not None else "fluid", "packed": packed, "is_sequence": is_sequence,
+        "kind": kind, "name": getattr(item, "name", item), "packed": packed, "is_sequence": is_sequence,
         "linked": library is not None,
         "missing": [] if packed or kind == "bake" else sorted(path for path in files if not os.path.isfile(path)),
     }
@@ -322,6 +436,7 @@ def tell(path):
         "version": "%d.%d" % tuple(bpy.data.version[:2]),
         "scenes": [tell_scene(scene) for scene in bpy.data.scenes if scene.library is None],
         "dependencies": sorted(found, key=lambda item: (item["kind"], item["name"])),
+        "drivers": sorted(tell_drivers(), key=lambda driver: driver["property"]),
         "scripts": [text.name for text in bpy.data.texts if text.use_module],
     }))
 

@@ -137,7 +137,8 @@ def set_up_simulations(scene):
     water.show_viewport = False
     water.fluid_type = "DOMAIN"
     group = bpy.data.node_groups.new("Growth", "GeometryNodeTree")
-    group.nodes.new("GeometryNodeSimulationOutput")
+    if hasattr(bpy.types, "GeometryNodeSimulationOutput"):
+        group.nodes.new("GeometryNodeSimulationOutput")
     flag.modifiers.new("Growth", "NODES").node_group = group
     flag.modifiers.new("Still", "SUBSURF")
     bpy.ops.rigidbody.world_add()
@@ -296,12 +297,18 @@ def tell_simulations(scene):
         yield {"name": "rigid bodies", "baked": world.point_cache.is_baked}
     for item in scene.objects:
         for modifier in item.modifiers:
-            if modifier.type in {"CLOTH", "SOFT_BODY", "FLUID", "NODES"} and not item.hide_render:
+            simulates = modifier.type in {"CLOTH", "SOFT_BODY", "FLUID"} or (
+                modifier.type == "NODES" and "GeometryNodeSimulationOutput" in kinds_of_nodes(modifier.node_group))
+            if simulates and not item.hide_render:
                 cache = getattr(modifier, "point_cache", None)
                 baked = nodes_baked(modifier) if modifier.type == "NODES" else cache is not None and cache.is_baked
                 yield {"name": f"{modifier.name} of {item.name}", "baked": baked}
             if modifier.type == "PARTICLE_SYSTEM" and not item.hide_render:
                 yield from tell_particles(item, modifier.particle_system)
+
+
+def kinds_of_nodes(group):
+    return {node.bl_idname for node in group.nodes} if group else set()
 
 
 def nodes_baked(modifier):
@@ -441,4 +448,119 @@ def tell(path):
     }))
 
 
-{"make": make, "tell": tell}[sys.argv[-2]](os.path.abspath(sys.argv[-1]))
+# ---- files in other folders ----------------------------------------------------------------------
+
+
+def coloured(path, colour):
+    """A picture of one colour on disk."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    image = bpy.data.images.new("made", 4, 4)
+    image.pixels = [*colour, 1.0] * 16
+    image.filepath_raw, image.file_format = path, "PNG"
+    image.save()
+    bpy.data.images.remove(image)
+
+
+def glowing(name, image, place):
+    """A square that shines with a picture."""
+    mesh = bpy.data.meshes.new(name)
+    x, y = place
+    mesh.from_pydata([(x, y, 0), (x + 1, y, 0), (x + 1, y + 1, 0), (x, y + 1, 0)], [], [(0, 1, 2, 3)])
+    mesh.uv_layers.new()
+    material = bpy.data.materials.new(name)
+    material.use_nodes = True
+    nodes, links = material.node_tree.nodes, material.node_tree.links
+    nodes.clear()
+    output, shine = nodes.new("ShaderNodeOutputMaterial"), nodes.new("ShaderNodeEmission")
+    links.new(texture(material, image).outputs["Color"], shine.inputs["Color"])
+    links.new(shine.outputs[0], output.inputs["Surface"])
+    mesh.materials.append(material)
+    item = bpy.data.objects.new(name, mesh)
+    bpy.context.scene.collection.objects.link(item)
+    return item
+
+
+def load(path, shown=None, **settings):
+    """A picture from disk, by the path that is to stand in the file."""
+    image = bpy.data.images.load(path)
+    for name, value in settings.items():
+        setattr(image, name, value)
+    image.filepath = shown or path
+    return image
+
+
+def save_as_is(path, **options):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    bpy.ops.wm.save_as_mainfile(filepath=path, relative_remap=False, **options)
+
+
+def make_outside(folder):
+    """A scene whose files lie in other folders, named in every way; a library has its own, and links another."""
+    at = lambda *names: os.path.join(folder, *names)
+    for name, colour in [("textures/wall", (0.9, 0.1, 0.1)), ("textures/floor", (0.1, 0.9, 0.1)),
+                         ("project/maps/inside", (0.1, 0.1, 0.9)), ("tiles/roof.1001", (0.9, 0.9, 0.1)),
+                         ("walks/shot_0001", (0.1, 0.9, 0.9)), ("walks/shot_0002", (0.2, 0.8, 0.8)),
+                         ("grain/crate", (0.9, 0.1, 0.9)), ("deep/deep", (0.5, 0.5, 0.5))]:
+        coloured(at(name + ".png"), colour)
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    keep(glowing("deep", load(at("deep/deep.png"), "//deep.png"), (1, 2)))
+    save_as_is(at("deep/deep.blend"))
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    keep(glowing("crate", load(at("grain/crate.png")), (0, 2)))
+    with bpy.data.libraries.load(at("deep/deep.blend"), link=True) as (_, wanted):
+        wanted.objects = ["deep"]
+    group = keep(bpy.data.collections.new("props"))
+    for item in bpy.data.objects:
+        group.objects.link(item)
+    save_as_is(at("assets", "props.blend"), compress=True)
+
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    glowing("wall", load(at("textures/wall.png")), (0, 0))
+    save_as_is(at("project", "shot.blend"))
+    glowing("floor", load(at("textures/floor.png"), "//..\\textures\\floor.png"), (1, 0))
+    glowing("inside", load(at("project/maps/inside.png")), (0, 1))
+    tiled = load(at("tiles/roof.1001.png"), source="TILED")
+    tiled.filepath = at("tiles/roof.<UDIM>.png")
+    glowing("roof", tiled, (1, 1))
+    walk = glowing("walk", load(at("walks/shot_0001.png"), source="SEQUENCE"), (2, 0))
+    user = walk.data.materials[0].node_tree.nodes["Image Texture"].image_user
+    user.frame_duration, user.use_auto_refresh = 2, True
+    baked = walk.modifiers.new("Grown", "NODES")
+    if hasattr(baked, "bake_directory"):
+        baked.bake_directory = at("baked")
+        os.makedirs(at("baked"))
+        open(at("baked", "notes.json"), "w", encoding="ascii").write("{}")
+    with bpy.data.libraries.load(at("assets", "props.blend"), link=True) as (_, wanted):
+        wanted.collections = ["props"]
+    scene = bpy.context.scene
+    scene.collection.children.link(bpy.data.collections["props"])
+    camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
+    camera.data.type, camera.data.ortho_scale, camera.location = "ORTHO", 3, (1.5, 1.5, 2)
+    scene.collection.objects.link(camera)
+    scene.camera, scene.render.engine = camera, "CYCLES"
+    scene.cycles.samples, scene.cycles.use_denoising = 2, False
+    scene.render.resolution_x = scene.render.resolution_y = 48
+    scene.frame_start, scene.frame_end = 1, 2
+    for name, compress in (("shot", False), ("packed", True)):
+        save_as_is(at("project", name + ".blend"), compress=compress)
+
+
+def look(path):
+    """What a scene looks like, and the files of it that Blender does not find."""
+    bpy.ops.wm.open_mainfile(filepath=path, use_scripts=False)
+    scene = bpy.context.scene
+    scene.frame_set(2)
+    scene.render.filepath, scene.render.image_settings.file_format = path + ".png", "PNG"
+    bpy.ops.render.render(write_still=True)
+    image = bpy.data.images.load(path + ".png")
+    named = [*bpy.data.images, *bpy.data.libraries]
+    found = [bpy.path.abspath(item.filepath, library=item.library) for item in named if item.filepath]
+    folders = [modifier.bake_directory for item in bpy.data.objects for modifier in item.modifiers
+               if getattr(modifier, "bake_directory", "")]
+    found = [name.replace("<UDIM>", "1001") for name in found] + [bpy.path.abspath(name) for name in folders]
+    print(json.dumps({"pixels": list(image.pixels), "missing": [name for name in found if not os.path.exists(name)],
+                      "files": sorted(os.path.normpath(name) for name in found)}))
+
+
+ACTIONS = {"make": make, "tell": tell, "make_outside": make_outside, "look": look}
+ACTIONS[sys.argv[-2]](os.path.abspath(sys.argv[-1]))

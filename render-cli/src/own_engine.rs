@@ -68,7 +68,7 @@ pub struct OwnEngine {
     loaded: Chosen,
     /// What the scene says of itself.
     pub description: SceneDescription,
-    /// Files besides the scene, absolute.
+    /// Files besides a scene of the tracer, absolute.
     pub dependencies: Vec<PathBuf>,
 }
 
@@ -142,7 +142,8 @@ impl OwnEngine {
             .prepare(folder, entry, scene_name)
             .map_err(refused)?;
         let dependencies = match &loaded {
-            Chosen::Blender(engine) => engine.dependencies().to_vec(),
+            // What a .blend file needs is read from it without Blender.
+            Chosen::Blender(_) => Vec::new(),
             Chosen::Tracer(_) => {
                 let files = tracer::gltf::Scene::dependencies(scene);
                 let files = files.map_err(|e| Failure::preflight(e.to_string()))?;

@@ -4,7 +4,8 @@ use crate::{
     accounts::Purse,
     arguments::{Arguments, EngineChoice},
     books::Books,
-    bundle,
+    bundle::{self, Needed},
+    check,
     conclusion::{conclude, outcome_name},
     failure::{Code, Failure},
     job,
@@ -335,6 +336,7 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
         .as_ref()
         .is_some_and(|pattern| pattern.video.is_some());
     let encoder = encodes.then(Encoder::find).transpose()?;
+    let known = before_engines(kind, &arguments, &report).await?;
     let data_dir = data_dir(arguments.data_dir.as_deref())?;
     let _only = only_user(&data_dir)?;
     let local = local_workers_wanted(&arguments);
@@ -344,7 +346,14 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
     let planes = own.description.planes.clone();
     let frame_rate = own.description.frame_rate;
     let tile_px = tile_px(&arguments, &own.description)?;
-    let wanted = preflight(&arguments, &own, &pattern.format, &blobs, &report).await?;
+    let wanted = preflight(
+        &arguments,
+        &own,
+        (known, &pattern.format),
+        (&blobs, &data_dir),
+        &report,
+    )
+    .await?;
     let settings = wanted.settings.clone();
     let frames = wanted.frames.clone();
     let fingerprint = fingerprint(&pattern, tile_px, &wanted)?;
@@ -465,26 +474,62 @@ fn remember(providers: &Providers, config: &FarmConfig, progress: &Progress) {
     }
 }
 
+/// What is known of a scene before an engine or a worker starts.
+#[derive(Default)]
+struct Known {
+    /// What was said of it.
+    lines: Vec<String>,
+    /// Where the file was read for it.
+    summary: Option<Box<blend::Summary>>,
+}
+
+/// Reads a .blend file, refuses it or says what is to be said of it.
+async fn before_engines(
+    kind: EngineKind,
+    arguments: &Arguments,
+    report: &Report,
+) -> Result<Known, Failure> {
+    if kind != EngineKind::Blender {
+        return Ok(Known::default());
+    }
+    let (scene, name) = (arguments.scene.clone(), arguments.scene_name.clone());
+    let remarks = blocking(move || check::before_blender(&scene, name.as_deref())).await?;
+    let notes = remarks.notes.iter().map(|note| format!("note: {note}"));
+    let warnings = remarks.warnings.iter();
+    let warnings = warnings.map(|warning| format!("warning: {warning}"));
+    let lines: Vec<String> = notes.chain(warnings).collect();
+    lines.iter().for_each(|line| report.say(line));
+    Ok(Known {
+        lines,
+        summary: Some(Box::new(remarks.summary)),
+    })
+}
+
 /// Decides what is rendered, says what the scene has to say, and bundles it.
 async fn preflight(
     arguments: &Arguments,
     own: &OwnEngine,
-    format: &Format,
-    blobs: &BlobStore,
+    (known, format): (Known, &Format),
+    (blobs, data_dir): (&BlobStore, &Path),
     report: &Report,
 ) -> Result<Wanted, Failure> {
     let description = &own.description;
-    for note in &description.notes {
-        report.say(&format!("note: {note}"));
-    }
-    for warning in &description.warnings {
-        report.say(&format!("warning: {warning}"));
-    }
+    let notes = description.notes.iter().map(|note| format!("note: {note}"));
+    let warnings = description.warnings.iter();
+    let warnings = warnings.map(|warning| format!("warning: {warning}"));
+    let new = notes
+        .chain(warnings)
+        .filter(|line| !known.lines.contains(line));
+    new.for_each(|line| report.say(&line));
     let frames = frames(arguments, description, report);
     let settings = settings(arguments, description, format)?;
     let (scene, blobs) = (arguments.scene.clone(), blobs.clone());
-    let files = own.dependencies.clone();
-    let bundle = blocking(move || bundle::make(&scene, &files, &blobs)).await?;
+    let needed = match known.summary {
+        Some(summary) => Needed::Blend(summary),
+        None => Needed::Files(own.dependencies.clone()),
+    };
+    let scratch = data_dir.to_owned();
+    let bundle = blocking(move || bundle::make(&scene, &needed, &blobs, &scratch)).await?;
     report.say(&format!("scene    {} bytes with its files", bundle.bytes));
     Ok(Wanted {
         frames,

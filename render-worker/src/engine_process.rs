@@ -74,6 +74,7 @@ pub fn run(arguments: &EngineArguments) -> Result<(), WorkerError> {
             let options = BlenderOptions {
                 threads,
                 common_kernel: arguments.common_kernel,
+                ..BlenderOptions::default()
             };
             Box::new(BlenderEngine::new(found, options))
         }

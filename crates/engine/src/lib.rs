@@ -9,9 +9,10 @@ pub mod fingerprint;
 pub mod frame_file;
 mod log;
 pub mod sandbox;
+mod system;
 mod tracer_engine;
 
-pub use blender::{BlenderEngine, BlenderOptions, find_blender};
+pub use blender::{BlenderEngine, BlenderOptions, ProcessLimits, find_blender};
 pub use child::{ChildEngine, ChildProgram, serve_child};
 pub use cost::{RectangleCost, measure_cost};
 pub use fingerprint::{Calibration, calibrate, class_fingerprint};

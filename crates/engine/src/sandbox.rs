@@ -69,7 +69,7 @@ impl fmt::Display for Confinement {
 
 /// Folders of the system that programs need, read only.
 #[cfg(target_os = "linux")]
-const SYSTEM_READ: [&str; 12] = [
+const SYSTEM_READ: [&str; 13] = [
     "/usr",
     "/lib",
     "/lib32",
@@ -79,6 +79,7 @@ const SYSTEM_READ: [&str; 12] = [
     "/nix/store",
     "/proc",
     "/sys/devices/system",
+    "/sys/fs/cgroup",
     "/etc/ld.so.cache",
     "/etc/fonts",
     "/etc/localtime",

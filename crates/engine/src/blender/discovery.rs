@@ -1,6 +1,9 @@
 //! Finding Blender on this machine: the program itself, or a Python that imports it as the module `bpy`.
 
-use super::process::{Driver, private_command, run_bounded};
+use super::{
+    BlenderOptions,
+    process::{Driver, private_command, run_bounded},
+};
 use crate::{CancelFlag, EngineError};
 use std::{
     env, fmt,
@@ -53,7 +56,7 @@ impl Found {
     /// # Errors
     /// When it does not run, with the last of what it printed.
     pub fn proven(mut self) -> Result<Self, EngineError> {
-        let (_, hello) = Driver::start(&self, false, &CancelFlag::default())?;
+        let (_, hello) = Driver::start(&self, &BlenderOptions::default(), &CancelFlag::default())?;
         self.version = hello.version;
         self.build_hash = hello.build_hash;
         Ok(self)

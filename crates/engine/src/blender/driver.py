@@ -17,6 +17,10 @@ import bpy
 import _cycles  # Blender provides it once bpy is loaded.
 from cycles.engine import list_render_passes
 
+# Our other files lie beside this one.
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import scene_pictures
+
 # Rectangles are aimed a quarter of a pixel inside, because Blender truncates fractions of the size.
 INSIDE_PIXEL = 0.25
 # Cycles' seeds end here.
@@ -224,6 +228,8 @@ class Session:
         self.overrides = Overrides()
         self.configuration = None
         self.frame = None
+        # The last frame of which all that it shows was found.
+        self.whole_frame = None
         self.layer = None
         self.image_settings = {}
         self.files = []
@@ -240,7 +246,7 @@ class Session:
     def open(self, command):
         path = command["path"]
         self.overrides = Overrides()
-        self.configuration = self.frame = None
+        self.configuration = self.frame = self.whole_frame = None
         self.seed_added = 0
         try:
             bpy.ops.wm.open_mainfile(filepath=path, use_scripts=False)
@@ -249,6 +255,7 @@ class Session:
         if os.path.realpath(bpy.data.filepath) != os.path.realpath(path) or self.scene is None:
             raise SceneError("Blender did not open the scene: is it a .blend file of this or an older version?")
         self.refuse()
+        self.refuse_undecodable()
         enabled = [layer for layer in self.scene.view_layers if layer.use]
         self.layer = enabled[0].name
         own = self.scene.render.image_settings
@@ -280,6 +287,20 @@ class Session:
         unbaked = unbaked_simulations(scene)
         if unbaked:
             raise SceneError(f"simulations are not baked: {shown(unbaked)}; hint: bake them to disk and save")
+
+    def refuse_undecodable(self):
+        bad = scene_pictures.undecodable(image_paths)
+        if bad:
+            raise SceneError(f"pictures that the scene needs cannot be read: {shown(bad)}")
+
+    def refuse_lacking(self):
+        """Refuses the current frame if something that it shows is not there: it would be left out, or pink."""
+        if self.whole_frame == self.frame:
+            return
+        lacking = scene_pictures.lacking(self.scene, image_paths)
+        if lacking:
+            raise SceneError(f"files that frame {self.frame} needs are missing: {shown(lacking)}")
+        self.whole_frame = self.frame
 
     def own_samples(self):
         """Samples a pixel that the scene asks for in the rendered layer."""
@@ -479,6 +500,7 @@ class Session:
         self.configure({key: command[key] for key in ("size", "samples", "seed", "passes", "threads")})
         if self.frame != command["frame"]:
             self.set_frame(command["frame"])
+        self.refuse_lacking()
         cycles = self.scene.cycles
         if command["seed"] != 0 and cycles.seed != self.seed:
             self.seed = (cycles.seed + command["seed"]) & SEED_MAX
@@ -493,7 +515,8 @@ class Session:
         render.border_max_y = fraction(bottom + height, size[1])
         render.border_min_y = fraction(bottom, size[1])
         self.write_picture(command["output"])
-        return {"resident_bytes": resident_bytes()}
+        opaque = scene_pictures.is_opaque(self.scene, self.scene.view_layers[self.layer])
+        return {"resident_bytes": resident_bytes(), "opaque": opaque}
 
     # -- finish
 

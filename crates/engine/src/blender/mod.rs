@@ -7,9 +7,13 @@
 
 mod denoise;
 mod discovery;
+mod ending;
+mod picture;
 mod process;
+mod watch;
 
 pub use discovery::{Found, ProgramKind, find_blender};
+pub use watch::ProcessLimits;
 
 use crate::{
     CancelFlag, Engine, EngineError, SceneDescription,
@@ -44,6 +48,8 @@ pub struct BlenderOptions {
     /// Render with the kernel that every processor has, so that processors of different ages share a determinism class;
     /// costs some 5 to 8 % of the time.
     pub common_kernel: bool,
+    /// What its process may do before it is ended.
+    pub limits: ProcessLimits,
 }
 
 /// A scene opened in Blender.
@@ -55,6 +61,8 @@ pub struct BlenderEngine {
     driver: Option<Driver>,
     /// Memory of the process after its first rectangle.
     first_resident_bytes: Option<u64>,
+    /// Was the last process lost after it had rendered something?
+    is_lost_when_warm: bool,
 }
 
 #[derive(Clone)]
@@ -84,6 +92,9 @@ struct Opened {
 #[derive(Deserialize)]
 struct Done {
     resident_bytes: u64,
+    /// Has every pixel that was rendered an alpha?
+    #[serde(default)]
+    opaque: bool,
 }
 
 impl BlenderEngine {
@@ -96,6 +107,7 @@ impl BlenderEngine {
             files: Vec::new(),
             driver: None,
             first_resident_bytes: None,
+            is_lost_when_warm: false,
         }
     }
 
@@ -119,6 +131,17 @@ impl BlenderEngine {
     /// # Errors
     /// See [`EngineError`].
     pub fn finish_png(
+        &mut self,
+        size: Size,
+        frame: i32,
+        exr: &Path,
+        out: &Path,
+        cancel: &CancelFlag,
+    ) -> Result<(), EngineError> {
+        self.once_more(|engine| engine.finish_once(size, frame, exr, out, cancel))
+    }
+
+    fn finish_once(
         &mut self,
         size: Size,
         frame: i32,
@@ -177,7 +200,7 @@ impl BlenderEngine {
     fn open(&mut self, path: &Path, cancel: &CancelFlag) -> Result<Opened, EngineError> {
         self.driver = None;
         self.first_resident_bytes = None;
-        let (mut driver, hello) = Driver::start(&self.found, self.options.common_kernel, cancel)?;
+        let (mut driver, hello) = Driver::start(&self.found, &self.options, cancel)?;
         self.found.version = hello.version;
         self.found.build_hash = hello.build_hash;
         let command = DriverCommand::Open { path };
@@ -203,6 +226,19 @@ impl BlenderEngine {
             .ok_or_else(|| EngineError::Failed("Blender is not running".into()))
     }
 
+    /// Does something that needs the process, and once more in a fresh one if the warm one was lost with it: what it had
+    /// gathered, or somebody who ended it, may have been the reason.
+    fn once_more<T>(
+        &mut self,
+        mut work: impl FnMut(&mut Self) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        self.is_lost_when_warm = false;
+        match work(self) {
+            Err(EngineError::Failed(_)) if self.is_lost_when_warm => work(self),
+            result => result,
+        }
+    }
+
     /// Sends a command; a process that failed it is not used again.
     fn request<T: serde::de::DeserializeOwned>(
         &mut self,
@@ -212,6 +248,7 @@ impl BlenderEngine {
         let driver = self.driver(cancel)?;
         let result = driver.request(command, cancel, Duration::from_secs(RENDER_SECONDS_MAX));
         let errors = driver.take_log_errors();
+        self.is_lost_when_warm = driver.is_lost_when_warm();
         let result = match (result, errors.first()) {
             (Ok(_), Some(error)) => Err(EngineError::Failed(format!("Blender printed: {error}"))),
             (result, _) => result,
@@ -251,7 +288,7 @@ impl BlenderEngine {
             .map_err(|e| EngineError::Failed(format!("rectangle {grown} of frame {frame}: {e}")))?;
         fs::remove_file(&output)
             .map_err(|e| EngineError::Failed(format!("{}: {e}", output.display())))?;
-        check_finite(&rendered, frame)?;
+        picture::check(&rendered, frame, done.opaque)?;
         self.restart_when_grown(done.resident_bytes);
         Ok(crop(rendered, rect))
     }
@@ -321,7 +358,8 @@ impl Engine for BlenderEngine {
                     "{rect} is outside of a {size} frame"
                 )));
             }
-            rendered.push(self.render_one(settings, frame, rect, cancel)?);
+            rendered
+                .push(self.once_more(|engine| engine.render_one(settings, frame, rect, cancel))?);
         }
         Ok(rendered)
     }
@@ -353,25 +391,6 @@ fn no_scene() -> EngineError {
 
 fn absolute(path: &Path) -> Result<PathBuf, EngineError> {
     std::path::absolute(path).map_err(|e| EngineError::Failed(format!("{}: {e}", path.display())))
-}
-
-fn check_finite(rendered: &RenderedRect, frame: i32) -> Result<(), EngineError> {
-    let rect = rendered.rect;
-    for (pass, plane) in &rendered.planes {
-        let bad = plane
-            .iter()
-            .position(|pixel| !pixel.iter().all(|value| value.is_finite()));
-        if let Some(index) = bad {
-            let (x, y) = (
-                rect.x + index as u32 % rect.width,
-                rect.y + index as u32 / rect.width,
-            );
-            return Err(EngineError::Failed(format!(
-                "pixel {x},{y} of pass {pass} of frame {frame} is not a finite number"
-            )));
-        }
-    }
-    Ok(())
 }
 
 /// The part of a rendered rectangle that was asked for.

@@ -1,7 +1,12 @@
 //! The Blender process: starting it with nothing of our environment, talking to the driver script in it,
 //! and ending it.
 
-use super::discovery::{Found, ProgramKind};
+use super::{
+    BlenderOptions,
+    discovery::{Found, ProgramKind},
+    ending,
+    watch::Watch,
+};
 use crate::{
     CancelFlag, EngineError,
     environment::isolated,
@@ -24,6 +29,9 @@ use std::{
 use tempfile::TempDir;
 
 const DRIVER: &str = include_str!("driver.py");
+/// What the driver imports, beside it.
+const DRIVER_MODULES: [(&str, &str); 1] =
+    [("scene_pictures.py", include_str!("scene_pictures.py"))];
 
 /// What keeps Cycles from kernels that only some processors have: 5.0 knows the first, 3.4 both.
 const COMMON_KERNEL: [&str; 2] = ["CYCLES_CPU_NO_AVX2", "CYCLES_CPU_NO_AVX"];
@@ -37,8 +45,8 @@ const START_SECONDS_MAX: u64 = 180;
 const CANCEL_GRACE_MS: u64 = 300;
 /// Longest time that the log may lag behind an answer.
 const LOG_LAG_MS_MAX: u64 = 2_000;
-/// Lines of log in an error message.
-const ERROR_LINES: usize = 3;
+/// Commands of every process before its first render: the driver's first word, and the scene.
+const COMMANDS_BEFORE_RENDERS: u64 = 2;
 /// Exit status of a driver whose script failed.
 const SCRIPT_FAILED: &str = "70";
 
@@ -146,13 +154,16 @@ pub(super) struct Driver {
     log: Arc<Mutex<Log>>,
     home: TempDir,
     next_id: u64,
+    watch: Watch,
+    /// Has it ended, or was it ended because it could not go on?
+    is_lost: bool,
 }
 
 impl Driver {
     /// Starts Blender and waits for the driver's first word.
     pub(super) fn start(
         found: &Found,
-        common_kernel: bool,
+        options: &BlenderOptions,
         cancel: &CancelFlag,
     ) -> Result<(Self, Hello), EngineError> {
         let failed = |what: &str, e: io::Error| EngineError::Failed(format!("{what}: {e}"));
@@ -161,7 +172,10 @@ impl Driver {
             .tempdir()
             .map_err(|e| failed("no temporary folder for Blender", e))?;
         let script = home.path().join("driver.py");
-        fs::write(&script, DRIVER).map_err(|e| failed("the driver script was not written", e))?;
+        for (name, text) in DRIVER_MODULES.into_iter().chain([("driver.py", DRIVER)]) {
+            fs::write(home.path().join(name), text)
+                .map_err(|e| failed("the driver script was not written", e))?;
+        }
         let nonce = home
             .path()
             .file_name()
@@ -176,7 +190,7 @@ impl Driver {
                 .args(["--python-exit-code", SCRIPT_FAILED, "--python"])
                 .arg(&script),
         };
-        if common_kernel {
+        if options.common_kernel {
             command.envs(COMMON_KERNEL.map(|name| (name, "1")));
         }
         let mut child = command
@@ -193,6 +207,7 @@ impl Driver {
         let log = Arc::new(Mutex::new(Log::default()));
         let answers = read_answers(stdout, nonce.clone());
         read_log(stderr, nonce, Arc::clone(&log));
+        let watch = Watch::new(child.id(), options.limits);
         let mut driver = Self {
             child,
             commands,
@@ -200,6 +215,8 @@ impl Driver {
             log,
             home,
             next_id: 0,
+            watch,
+            is_lost: false,
         };
         let hello = driver.answer(cancel, Duration::from_secs(START_SECONDS_MAX))?;
         Ok((driver, hello))
@@ -234,7 +251,14 @@ impl Driver {
         {
             return Err(self.died());
         }
+        self.watch.begin();
         self.answer(cancel, limit)
+    }
+
+    /// Did the process end or have to be ended, after it had rendered something? Then what was asked of it may be
+    /// possible for a fresh one.
+    pub(super) fn is_lost_when_warm(&self) -> bool {
+        self.is_lost && self.next_id > COMMANDS_BEFORE_RENDERS
     }
 
     /// The known errors in what Blender printed during the last command.
@@ -285,6 +309,10 @@ impl Driver {
                     return Err(EngineError::Cancelled);
                 }
             }
+            if let Some(why) = self.watch.look() {
+                self.is_lost = true;
+                return Err(EngineError::Failed(why));
+            }
             if started.elapsed() > limit {
                 let why = format!("Blender did not answer in {} s", limit.as_secs());
                 return Err(EngineError::Failed(self.with_log(&why)));
@@ -303,17 +331,26 @@ impl Driver {
     }
 
     fn died(&mut self) -> EngineError {
-        let status = match self.child.wait() {
-            Ok(status) => status.to_string(),
-            Err(e) => e.to_string(),
-        };
-        EngineError::Failed(self.with_log(&format!("Blender ended unexpectedly ({status})")))
+        self.is_lost = true;
+        let status = self.child.wait().ok();
+        self.wait_for_end_of_log();
+        EngineError::Failed(ending::told(status, &self.lock_log(), &self.watch))
+    }
+
+    /// The last that a process prints says most; what it started may hold the pipe open.
+    fn wait_for_end_of_log(&self) {
+        let started = Instant::now();
+        while !self.lock_log().has_ended
+            && started.elapsed() < Duration::from_millis(LOG_LAG_MS_MAX)
+        {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     fn with_log(&self, why: &str) -> String {
-        match self.lock_log().last_lines(ERROR_LINES) {
-            lines if lines.is_empty() => why.to_owned(),
-            lines => format!("{why}; it printed: {lines}"),
+        match self.lock_log().relevant_line() {
+            Some(line) => format!("{why}; the last it printed: {line}"),
+            None => why.to_owned(),
         }
     }
 
@@ -356,5 +393,6 @@ fn read_log(stderr: impl Read + Send + 'static, nonce: String, log: Arc<Mutex<Lo
             }
             true
         });
+        log.lock().unwrap_or_else(PoisonError::into_inner).has_ended = true;
     });
 }

@@ -121,6 +121,7 @@ mod tests {
                 manifest: Blake3Hash([2; 32]),
                 manifest_bytes: 1,
                 engine: EngineKind::Tracer,
+                blender: None,
                 settings,
             },
             frames: vec![1],

@@ -21,8 +21,8 @@ use engine::{CancelFlag, SceneDescription};
 use farm::{CostHints, FarmConfig, Progress, event::Event};
 use network::{BlobStore, Identity, Node, NodeConfig};
 use protocol::{
-    Blake3Hash, EngineKind, FrameRange, JobId, JobSpec, NodeId, Pass, RenderSettings, Size,
-    frames::summarize, limits::SAMPLES_MAX,
+    Blake3Hash, BlenderVersion, EngineKind, FrameRange, JobId, JobSpec, NodeId, Pass,
+    RenderSettings, Size, frames::summarize, limits::SAMPLES_MAX,
 };
 use std::{
     path::{Path, PathBuf},
@@ -201,7 +201,12 @@ async fn load_and_start(
     arguments: &Arguments,
     data_dir: &Path,
 ) -> Result<(OwnEngine, Vec<LocalWorker>), Failure> {
-    let own = own_engine::locate(kind, arguments.blender.as_deref(), arguments.common_kernel)?;
+    let own = own_engine::locate(
+        kind,
+        arguments.blender.as_deref(),
+        (arguments.common_kernel, arguments.device),
+    )?;
+    own.check_file(&arguments.scene)?;
     let blender = own.program().map(Path::to_owned);
     let mut starting: JoinSet<_> = (0..local)
         .map(|index| {
@@ -210,7 +215,7 @@ async fn load_and_start(
                 local,
                 kind,
                 requestor,
-                (blender.clone(), arguments.common_kernel),
+                (blender.clone(), arguments.common_kernel, arguments.device),
                 data_dir.to_owned(),
             )
         })
@@ -323,10 +328,19 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
                 fingerprint,
                 begun: jobs::now(),
             };
-            begin(&folder, record, (kind, hints), wanted, &arguments, &report)?
+            let engine = (kind, own.blender()?);
+            begin(
+                &folder,
+                record,
+                (engine, hints),
+                wanted,
+                &arguments,
+                &report,
+            )?
         }
         Some(_) => go_on(&folder, &blobs, &pattern, asked.again, &report)?,
     };
+    same_blender(begun.books.farm.config().job.blender, own.blender()?)?;
     let farm = &begun.books.farm;
     let first = Event::Resumed {
         budget: resume::budget(arguments.budget, balance, farm),
@@ -439,7 +453,7 @@ fn which_job(
 fn begin(
     folder: &JobFolder,
     record: Record,
-    (engine, hints): (EngineKind, CostHints),
+    ((engine, blender), hints): ((EngineKind, Option<BlenderVersion>), CostHints),
     wanted: Wanted,
     arguments: &Arguments,
     report: &Report,
@@ -449,6 +463,7 @@ fn begin(
         manifest: wanted.bundle.manifest,
         manifest_bytes: wanted.bundle.manifest_bytes,
         engine,
+        blender,
         settings: wanted.settings,
     };
     let farm = new_farm(spec, wanted.frames, hints, arguments, report)?;
@@ -458,6 +473,20 @@ fn begin(
         again: Vec::new(),
         _lock: lock,
     })
+}
+
+/// Frames that two releases of Blender have a part in would be of neither.
+fn same_blender(
+    begun_with: Option<BlenderVersion>,
+    own: Option<BlenderVersion>,
+) -> Result<(), Failure> {
+    match (begun_with, own) {
+        (Some(begun_with), Some(own)) if begun_with != own => Err(Failure::preflight(format!(
+            "the job was begun with Blender {begun_with}, this computer has {own}"
+        ))
+        .hint("give that one with --blender, or give the job up: `render jobs` lists it")),
+        _ => Ok(()),
+    }
 }
 
 /// Takes a job up where its journal ends, with these finished frames to be rendered again.

@@ -30,4 +30,4 @@ pub use header::Version;
 pub use scene::{Border, Cycles, Output, SceneSummary, ViewLayer};
 pub use simulations::Simulation;
 pub use source::Compression;
-pub use summary::{Summary, read};
+pub use summary::{Summary, read, version};

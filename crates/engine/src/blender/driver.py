@@ -19,6 +19,7 @@ from cycles.engine import list_render_passes
 
 # Our other files lie beside this one.
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import cycles_devices
 import scene_pictures
 
 # Rectangles are aimed a quarter of a pixel inside, because Blender truncates fractions of the size.
@@ -399,7 +400,7 @@ class Session:
             warnings.append("path guiding is on: rendered without it, because it depends on what was rendered before")
         if scene.render.use_freestyle and layer.use_freestyle:
             warnings.append("Freestyle lines are on: left out, because they need whole frames")
-        if cycles.device != "CPU":
+        if cycles.device != "CPU" and cycles_devices.setting() == "CPU":
             warnings.append("the scene asks for a graphics card: rendered on the processor")
         kinds = {"GPENCIL", "GREASEPENCIL"}
         if any(item.type in kinds and not item.hide_render for item in scene.objects):
@@ -436,7 +437,7 @@ class Session:
         change(render, "use_compositing", False)
         change(render, "use_sequencer", False)
         change(render, "use_stamp", False)
-        change(cycles, "device", "CPU")
+        change(cycles, "device", cycles_devices.setting())
         change(cycles, "use_denoising", False)
         change(cycles, "use_guiding", False)
         change(cycles, "time_limit", 0.0)
@@ -516,7 +517,7 @@ class Session:
         render.border_min_y = fraction(bottom, size[1])
         self.write_picture(command["output"])
         opaque = scene_pictures.is_opaque(self.scene, self.scene.view_layers[self.layer])
-        return {"resident_bytes": resident_bytes(), "opaque": opaque}
+        return {"resident_bytes": resident_bytes(), "opaque": opaque, "card": cycles_devices.in_use(self.scene)}
 
     # -- finish
 
@@ -551,6 +552,11 @@ class Session:
 # ---- commands ------------------------------------------------------------------------------------
 
 
+def use_device(command):
+    cycles_devices.use(command["backend"], command["id"])
+    return {}
+
+
 def read_commands(stream, commands):
     """Hands commands over; exits the process, even while it renders, when the parent is gone."""
     for line in stream:
@@ -576,7 +582,8 @@ def main():
 
     bpy.utils.register_class(AssembledFrame)
     session = Session()
-    actions = {"open": session.open, "render": session.render, "denoise": session.denoise, "finish": session.finish}
+    devices = {"devices": lambda _: cycles_devices.listed(), "use": use_device}
+    actions = devices | {"open": session.open, "render": session.render, "denoise": session.denoise, "finish": session.finish}
     commands = queue.Queue(maxsize=4)
     threading.Thread(target=read_commands, args=(stdin, commands), daemon=True).start()
     build_hash = bpy.app.build_hash

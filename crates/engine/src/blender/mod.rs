@@ -6,12 +6,14 @@
 //! result depends on what was rendered before.
 
 mod denoise;
+mod device;
 mod discovery;
 mod ending;
 mod picture;
 mod process;
 mod watch;
 
+pub use device::{Backend, Device, ListedDevice};
 pub use discovery::{Found, ProgramKind, find_blender};
 pub use watch::ProcessLimits;
 
@@ -48,6 +50,8 @@ pub struct BlenderOptions {
     /// Render with the kernel that every processor has, so that processors of different ages share a determinism class;
     /// costs some 5 to 8 % of the time.
     pub common_kernel: bool,
+    /// What renders.
+    pub device: Device,
     /// What its process may do before it is ended.
     pub limits: ProcessLimits,
 }
@@ -63,6 +67,8 @@ pub struct BlenderEngine {
     first_resident_bytes: Option<u64>,
     /// Was the last process lost after it had rendered something?
     is_lost_when_warm: bool,
+    /// The card that renders, once the process runs.
+    card: Option<ListedDevice>,
 }
 
 #[derive(Clone)]
@@ -95,6 +101,9 @@ struct Done {
     /// Has every pixel that was rendered an alpha?
     #[serde(default)]
     opaque: bool,
+    /// Cycles' id of the card that rendered.
+    #[serde(default)]
+    card: Option<String>,
 }
 
 impl BlenderEngine {
@@ -108,12 +117,18 @@ impl BlenderEngine {
             driver: None,
             first_resident_bytes: None,
             is_lost_when_warm: false,
+            card: None,
         }
     }
 
     /// The Blender, or the Python that imports it.
     pub fn program(&self) -> &Path {
         &self.found.path
+    }
+
+    /// Its Blender, as far as it is known before it runs.
+    pub fn found(&self) -> &Found {
+        &self.found
     }
 
     /// Every file besides the scene file that the prepared scene needs (textures, sequences, linked scenes, fonts,
@@ -203,6 +218,7 @@ impl BlenderEngine {
         let (mut driver, hello) = Driver::start(&self.found, &self.options, cancel)?;
         self.found.version = hello.version;
         self.found.build_hash = hello.build_hash;
+        self.card = driver.use_device(self.options.device, cancel)?;
         let command = DriverCommand::Open { path };
         let opened = driver.request(&command, cancel, Duration::from_secs(OPEN_SECONDS_MAX))?;
         if let Some(error) = driver.take_log_errors().first() {
@@ -288,9 +304,23 @@ impl BlenderEngine {
             .map_err(|e| EngineError::Failed(format!("rectangle {grown} of frame {frame}: {e}")))?;
         fs::remove_file(&output)
             .map_err(|e| EngineError::Failed(format!("{}: {e}", output.display())))?;
+        self.check_card(done.card.as_deref())?;
         picture::check(&rendered, frame, done.opaque)?;
         self.restart_when_grown(done.resident_bytes);
         Ok(crop(rendered, rect))
+    }
+
+    /// What rendered is what was to render.
+    fn check_card(&self, rendered_with: Option<&str>) -> Result<(), EngineError> {
+        let wanted = self.card.as_ref();
+        match wanted.map(|card| card.id.as_str()) == rendered_with {
+            true => Ok(()),
+            false => Err(EngineError::Failed(format!(
+                "Blender did not render with the device {} but with {}",
+                self.options.device,
+                rendered_with.unwrap_or("the processor")
+            ))),
+        }
     }
 
     fn restart_when_grown(&mut self, resident_bytes: u64) {
@@ -365,14 +395,26 @@ impl Engine for BlenderEngine {
     }
 
     fn build(&self) -> String {
-        format!(
-            "blender {} {} CPU",
-            self.found.version, self.found.build_hash
-        )
+        let Found {
+            version,
+            build_hash,
+            ..
+        } = &self.found;
+        match &self.card {
+            None => format!("blender {version} {build_hash} CPU"),
+            Some(card) => format!(
+                "blender {version} {build_hash} {} {}",
+                card.backend, card.name
+            ),
+        }
     }
 
     fn program_files(&self) -> Vec<PathBuf> {
         sandbox::installation(&self.found.path)
+    }
+
+    fn device_files(&self) -> Vec<PathBuf> {
+        self.options.device.files()
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::{
     BlenderOptions,
+    device::{self, Device, ListedDevice},
     discovery::{Found, ProgramKind},
     ending,
     watch::Watch,
@@ -12,7 +13,10 @@ use crate::{
     environment::isolated,
     log::{Log, for_lines},
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use std::{
     ffi::OsStr,
     fs,
@@ -30,8 +34,10 @@ use tempfile::TempDir;
 
 const DRIVER: &str = include_str!("driver.py");
 /// What the driver imports, beside it.
-const DRIVER_MODULES: [(&str, &str); 1] =
-    [("scene_pictures.py", include_str!("scene_pictures.py"))];
+const DRIVER_MODULES: [(&str, &str); 2] = [
+    ("cycles_devices.py", include_str!("cycles_devices.py")),
+    ("scene_pictures.py", include_str!("scene_pictures.py")),
+];
 
 /// What keeps Cycles from kernels that only some processors have: 5.0 knows the first, 3.4 both.
 const COMMON_KERNEL: [&str; 2] = ["CYCLES_CPU_NO_AVX2", "CYCLES_CPU_NO_AVX"];
@@ -45,8 +51,6 @@ const START_SECONDS_MAX: u64 = 180;
 const CANCEL_GRACE_MS: u64 = 300;
 /// Longest time that the log may lag behind an answer.
 const LOG_LAG_MS_MAX: u64 = 2_000;
-/// Commands of every process before its first render: the driver's first word, and the scene.
-const COMMANDS_BEFORE_RENDERS: u64 = 2;
 /// Exit status of a driver whose script failed.
 const SCRIPT_FAILED: &str = "70";
 
@@ -95,6 +99,14 @@ pub(super) fn run_bounded(mut command: Command, limit: Duration) -> Result<Strin
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "command", rename_all = "lowercase")]
 pub(super) enum DriverCommand<'a> {
+    /// Lists what Cycles can render with.
+    Devices,
+    /// Renders with this card from now on.
+    Use {
+        /// As Cycles calls them.
+        backend: &'a str,
+        id: &'a str,
+    },
     /// Opens a scene and describes it.
     Open {
         /// The .blend file, absolute.
@@ -122,6 +134,16 @@ pub(super) enum DriverCommand<'a> {
         exr: &'a Path,
         output: &'a Path,
     },
+}
+
+impl DriverCommand<'_> {
+    /// Does it work on pixels?
+    fn is_work(&self) -> bool {
+        matches!(
+            self,
+            Self::Render { .. } | Self::Denoise { .. } | Self::Finish { .. }
+        )
+    }
 }
 
 #[derive(Serialize)]
@@ -157,6 +179,8 @@ pub(super) struct Driver {
     watch: Watch,
     /// Has it ended, or was it ended because it could not go on?
     is_lost: bool,
+    /// Has it answered a command that works on pixels?
+    has_rendered: bool,
 }
 
 impl Driver {
@@ -190,6 +214,7 @@ impl Driver {
                 .args(["--python-exit-code", SCRIPT_FAILED, "--python"])
                 .arg(&script),
         };
+        command.envs(options.device.environment());
         if options.common_kernel {
             command.envs(COMMON_KERNEL.map(|name| (name, "1")));
         }
@@ -217,6 +242,7 @@ impl Driver {
             next_id: 0,
             watch,
             is_lost: false,
+            has_rendered: false,
         };
         let hello = driver.answer(cancel, Duration::from_secs(START_SECONDS_MAX))?;
         Ok((driver, hello))
@@ -252,13 +278,41 @@ impl Driver {
             return Err(self.died());
         }
         self.watch.begin();
-        self.answer(cancel, limit)
+        let answer = self.answer(cancel, limit)?;
+        self.has_rendered |= command.is_work();
+        Ok(answer)
+    }
+
+    /// What Cycles can render with.
+    pub(super) fn devices(
+        &mut self,
+        cancel: &CancelFlag,
+    ) -> Result<Vec<ListedDevice>, EngineError> {
+        let limit = Duration::from_secs(START_SECONDS_MAX);
+        self.request(&DriverCommand::Devices, cancel, limit)
+    }
+
+    /// Chooses what renders from now on; gives the card, none when it is the processor.
+    pub(super) fn use_device(
+        &mut self,
+        device: Device,
+        cancel: &CancelFlag,
+    ) -> Result<Option<ListedDevice>, EngineError> {
+        if device.is_cpu() {
+            return Ok(None);
+        }
+        let listed = self.devices(cancel)?;
+        let card = device::choose(device, &listed)?;
+        let (backend, id) = (card.backend.as_str(), card.id.as_str());
+        let limit = Duration::from_secs(START_SECONDS_MAX);
+        self.request::<IgnoredAny>(&DriverCommand::Use { backend, id }, cancel, limit)?;
+        Ok(Some(card.clone()))
     }
 
     /// Did the process end or have to be ended, after it had rendered something? Then what was asked of it may be
     /// possible for a fresh one.
     pub(super) fn is_lost_when_warm(&self) -> bool {
-        self.is_lost && self.next_id > COMMANDS_BEFORE_RENDERS
+        self.is_lost && self.has_rendered
     }
 
     /// The known errors in what Blender printed during the last command.

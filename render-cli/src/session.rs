@@ -23,8 +23,8 @@ use engine::{CancelFlag, SceneDescription};
 use farm::{CostHints, FarmConfig, Progress, event::Event};
 use network::{BlobStore, Identity, Node, NodeConfig};
 use protocol::{
-    Blake3Hash, EngineKind, FrameRange, JobId, JobSpec, NodeId, RenderSettings, Size,
-    frames::summarize, limits::SAMPLES_MAX,
+    Blake3Hash, BlenderVersion, EngineKind, FrameRange, JobId, JobSpec, NodeId, RenderSettings,
+    Size, frames::summarize, limits::SAMPLES_MAX,
 };
 use std::{
     path::{Path, PathBuf},
@@ -242,7 +242,12 @@ async fn load_and_start(
     arguments: &Arguments,
     data_dir: &Path,
 ) -> Result<(OwnEngine, Vec<LocalWorker>), Failure> {
-    let own = own_engine::locate(kind, arguments.blender.as_deref(), arguments.common_kernel)?;
+    let own = own_engine::locate(
+        kind,
+        arguments.blender.as_deref(),
+        (arguments.common_kernel, arguments.device),
+    )?;
+    own.check_file(&arguments.scene)?;
     let blender = own.program().map(Path::to_owned);
     let mut starting: JoinSet<_> = (0..local)
         .map(|index| {
@@ -251,7 +256,7 @@ async fn load_and_start(
                 local,
                 kind,
                 requestor,
-                (blender.clone(), arguments.common_kernel),
+                (blender.clone(), arguments.common_kernel, arguments.device),
                 data_dir.to_owned(),
             )
         })
@@ -382,10 +387,11 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
                 fingerprint,
                 begun: jobs::now(),
             };
+            let engine = (kind, own.blender()?);
             begin(
                 &folder,
                 record,
-                (kind, hints, tile_px),
+                (engine, hints, tile_px),
                 wanted,
                 &arguments,
                 &report,
@@ -393,6 +399,7 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
         }
         Some(_) => go_on(&folder, &blobs, &pattern, asked.again, &report)?,
     };
+    same_blender(begun.books.farm.config().job.blender, own.blender()?)?;
     let farm = &begun.books.farm;
     let first = Event::Resumed {
         budget: resume::budget(arguments.budget, balance, farm),
@@ -564,7 +571,11 @@ fn which_job(
 fn begin(
     folder: &JobFolder,
     record: Record,
-    (engine, hints, tile_px): (EngineKind, CostHints, Option<u32>),
+    ((engine, blender), hints, tile_px): (
+        (EngineKind, Option<BlenderVersion>),
+        CostHints,
+        Option<u32>,
+    ),
     wanted: Wanted,
     arguments: &Arguments,
     report: &Report,
@@ -574,6 +585,7 @@ fn begin(
         manifest: wanted.bundle.manifest,
         manifest_bytes: wanted.bundle.manifest_bytes,
         engine,
+        blender,
         settings: wanted.settings,
     };
     let farm = new_farm(spec, wanted.frames, hints, tile_px, arguments, report)?;
@@ -583,6 +595,20 @@ fn begin(
         again: Vec::new(),
         _lock: lock,
     })
+}
+
+/// Frames that two releases of Blender have a part in would be of neither.
+fn same_blender(
+    begun_with: Option<BlenderVersion>,
+    own: Option<BlenderVersion>,
+) -> Result<(), Failure> {
+    match (begun_with, own) {
+        (Some(begun_with), Some(own)) if begun_with != own => Err(Failure::preflight(format!(
+            "the job was begun with Blender {begun_with}, this computer has {own}"
+        ))
+        .hint("give that one with --blender, or give the job up: `render jobs` lists it")),
+        _ => Ok(()),
+    }
 }
 
 /// Takes a job up where its journal ends, with these finished frames to be rendered again.

@@ -10,11 +10,12 @@ mod rubbish;
 mod tracer;
 
 use conduct::{Cheat, Conduct};
-use engine::{CancelFlag, Engine, Plane, frame_file::read_exr};
+use engine::{CancelFlag, Device, Engine, Plane, find_blender, frame_file::read_exr};
 use gate::Gate;
 use network::Identity;
 use protocol::{
-    Address, EngineKind, Glm, NodeId, Pass, RenderSettings, RenderedRect, Size, pixels::task_bytes,
+    Address, BlenderVersion, EngineKind, Glm, NodeId, Pass, RenderSettings, RenderedRect, Size,
+    pixels::task_bytes,
 };
 use render_worker::{Started, WorkerConfig, serve};
 use std::{
@@ -130,6 +131,11 @@ impl Ran {
     }
 }
 
+/// The Blender of this computer, which the jobs of these tests need.
+fn own_blender() -> BlenderVersion {
+    find_blender(None).unwrap().release().unwrap()
+}
+
 /// Starts a worker in this process; it ends with the runtime.
 async fn start(
     kind: EngineKind,
@@ -146,6 +152,8 @@ async fn start(
         peers: Vec::new(),
         mdns: false,
         engines: vec![kind],
+        blender: (kind == EngineKind::Blender).then(own_blender),
+        device: Device::default(),
         price_megasample: Glm::from_wei(1_000_000_000_000),
         serve_only: Vec::new(),
         hold: std::time::Duration::ZERO,

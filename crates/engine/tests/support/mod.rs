@@ -83,6 +83,7 @@ impl Blender {
         let options = BlenderOptions {
             threads: 1,
             common_kernel,
+            ..BlenderOptions::default()
         };
         let mut engine = BlenderEngine::new(self.found.clone(), options);
         let description = engine.prepare(self.folder.path(), scene, None).unwrap();

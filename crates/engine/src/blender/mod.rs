@@ -480,6 +480,7 @@ fn crop(rendered: RenderedRect, rect: Rect) -> RenderedRect {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::Pass;
 
     #[test]
     fn a_guard_is_cropped_away() {

@@ -31,6 +31,15 @@ def room():
     return [table, *walls, pot, *fruit]
 
 
+def can_denoise():
+    """Whether this Blender was built with OpenImageDenoise: Debian's is not."""
+    try:
+        bpy.context.scene.cycles.denoiser = "OPENIMAGEDENOISE"
+    except TypeError:
+        return False
+    return True
+
+
 def main():
     path = output_file()
     scene = new_scene(FRAMES, (240, 176), 8)
@@ -50,8 +59,9 @@ def main():
     near.layer_collection.children["Room"].exclude = True
     far.layer_collection.children["Foreground"].exclude = True
     cycles = scene.cycles
-    cycles.use_denoising, cycles.denoiser = True, "OPENIMAGEDENOISE"
-    cycles.denoising_input_passes, cycles.denoising_prefilter = "RGB_ALBEDO_NORMAL", "ACCURATE"
+    if can_denoise():
+        cycles.use_denoising, cycles.denoiser = True, "OPENIMAGEDENOISE"
+        cycles.denoising_input_passes, cycles.denoising_prefilter = "RGB_ALBEDO_NORMAL", "ACCURATE"
     near.cycles.use_denoising = False
     far.use_pass_normal = far.use_pass_z = True
     made = Compositor(scene)

@@ -51,15 +51,18 @@ def film(folder):
 
 
 def frieze(folder):
-    """A strip whose texture coordinates run over the tiles."""
+    """Panels in a row, each in a tile of its own."""
     bpy.ops.image.open(filepath=os.path.join(folder, "frieze.1001.png"), use_udim_detecting=True)
     image = next(image for image in bpy.data.images if image.source == "TILED")
+    image.colorspace_settings.name = "sRGB"
     material = matte("Frieze", (1, 1, 1), 0.5)
     show_image(material, image)
-    strip = place("plane", material, (0, 1.96, 2.75), rotation=(math.pi / 2, 0, 0), size=1, smooth=False)
-    strip.scale = (5.6, 0.9, 1)
-    for corner in strip.data.uv_layers.active.data:
-        corner.uv[0] *= TILES
+    width = 5.6 / TILES
+    for tile in range(TILES):
+        panel = place("plane", material, (width * (tile + 0.5) - 2.8, 1.96, 2.75), rotation=(math.pi / 2, 0, 0), size=1, smooth=False)
+        panel.scale = (width, 0.9, 1)
+        for corner in panel.data.uv_layers.active.data:
+            corner.uv[0] += tile
 
 
 def main():

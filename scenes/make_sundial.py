@@ -52,9 +52,8 @@ def dial():
 
 def all_passes(layer):
     for name in dir(layer):
-        if name.startswith(("use_pass_cryptomatte_", "use_pass_")):
+        if name.startswith("use_pass_") and name != "use_pass_grease_pencil":
             setattr(layer, name, True)
-    layer.use_pass_grease_pencil = False if hasattr(layer, "use_pass_grease_pencil") else None
     layer.pass_cryptomatte_depth = 4
     cycles = layer.cycles
     cycles.use_pass_volume_direct = cycles.use_pass_volume_indirect = True

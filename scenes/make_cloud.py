@@ -29,7 +29,7 @@ def rock():
     tree.links.new(noise_node(tree, 1.6, 6.0), raised.inputs["Height"])
     tree.links.new(raised.outputs[0], tree.nodes["Material Output"].inputs["Displacement"])
     (stone if hasattr(stone, "displacement_method") else stone.cycles).displacement_method = "BOTH"
-    item = place("ico_sphere", stone, (0, 0, 1.3), radius=0.9, subdivisions=6)
+    item = place("ico_sphere", stone, (0, 0, 1.3), radius=0.9, subdivisions=4)
     item.scale.z = 1.25
     turn(item, 0.08, FRAMES)
     beacon = ball(glow("Beacon", (1, 0.45, 0.15), 12), 0.14, (0.2, -0.3, 2.75))

@@ -25,16 +25,14 @@ def windmill(red, cream):
 
 
 def bouncing_ball(material):
-    """A ball whose own shape changes: shape keys, with a subdivision after them."""
-    item = place("uv_sphere", material, (1.25, -0.5, 0.8), radius=0.35, segments=24, ring_count=12)
+    """A ball whose own shape changes: shape keys."""
+    item = place("uv_sphere", material, (1.25, -0.5, 0.8), radius=0.35, segments=40, ring_count=22)
     item.shape_key_add(name="Basis")
     flat = item.shape_key_add(name="Flat")
     for point in flat.data:
         point.co = (point.co.x * 1.35, point.co.y * 1.35, point.co.z * 0.5)
     keys(flat, "value", ((1, 0.0), (3, 1.0), (FRAMES + 1, 0.0)))
     keys(item, "location", ((1, 0.9), (3, 0.2), (FRAMES + 1, 0.9)), 2)
-    finer = item.modifiers.new("Finer", "SUBSURF")
-    finer.levels = finer.render_levels = 2
 
 
 def main():

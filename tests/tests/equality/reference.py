@@ -50,6 +50,9 @@ def make_raw(scene, folder):
     if hasattr(settings, "media_type"):
         settings.media_type = "MULTI_LAYER_IMAGE"
     settings.file_format, settings.color_depth, settings.exr_codec = "OPEN_EXR_MULTILAYER", "32", "ZIP"
+    if hasattr(settings, "use_exr_interleave"):
+        # Blender 5.0.1 cannot write several parts where pixels are not square: their headers contradict each other.
+        settings.use_exr_interleave = True
     settings.views_format = "MULTIVIEW"
     render.filepath = os.path.join(os.path.abspath(folder), "####")
 

@@ -135,6 +135,7 @@ fn job() -> JobSpec {
             seed: 0,
             passes: Pass::ALL.to_vec(),
             guard_px: 0,
+            scene: None,
         },
     }
 }

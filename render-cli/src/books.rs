@@ -114,6 +114,7 @@ mod tests {
             seed: 0,
             passes: vec![Pass::Combined],
             guard_px: 0,
+            scene: None,
         };
         Farm::new(FarmConfig {
             job: JobSpec {

@@ -7,12 +7,11 @@ use crate::{
 };
 use engine::{
     BlenderEngine, BlenderOptions, CancelFlag, Engine, EngineError, SceneDescription, TracerEngine,
-    calibrate, class_fingerprint, find_blender, measure_cost,
+    blender::Finished, calibrate, class_fingerprint, find_blender, frame_file::Attributes,
+    measure_cost,
 };
 use farm::CostHints;
-use protocol::{
-    Blake3Hash, EngineKind, Rect, RenderSettings, RenderedRect, SecretPixels, Size, pixels,
-};
+use protocol::{Blake3Hash, EngineKind, Rect, RenderSettings, RenderedRect, SecretPixels, pixels};
 use std::{
     path::{Path, PathBuf},
     sync::mpsc,
@@ -90,12 +89,15 @@ enum Command {
         other_seed: u32,
         answer: Answer<TwoSeeds>,
     },
-    FinishPng {
-        size: Size,
+    Finish {
         frame: i32,
-        exr: PathBuf,
-        out: PathBuf,
+        assembled: RenderedRect,
+        out: Finished,
         answer: Answer<()>,
+    },
+    Metadata {
+        frame: i32,
+        answer: Answer<Attributes>,
     },
 }
 
@@ -125,13 +127,20 @@ impl OwnEngine {
     }
 
     /// Loads a scene; blocks, for seconds with Blender.
-    pub fn load(mut loaded: Chosen, scene: &Path) -> Result<Self, Failure> {
+    pub fn load(
+        mut loaded: Chosen,
+        scene: &Path,
+        scene_name: Option<&str>,
+    ) -> Result<Self, Failure> {
         let folder = scene.parent().unwrap_or(Path::new("."));
         let entry = scene
             .file_name()
             .and_then(|name| name.to_str())
             .unwrap_or_default();
-        let description = loaded.engine().prepare(folder, entry).map_err(refused)?;
+        let description = loaded
+            .engine()
+            .prepare(folder, entry, scene_name)
+            .map_err(refused)?;
         let dependencies = match &loaded {
             Chosen::Blender(engine) => engine.dependencies().to_vec(),
             Chosen::Tracer(_) => {
@@ -212,18 +221,28 @@ impl OwnEngine {
                             .and_then(|own| render(&other).map(|other| TwoSeeds { own, other }));
                         let _ = answer.send(both);
                     }
-                    Command::FinishPng {
-                        size,
+                    Command::Finish {
                         frame,
-                        exr,
+                        assembled,
                         out,
                         answer,
                     } => {
                         let outcome = match &mut loaded {
                             Chosen::Blender(engine) => engine
-                                .finish_png(size, frame, &exr, &out, &cancel)
+                                .finish(&settings, frame, &assembled, &out, &cancel)
+                                .map(drop)
                                 .map_err(|e| e.to_string()),
                             Chosen::Tracer(_) => Err("only Blender finishes frames".into()),
+                        };
+                        let _ = answer.send(outcome);
+                    }
+                    Command::Metadata { frame, answer } => {
+                        let outcome = match &mut loaded {
+                            Chosen::Blender(engine) => {
+                                let found = engine.metadata(&settings, frame, &cancel);
+                                found.map_err(|e| e.to_string())
+                            }
+                            Chosen::Tracer(_) => Ok(Attributes::new()),
                         };
                         let _ = answer.send(outcome);
                     }
@@ -307,19 +326,26 @@ impl OwnEngineHandle {
         .await
     }
 
-    /// Has Blender write the PNG of an assembled frame.
-    pub async fn finish_png(
+    /// Has Blender write the files of an assembled frame.
+    pub async fn finish(
         &self,
-        size: Size,
         frame: i32,
-        exr: PathBuf,
-        out: PathBuf,
+        assembled: RenderedRect,
+        out: Finished,
     ) -> Result<(), String> {
-        ask(&self.0, "the own engine", |answer| Command::FinishPng {
-            size,
+        ask(&self.0, "the own engine", |answer| Command::Finish {
             frame,
-            exr,
+            assembled,
             out,
+            answer,
+        })
+        .await
+    }
+
+    /// What the file of a frame's raw passes says besides pixels.
+    pub async fn metadata(&self, frame: i32) -> Result<Attributes, String> {
+        ask(&self.0, "the own engine", |answer| Command::Metadata {
+            frame,
             answer,
         })
         .await

@@ -170,7 +170,13 @@ fn render(checking: &Checking, scene: &Path, bundle: &Bundle) -> Result<Rendered
     )?;
     let cancel = CancelFlag::default();
     let mut engine = processes.spawn(bundle.job.engine)?;
-    let (first_frame, _) = engine.prepare(&folder, &bundle.manifest.entry)?.frames;
+    let (first_frame, _) = engine
+        .prepare(
+            &folder,
+            &bundle.manifest.entry,
+            bundle.job.settings.scene.as_deref(),
+        )?
+        .frames;
     let calibration = calibrate(engine.as_mut(), settings, first_frame, &cancel)?;
     let cells = engine.render(settings, bundle.frame, &[bundle.cell], &cancel)?;
     let bytes = task_bytes(&cells, &settings.passes);

@@ -90,12 +90,17 @@ struct ThreadedTracer {
 }
 
 impl Engine for ThreadedTracer {
-    fn prepare(&mut self, bundle: &Path, entry: &str) -> Result<SceneDescription, EngineError> {
+    fn prepare(
+        &mut self,
+        bundle: &Path,
+        entry: &str,
+        scene: Option<&str>,
+    ) -> Result<SceneDescription, EngineError> {
         rayon::ThreadPoolBuilder::new()
             .num_threads(self.threads as usize)
             .build_global()
             .map_err(|e| EngineError::Failed(e.to_string()))?;
-        self.tracer.prepare(bundle, entry)
+        self.tracer.prepare(bundle, entry, scene)
     }
 
     fn render(

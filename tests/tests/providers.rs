@@ -170,8 +170,13 @@ const CALIBRATION_AREA: u64 = 64 * 64;
 const LOOK: Duration = Duration::from_millis(10);
 
 impl Engine for Conditional {
-    fn prepare(&mut self, bundle: &Path, entry: &str) -> Result<SceneDescription, EngineError> {
-        self.tracer.prepare(bundle, entry)
+    fn prepare(
+        &mut self,
+        bundle: &Path,
+        entry: &str,
+        scene: Option<&str>,
+    ) -> Result<SceneDescription, EngineError> {
+        self.tracer.prepare(bundle, entry, scene)
     }
 
     fn render(

@@ -34,7 +34,7 @@ fn alone(scene: &str, frame: i32, format: &str) -> PathBuf {
 
 fn prepare_error(scene: &str) -> String {
     let mut engine = BlenderEngine::new(blender().found.clone(), BlenderOptions::default());
-    match engine.prepare(blender().folder.path(), scene) {
+    match engine.prepare(blender().folder.path(), scene, None) {
         Err(EngineError::Scene(why)) => why,
         other => panic!("{scene}: {other:?}"),
     }

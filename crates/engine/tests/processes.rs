@@ -80,6 +80,7 @@ fn settings() -> RenderSettings {
         seed: 7,
         passes: Pass::ALL.to_vec(),
         guard_px: 0,
+        scene: None,
     }
 }
 
@@ -91,7 +92,7 @@ fn tracer_child(bundle: &Path) -> ChildEngine {
     fs::write(bundle.join("triangle.gltf"), TRIANGLE).unwrap();
     let program = ChildProgram::new(&env::current_exe().unwrap(), ["--serve", "tracer"]);
     let mut child = ChildEngine::spawn(program).unwrap();
-    child.prepare(bundle, "triangle.gltf").unwrap();
+    child.prepare(bundle, "triangle.gltf", None).unwrap();
     child
 }
 
@@ -100,8 +101,10 @@ fn a_child_gives_the_same_bits() {
     let mut child = tracer_child(bundle.path());
     let mut direct = TracerEngine::new();
     assert_eq!(
-        child.prepare(bundle.path(), "triangle.gltf").unwrap(),
-        direct.prepare(bundle.path(), "triangle.gltf").unwrap()
+        child.prepare(bundle.path(), "triangle.gltf", None).unwrap(),
+        direct
+            .prepare(bundle.path(), "triangle.gltf", None)
+            .unwrap()
     );
     assert_eq!(child.build(), direct.build());
     let never = CancelFlag::default();
@@ -136,7 +139,9 @@ fn a_child_gives_the_same_bits() {
         let at = rendered.rect.y * frame.width + rendered.rect.x;
         assert_eq!(rendered.planes[0].1, [whole[at as usize]]);
     }
-    let error = child.prepare(bundle.path(), "nothing.gltf").unwrap_err();
+    let error = child
+        .prepare(bundle.path(), "nothing.gltf", None)
+        .unwrap_err();
     assert!(
         matches!(&error, EngineError::Scene(why) if why.contains("nothing.gltf")),
         "{error}"
@@ -203,7 +208,7 @@ fn a_confined_blender_is_of_the_same_class() {
     let program = ChildProgram::new(&env::current_exe().unwrap(), ["--serve", "blender", path]);
     let mut child = ChildEngine::spawn(program).unwrap();
     assert_eq!(
-        child.prepare(blender.folder.path(), &scene).unwrap(),
+        child.prepare(blender.folder.path(), &scene, None).unwrap(),
         description
     );
     let never = CancelFlag::default();
@@ -261,7 +266,7 @@ fn a_killed_blender_is_reported_and_started_again() {
         support::render(&mut engine, &settings, 3, support::rect(320, 160, 64, 64)),
         expected
     );
-    engine.prepare(blender.folder.path(), &scene).unwrap();
+    engine.prepare(blender.folder.path(), &scene, None).unwrap();
 }
 
 /// The processes that this test program started from a thread and that still run.

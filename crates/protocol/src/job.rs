@@ -4,8 +4,8 @@ use crate::{
     geometry::{Rect, Size},
     ids::{Blake3Hash, JobId, TaskId},
     limits::{
-        BLOB_BYTES_MAX, BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX, SAMPLES_MAX, TASK_BYTES_MAX,
-        TASK_RECTS_MAX,
+        BLOB_BYTES_MAX, BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX, PASSES_MAX, SAMPLES_MAX,
+        SCENE_NAME_BYTES_MAX, TASK_BYTES_MAX, TASK_RECTS_MAX,
     },
     pixels::canonical_length,
     secret_pixels::SecretPixels,
@@ -44,16 +44,19 @@ pub enum Pass {
     Normal,
     /// Surface colour without light, in the first three channels.
     Albedo,
+    /// Four more channels of what the scene itself enables (layers, light passes, cryptomatte, views), by their number in
+    /// the engine's description of the scene.
+    Plane(u16),
 }
 
 impl Pass {
-    /// Every pass, in canonical order.
+    /// Every pass that has a name, in canonical order.
     pub const ALL: [Pass; 4] = [Pass::Combined, Pass::Depth, Pass::Normal, Pass::Albedo];
 
     /// Channels that carry data (the rest are zero).
     pub fn channels(self) -> usize {
         match self {
-            Pass::Combined => 4,
+            Pass::Combined | Pass::Plane(_) => 4,
             Pass::Depth => 1,
             Pass::Normal | Pass::Albedo => 3,
         }
@@ -62,12 +65,13 @@ impl Pass {
 
 impl fmt::Display for Pass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Combined => "combined",
-            Self::Depth => "depth",
-            Self::Normal => "normal",
-            Self::Albedo => "albedo",
-        })
+        match self {
+            Self::Combined => f.write_str("combined"),
+            Self::Depth => f.write_str("depth"),
+            Self::Normal => f.write_str("normal"),
+            Self::Albedo => f.write_str("albedo"),
+            Self::Plane(number) => write!(f, "plane {number}"),
+        }
     }
 }
 
@@ -84,6 +88,8 @@ pub struct RenderSettings {
     pub passes: Vec<Pass>,
     /// Pixels rendered and thrown away on each side of a rectangle because the engine's edge pixels are not exact.
     pub guard_px: u32,
+    /// The scene of a file that has several, unless it is the file's own choice.
+    pub scene: Option<String>,
 }
 
 /// A job as its requestor describes it to providers.
@@ -119,6 +125,20 @@ impl JobSpec {
             return Err(SpecError(format!(
                 "{} samples: from 1 to {SAMPLES_MAX} are allowed",
                 settings.samples
+            )));
+        }
+        if let Some(scene) = &settings.scene
+            && (scene.is_empty() || scene.len() > SCENE_NAME_BYTES_MAX)
+        {
+            return Err(SpecError(format!(
+                "a scene's name of {} bytes is outside the limit",
+                scene.len()
+            )));
+        }
+        if settings.passes.len() > PASSES_MAX {
+            return Err(SpecError(format!(
+                "{} passes are over the limit",
+                settings.passes.len()
             )));
         }
         if settings.passes.is_empty() || !settings.passes.is_sorted_by(|a, b| a < b) {

@@ -198,6 +198,7 @@ impl Requestor {
                 seed: 1,
                 passes: vec![Pass::Combined],
                 guard_px: 0,
+                scene: None,
             },
         }
     }

@@ -31,6 +31,7 @@ pub fn job(size: Size) -> JobSpec {
             seed: 0,
             passes: Pass::ALL.to_vec(),
             guard_px: 0,
+            scene: None,
         },
     }
 }

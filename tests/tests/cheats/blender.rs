@@ -58,14 +58,21 @@ impl SharedEngine {
         let found = find_blender(None).unwrap();
         let mut blender = BlenderEngine::new(found, BlenderOptions::default());
         let name = scene.file_name().unwrap().to_str().unwrap();
-        let about = blender.prepare(scene.parent().unwrap(), name).unwrap();
+        let about = blender
+            .prepare(scene.parent().unwrap(), name, None)
+            .unwrap();
         Self(Arc::new(Mutex::new((blender, about))))
     }
 }
 
 impl Engine for SharedEngine {
     /// The scene is open already.
-    fn prepare(&mut self, _: &Path, _: &str) -> Result<SceneDescription, EngineError> {
+    fn prepare(
+        &mut self,
+        _: &Path,
+        _: &str,
+        _: Option<&str>,
+    ) -> Result<SceneDescription, EngineError> {
         Ok(self.0.lock().unwrap().1.clone())
     }
 

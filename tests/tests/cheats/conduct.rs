@@ -119,8 +119,13 @@ impl Cheat {
 }
 
 impl Engine for Cheat {
-    fn prepare(&mut self, bundle: &Path, entry: &str) -> Result<SceneDescription, EngineError> {
-        self.engine.prepare(bundle, entry)
+    fn prepare(
+        &mut self,
+        bundle: &Path,
+        entry: &str,
+        scene: Option<&str>,
+    ) -> Result<SceneDescription, EngineError> {
+        self.engine.prepare(bundle, entry, scene)
     }
 
     fn render(

@@ -48,6 +48,7 @@ impl Task {
             seed: 0,
             passes: Pass::ALL.to_vec(),
             guard_px: 0,
+            scene: None,
         }
     }
 

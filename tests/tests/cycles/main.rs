@@ -45,7 +45,7 @@ fn traced(gltf: &Gltf, samples: u32) -> Frames {
     let dir = tempfile::tempdir().unwrap();
     gltf.write(dir.path());
     let mut engine = TracerEngine::new();
-    let about = engine.prepare(dir.path(), "scene.gltf").unwrap();
+    let about = engine.prepare(dir.path(), "scene.gltf", None).unwrap();
     assert_eq!(about.warnings, [""; 0]);
     let render = |seed| {
         let settings = RenderSettings {
@@ -54,6 +54,7 @@ fn traced(gltf: &Gltf, samples: u32) -> Frames {
             seed,
             passes: Pass::ALL.to_vec(),
             guard_px: 0,
+            scene: None,
         };
         let rects = [SIZE.rect()];
         let frames = engine.render(&settings, 1, &rects, &CancelFlag::default());

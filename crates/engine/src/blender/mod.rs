@@ -7,17 +7,21 @@
 
 mod denoise;
 mod discovery;
+mod finish;
+mod passes;
 mod process;
 
 pub use discovery::{Found, ProgramKind, find_blender};
+pub use finish::{Finished, write_raw};
 
 use crate::{
-    CancelFlag, Engine, EngineError, SceneDescription,
-    frame_file::{self, Packing},
+    CancelFlag, Engine, EngineError, SceneDescription, SceneOutput,
+    frame_file::{self, Attributes, Plane},
     sandbox,
 };
+use passes::LayerPass;
 use process::{Driver, DriverCommand};
-use protocol::{EngineKind, Pass, Rect, RenderSettings, RenderedRect, Size};
+use protocol::{EngineKind, Rect, RenderSettings, RenderedRect, Size};
 use serde::Deserialize;
 use std::{
     fs,
@@ -55,28 +59,37 @@ pub struct BlenderEngine {
     driver: Option<Driver>,
     /// Memory of the process after its first rectangle.
     first_resident_bytes: Option<u64>,
+    /// Are the texts in the header of the next rectangle wanted?
+    keep_attributes: bool,
+    attributes: Attributes,
 }
 
 #[derive(Clone)]
 struct OpenScene {
     path: PathBuf,
-    layer: String,
-    denoises: bool,
-    finish_passes: Vec<Pass>,
+    /// The scene of the file that was asked for.
+    name: Option<String>,
+    passes: Vec<LayerPass>,
+    passes_needed: usize,
+    planes: Vec<Plane>,
+    whole_frames: bool,
 }
 
 /// The driver's answer to `open`.
 #[derive(Deserialize)]
 struct Opened {
-    layer: String,
     files: Vec<PathBuf>,
     size: (u32, u32),
+    has_border: bool,
+    whole_frames: bool,
     frames: (i32, i32),
+    frame_step: i32,
     frame_rate: f32,
     samples: u32,
     adaptive: bool,
-    denoises: bool,
-    finish_passes: Vec<Pass>,
+    passes: Vec<LayerPass>,
+    needed_passes: usize,
+    output: SceneOutput,
     notes: Vec<String>,
     warnings: Vec<String>,
 }
@@ -96,6 +109,8 @@ impl BlenderEngine {
             files: Vec::new(),
             driver: None,
             first_resident_bytes: None,
+            keep_attributes: false,
+            attributes: Attributes::new(),
         }
     }
 
@@ -110,77 +125,18 @@ impl BlenderEngine {
         &self.files
     }
 
-    /// Turns an assembled frame (see [`frame_file`]) into the PNG that Blender itself would have written for
-    /// it: Blender takes the pixels in place of a render, then applies the scene's denoising, compositing, view
-    /// transform, dither and output settings. The file must have the [`SceneDescription::finish_passes`].
-    ///
-    /// The result has the same pixels as Blender's own, denoised frames within rounding.
-    ///
-    /// # Errors
-    /// See [`EngineError`].
-    pub fn finish_png(
+    fn open(
         &mut self,
-        size: Size,
-        frame: i32,
-        exr: &Path,
-        out: &Path,
+        path: &Path,
+        scene: Option<&str>,
         cancel: &CancelFlag,
-    ) -> Result<(), EngineError> {
-        self.driver(cancel)?;
-        let scene = self.scene.clone().ok_or_else(no_scene)?;
-        let mut exr = absolute(exr)?;
-        frame_file::check_exr(&exr, Some(&scene.layer), size.rect(), &scene.finish_passes)
-            .map_err(|e| EngineError::Failed(e.to_string()))?;
-        if scene.denoises {
-            exr = self.denoise(&scene, size, &exr, cancel)?;
-        }
-        let part = absolute(&frame_file::part_path(out))?;
-        let command = DriverCommand::Finish {
-            frame,
-            size: [size.width, size.height],
-            threads: self.options.threads,
-            exr: &exr,
-            output: &part,
-        };
-        self.request::<Done>(&command, cancel)?;
-        fs::rename(&part, out).map_err(|e| EngineError::Failed(format!("{}: {e}", out.display())))
-    }
-
-    /// Denoises an assembled frame; gives the file with the result, which lives as long as the process.
-    fn denoise(
-        &mut self,
-        scene: &OpenScene,
-        size: Size,
-        exr: &Path,
-        cancel: &CancelFlag,
-    ) -> Result<PathBuf, EngineError> {
-        let failed = |e: frame_file::FrameFileError| EngineError::Failed(format!("denoising: {e}"));
-        let folder = self.driver(cancel)?.folder().to_owned();
-        let layer = scene.layer.as_str();
-        let passes = &scene.finish_passes;
-        let mut frame =
-            frame_file::read_exr(exr, Some(layer), size.rect(), passes).map_err(failed)?;
-        let (noisy, denoised) = (folder.join("noisy.exr"), folder.join("denoised.exr"));
-        denoise::write_input(&frame, layer, &noisy).map_err(failed)?;
-        self.request::<Done>(
-            &DriverCommand::Denoise {
-                exr: &noisy,
-                output: &denoised,
-            },
-            cancel,
-        )?;
-        denoise::read_output(&mut frame, layer, &denoised).map_err(failed)?;
-        frame_file::write_exr(&frame, Some(layer), Packing::None, &denoised).map_err(failed)?;
-        Ok(denoised)
-    }
-
-    fn open(&mut self, path: &Path, cancel: &CancelFlag) -> Result<Opened, EngineError> {
+    ) -> Result<Opened, EngineError> {
         self.driver = None;
         self.first_resident_bytes = None;
         let (mut driver, hello) = Driver::start(&self.found, self.options.common_kernel, cancel)?;
         self.found.version = hello.version;
         self.found.build_hash = hello.build_hash;
-        let command = DriverCommand::Open { path };
+        let command = DriverCommand::Open { path, scene };
         let opened = driver.request(&command, cancel, Duration::from_secs(OPEN_SECONDS_MAX))?;
         if let Some(error) = driver.take_log_errors().first() {
             return Err(EngineError::Scene(format!(
@@ -196,7 +152,7 @@ impl BlenderEngine {
         if self.driver.is_none() {
             let scene = self.scene.clone();
             let scene = scene.ok_or_else(no_scene)?;
-            self.open(&scene.path, cancel)?;
+            self.open(&scene.path, scene.name.as_deref(), cancel)?;
         }
         self.driver
             .as_mut()
@@ -229,12 +185,12 @@ impl BlenderEngine {
         rect: Rect,
         cancel: &CancelFlag,
     ) -> Result<RenderedRect, EngineError> {
-        let layer = self
-            .scene
-            .as_ref()
-            .map(|scene| scene.layer.clone())
-            .unwrap_or_default();
-        let grown = rect.grown(settings.guard_px, settings.size);
+        let scene = self.scene.clone().ok_or_else(no_scene)?;
+        let planes = planes_of(&scene, settings)?;
+        let grown = match scene.whole_frames {
+            true => settings.size.rect(),
+            false => rect.grown(settings.guard_px, settings.size),
+        };
         let output = self.driver(cancel)?.folder().join("rectangle.exr");
         let command = DriverCommand::Render {
             frame,
@@ -242,13 +198,16 @@ impl BlenderEngine {
             rect: [grown.x, grown.y, grown.width, grown.height],
             samples: settings.samples,
             seed: settings.seed,
-            passes: settings.passes.iter().map(Pass::to_string).collect(),
             threads: self.options.threads,
             output: &output,
         };
         let done = self.request::<Done>(&command, cancel)?;
-        let rendered = frame_file::read_exr(&output, Some(&layer), grown, &settings.passes)
+        let rendered = frame_file::read_exr(&output, grown, planes)
             .map_err(|e| EngineError::Failed(format!("rectangle {grown} of frame {frame}: {e}")))?;
+        if self.keep_attributes {
+            self.attributes = frame_file::read_attributes(&output)
+                .map_err(|e| EngineError::Failed(e.to_string()))?;
+        }
         fs::remove_file(&output)
             .map_err(|e| EngineError::Failed(format!("{}: {e}", output.display())))?;
         check_finite(&rendered, frame)?;
@@ -266,7 +225,12 @@ impl BlenderEngine {
 }
 
 impl Engine for BlenderEngine {
-    fn prepare(&mut self, bundle: &Path, entry: &str) -> Result<SceneDescription, EngineError> {
+    fn prepare(
+        &mut self,
+        bundle: &Path,
+        entry: &str,
+        scene: Option<&str>,
+    ) -> Result<SceneDescription, EngineError> {
         self.scene = None;
         let path = absolute(&bundle.join(entry))?;
         if !path.is_file() {
@@ -275,29 +239,37 @@ impl Engine for BlenderEngine {
                 path.display()
             )));
         }
-        let opened = self.open(&path, &CancelFlag::default())?;
+        let opened = self.open(&path, scene, &CancelFlag::default())?;
         let size = Size::new(opened.size.0.into(), opened.size.1.into())
             .map_err(|e| EngineError::Scene(format!("the scene's resolution: {e}")))?;
-        self.scene = Some(OpenScene {
-            path,
-            layer: opened.layer.clone(),
-            denoises: opened.denoises,
-            finish_passes: opened.finish_passes.clone(),
-        });
-        self.files = opened.files;
-        Ok(SceneDescription {
+        let (planes, planes_needed) = passes::planes(&opened.passes, opened.needed_passes);
+        let finish_passes = planes[..planes_needed].iter().map(|plane| plane.pass);
+        let description = SceneDescription {
             engine: EngineKind::Blender,
             size: Some(size),
+            has_border: opened.has_border,
+            whole_frames: opened.whole_frames,
             frames: opened.frames,
+            frame_step: opened.frame_step,
             frame_rate: opened.frame_rate,
             samples: Some(opened.samples),
-            passes: Pass::ALL.to_vec(),
-            finish_passes: opened.finish_passes,
-            layer: Some(opened.layer),
+            finish_passes: finish_passes.collect(),
+            planes: planes.clone(),
+            output: Some(opened.output),
             guard_px: guard_px(opened.adaptive, opened.samples),
             notes: opened.notes,
             warnings: opened.warnings,
-        })
+        };
+        self.scene = Some(OpenScene {
+            path,
+            name: scene.map(str::to_owned),
+            passes: opened.passes,
+            passes_needed: opened.needed_passes,
+            planes,
+            whole_frames: opened.whole_frames,
+        });
+        self.files = opened.files;
+        Ok(description)
     }
 
     fn render(
@@ -310,18 +282,25 @@ impl Engine for BlenderEngine {
         if settings.samples == 0 {
             return Err(EngineError::Failed("0 samples were asked for".into()));
         }
+        if let Some(rect) = rects.iter().find(|rect| !rect.is_inside(settings.size)) {
+            let size = settings.size;
+            return Err(EngineError::Failed(format!(
+                "{rect} is outside of a {size} frame"
+            )));
+        }
+        let whole = match self.scene.as_ref().is_some_and(|scene| scene.whole_frames) {
+            true => Some(self.render_one(settings, frame, settings.size.rect(), cancel)?),
+            false => None,
+        };
         let mut rendered = Vec::with_capacity(rects.len());
         for &rect in rects {
             if cancel.is_cancelled() {
                 return Err(EngineError::Cancelled);
             }
-            if !rect.is_inside(settings.size) {
-                let size = settings.size;
-                return Err(EngineError::Failed(format!(
-                    "{rect} is outside of a {size} frame"
-                )));
-            }
-            rendered.push(self.render_one(settings, frame, rect, cancel)?);
+            rendered.push(match &whole {
+                Some(whole) => crop(whole.clone(), rect),
+                None => self.render_one(settings, frame, rect, cancel)?,
+            });
         }
         Ok(rendered)
     }
@@ -345,6 +324,26 @@ fn guard_px(adaptive: bool, samples: u32) -> u32 {
         true => samples / SAMPLES_PER_GUARD_PX + ADAPTIVE_EDGE_PX,
         false => 0,
     }
+}
+
+/// The planes that are asked for: the first of the scene's.
+fn planes_of<'a>(
+    scene: &'a OpenScene,
+    settings: &RenderSettings,
+) -> Result<&'a [Plane], EngineError> {
+    let planes = scene.planes.get(..settings.passes.len());
+    let are_they = |planes: &&[Plane]| {
+        planes
+            .iter()
+            .map(|plane| plane.pass)
+            .eq(settings.passes.iter().copied())
+    };
+    planes.filter(are_they).ok_or_else(|| {
+        let (asked, there) = (settings.passes.len(), scene.planes.len());
+        EngineError::Failed(format!(
+            "the scene has {there} planes of passes, not the {asked} that are asked for"
+        ))
+    })
 }
 
 fn no_scene() -> EngineError {

@@ -1,10 +1,14 @@
 //! The Blender process: starting it with nothing of our environment, talking to the driver script in it,
 //! and ending it.
 
-use super::discovery::{Found, ProgramKind};
+use super::{
+    discovery::{Found, ProgramKind},
+    passes::LayerPass,
+};
 use crate::{
     CancelFlag, EngineError,
     environment::isolated,
+    frame_file::Attributes,
     log::{Log, for_lines},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -91,6 +95,8 @@ pub(super) enum DriverCommand<'a> {
     Open {
         /// The .blend file, absolute.
         path: &'a Path,
+        /// One of its scenes, if not the file's own choice.
+        scene: Option<&'a str>,
     },
     /// Renders one rectangle into a multi-layer EXR.
     Render {
@@ -100,20 +106,33 @@ pub(super) enum DriverCommand<'a> {
         samples: u32,
         /// Added to the scene's own.
         seed: u32,
-        passes: Vec<String>,
         threads: u32,
         output: &'a Path,
     },
-    /// Denoises a multi-layer EXR with denoising data.
-    Denoise { exr: &'a Path, output: &'a Path },
-    /// Turns an assembled frame into the picture that Blender would have written.
-    Finish {
-        frame: i32,
-        size: [u32; 2],
-        threads: u32,
+    /// Denoises a layer's multi-layer EXR with denoising data.
+    Denoise {
+        layer: &'a str,
         exr: &'a Path,
         output: &'a Path,
     },
+    /// Turns an assembled frame into the files that Blender would have written.
+    Finish(FinishCommand<'a>),
+}
+
+/// See [`DriverCommand::Finish`].
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct FinishCommand<'a> {
+    pub(super) frame: i32,
+    pub(super) size: [u32; 2],
+    pub(super) threads: u32,
+    /// The passes one after the other, in 32-bit floats.
+    pub(super) pixels: &'a Path,
+    pub(super) passes: &'a [LayerPass],
+    /// Texts for the headers of files that have them.
+    pub(super) metadata: &'a Attributes,
+    /// Format by the ending of files, or else the scene's own.
+    pub(super) ending: Option<&'a str>,
+    pub(super) output: &'a Path,
 }
 
 #[derive(Serialize)]

@@ -85,7 +85,7 @@ impl Blender {
             common_kernel,
         };
         let mut engine = BlenderEngine::new(self.found.clone(), options);
-        let description = engine.prepare(self.folder.path(), scene).unwrap();
+        let description = engine.prepare(self.folder.path(), scene, None).unwrap();
         (engine, description)
     }
 }
@@ -97,6 +97,7 @@ pub fn settings(description: &SceneDescription, passes: &[Pass]) -> RenderSettin
         seed: 0,
         passes: passes.to_vec(),
         guard_px: description.guard_px,
+        scene: None,
     }
 }
 

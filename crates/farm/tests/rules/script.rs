@@ -58,6 +58,7 @@ pub fn config(frames: i32, tile_px: u32) -> FarmConfig {
                 seed: 0,
                 passes: Pass::ALL.to_vec(),
                 guard_px: 0,
+                scene: None,
             },
         },
         frames: (1..=frames).collect(),

@@ -129,6 +129,7 @@ fn job() -> JobSpec {
         manifest: Blake3Hash([2; 32]),
         manifest_bytes: 10,
         engine: EngineKind::Tracer,
+        blender: None,
         settings: RenderSettings {
             size: SIZE,
             samples: 64,

@@ -1,6 +1,7 @@
 //! The command line of `render`.
 
 use clap::{Parser, ValueEnum};
+use engine::Device;
 use protocol::{FrameRange, Glm, Size};
 use std::{path::PathBuf, time::Duration};
 
@@ -41,6 +42,10 @@ pub struct Arguments {
     /// Blender, or a Python that imports bpy
     #[arg(long)]
     pub blender: Option<PathBuf>,
+    /// What Blender renders with here, in local workers and in the engine that decides and finishes: cpu, or a graphics card
+    /// by cuda, optix, hip, oneapi or metal, the second of several as cuda:1
+    #[arg(long, default_value = "cpu")]
+    pub device: Device,
     /// Let Blender render with the kernel that every processor has, 5 to 8 % slower: computers of different ages then give
     /// the same bits (workers elsewhere need `render-worker --common-kernel`)
     #[arg(long)]

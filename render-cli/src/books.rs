@@ -122,6 +122,7 @@ mod tests {
                 manifest: Blake3Hash([2; 32]),
                 manifest_bytes: 1,
                 engine: EngineKind::Tracer,
+                blender: None,
                 settings,
             },
             frames: vec![1],

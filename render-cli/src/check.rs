@@ -4,6 +4,7 @@
 mod blender;
 
 use crate::failure::{Code, Failure};
+use blend::Summary;
 use clap::Args;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,11 @@ const LINES_MAX: usize = 20;
 #[derive(Debug, Args)]
 pub struct CheckArguments {
     /// Scene file: .glb, .gltf or .blend
-    scene: PathBuf,
+    #[arg(value_name = "SCENE")]
+    file: PathBuf,
+    /// Of several scenes in a .blend file the one of this name (default: the active one)
+    #[arg(long, value_name = "NAME")]
+    scene: Option<String>,
     /// One JSON object on stdout instead of a table
     #[arg(long)]
     json: bool,
@@ -26,6 +31,8 @@ struct Checked {
     json: serde_json::Value,
     /// Names and values, for a person.
     rows: Vec<(&'static str, String)>,
+    /// How it is rendered, where that is not as usual.
+    notes: Vec<String>,
     /// Why the scene is not rendered.
     refusals: Vec<String>,
     /// What will be different from what the scene asks for.
@@ -34,34 +41,73 @@ struct Checked {
 
 /// Carries the command out; a scene that cannot render right is a failure.
 pub fn run(arguments: &CheckArguments) -> Result<(), Failure> {
-    let scene = &arguments.scene;
-    if !scene.is_file() {
-        let message = format!("no scene at {}", scene.display());
+    let file = &arguments.file;
+    if !file.is_file() {
+        let message = format!("no scene at {}", file.display());
         return Err(Failure::preflight(message));
     }
-    let ending = scene.extension().unwrap_or_default().to_string_lossy();
-    let checked = match ending.to_ascii_lowercase().as_str() {
-        "blend" => blender::check(scene)?,
-        "glb" | "gltf" => gltf(scene)?,
+    let ending = file.extension().unwrap_or_default().to_string_lossy();
+    let checked = match (ending.to_ascii_lowercase().as_str(), &arguments.scene) {
+        ("blend", scene) => blender::check(file, scene.as_deref())?.1,
+        ("glb" | "gltf", None) => gltf(file)?,
+        ("glb" | "gltf", Some(_)) => {
+            let message = "--scene names one of several scenes in a .blend file";
+            return Err(Failure::new(Code::Usage, message));
+        }
         _ => {
             let message = format!(
                 "{} is not a scene: its name does not end in .glb, .gltf or .blend",
-                scene.display()
+                file.display()
             );
             return Err(Failure::preflight(message));
         }
     };
     match arguments.json {
-        true => print_json(scene, &checked),
+        true => print_json(file, &checked),
         false => print_table(&checked),
     }
-    match checked.refusals.len() {
+    refuse(&checked.refusals)
+}
+
+/// What is said of a scene that renders.
+pub struct Remarks {
+    /// How it is rendered, where that is not as usual.
+    pub notes: Vec<String>,
+    /// What will be different from what it asks for.
+    pub warnings: Vec<String>,
+    /// What was read of the file.
+    pub summary: Summary,
+}
+
+/// Checks a .blend file before any Blender is started; what is wrong with it is said on stderr, a line each.
+pub fn before_blender(file: &Path, scene: Option<&str>) -> Result<Remarks, Failure> {
+    let (summary, mut checked) = blender::check(file, scene)?;
+    if let [refusal] = checked.refusals.as_mut_slice() {
+        let refusal = std::mem::take(refusal);
+        return Err(match refusal.split_once("; hint: ") {
+            Some((what, hint)) => Failure::preflight(printable(what)).hint(hint),
+            None => Failure::preflight(printable(&refusal)),
+        });
+    }
+    for line in listed("refused", &checked.refusals) {
+        eprintln!("{line}");
+    }
+    refuse(&checked.refusals)?;
+    let said = |lines: &[String]| lines.iter().map(|line| printable(line)).collect();
+    Ok(Remarks {
+        notes: said(&checked.notes),
+        warnings: said(&checked.warnings),
+        summary,
+    })
+}
+
+fn refuse(refusals: &[String]) -> Result<(), Failure> {
+    match refusals.len() {
         0 => Ok(()),
         1 => Err(Failure::preflight("the scene is not rendered as it is")),
-        count => Err(Failure::new(
-            Code::Preflight,
-            format!("the scene is not rendered as it is, for {count} reasons"),
-        )),
+        count => Err(Failure::preflight(format!(
+            "the scene is not rendered as it is, for {count} reasons"
+        ))),
     }
 }
 
@@ -81,14 +127,14 @@ fn gltf(scene: &Path) -> Result<Checked, Failure> {
     ];
     let shown = files.iter().map(|file| file.display().to_string());
     rows.extend(shown.map(|file| ("file", file)));
-    rows.extend(about.notes.iter().map(|note| ("note", note.clone())));
     Ok(Checked {
         json: json!({
             "engine": "tracer", "frames": about.frames, "frame_rate": about.frame_rate,
             "triangles": about.triangles, "bytes": bytes, "cameras": about.cameras,
-            "dependencies": files, "notes": about.notes,
+            "dependencies": files,
         }),
         rows,
+        notes: about.notes.clone(),
         refusals: Vec::new(),
         warnings: about.warnings.clone(),
     })
@@ -97,6 +143,7 @@ fn gltf(scene: &Path) -> Result<Checked, Failure> {
 fn print_json(scene: &Path, checked: &Checked) {
     let mut object = checked.json.clone();
     object["scene"] = json!(scene);
+    object["notes"] = json!(checked.notes);
     object["refusals"] = json!(checked.refusals);
     object["warnings"] = json!(checked.warnings);
     println!("{object}");
@@ -107,16 +154,26 @@ fn print_table(checked: &Checked) {
         println!("{name:<11} {}", printable(value));
     }
     for (name, lines) in [
+        ("note", &checked.notes),
         ("warning", &checked.warnings),
         ("refused", &checked.refusals),
     ] {
-        for line in lines.iter().take(LINES_MAX) {
-            println!("{name:<11} {}", printable(line));
-        }
-        if lines.len() > LINES_MAX {
-            println!("{name:<11} and {} more", lines.len() - LINES_MAX);
+        for line in listed(name, lines) {
+            println!("{line}");
         }
     }
+}
+
+/// The first of these lines, each behind its name.
+fn listed(name: &str, lines: &[String]) -> Vec<String> {
+    let shown = lines.iter().take(LINES_MAX);
+    let mut listed: Vec<String> = shown
+        .map(|line| format!("{name:<11} {}", printable(line)))
+        .collect();
+    if lines.len() > LINES_MAX {
+        listed.push(format!("{name:<11} and {} more", lines.len() - LINES_MAX));
+    }
+    listed
 }
 
 /// Names in a scene may hold what commands a terminal.

@@ -2,16 +2,19 @@
 //! and lets Blender finish its own frames.
 
 use crate::{
-    failure::Failure,
+    failure::{Code, Failure},
     thread::{Answer, ask},
 };
 use engine::{
-    BlenderEngine, BlenderOptions, CancelFlag, Engine, EngineError, SceneDescription, TracerEngine,
-    blender::Finished, calibrate, class_fingerprint, find_blender, frame_file::Attributes,
-    measure_cost,
+    BlenderEngine, BlenderOptions, CancelFlag, Device, Engine, EngineError, SceneDescription,
+    TracerEngine, blender::Finished, calibrate, class_fingerprint, find_blender,
+    frame_file::Attributes, measure_cost,
 };
 use farm::CostHints;
-use protocol::{Blake3Hash, EngineKind, Rect, RenderSettings, RenderedRect, SecretPixels, pixels};
+use protocol::{
+    Blake3Hash, BlenderVersion, EngineKind, Rect, RenderSettings, RenderedRect, SecretPixels,
+    pixels,
+};
 use std::{
     path::{Path, PathBuf},
     sync::mpsc,
@@ -30,14 +33,19 @@ pub enum Chosen {
 pub fn locate(
     kind: EngineKind,
     blender: Option<&Path>,
-    common_kernel: bool,
+    (common_kernel, device): (bool, Device),
 ) -> Result<Chosen, Failure> {
     Ok(match kind {
+        EngineKind::Tracer if !device.is_cpu() => {
+            let message = format!("--device {device}: the built-in renderer uses the processor");
+            return Err(Failure::new(Code::Usage, message));
+        }
         EngineKind::Tracer => Chosen::Tracer(Box::new(TracerEngine::new())),
         EngineKind::Blender => {
             let found = find_blender(blender).map_err(refused)?;
             let options = BlenderOptions {
                 common_kernel,
+                device,
                 ..BlenderOptions::default()
             };
             let engine = BlenderEngine::new(found, options);
@@ -55,6 +63,34 @@ impl Chosen {
         }
     }
 
+    /// The release of Blender that the job needs, if it is one of Blender's: that of this computer, whose engine decides
+    /// and finishes.
+    pub fn blender(&self) -> Result<Option<BlenderVersion>, Failure> {
+        match self {
+            Self::Tracer(_) => Ok(None),
+            Self::Blender(engine) => engine.found().release().map(Some).map_err(refused),
+        }
+    }
+
+    /// Refuses a scene that a newer Blender saved: an older one opens it and leaves out what it does not know.
+    pub fn check_file(&self, scene: &Path) -> Result<(), Failure> {
+        let Some(own) = self.blender()? else {
+            return Ok(());
+        };
+        // What is no scene at all the engine itself refuses.
+        let Ok(saved_by) = blend::version(scene) else {
+            return Ok(());
+        };
+        match saved_by.0 > file_version(own) {
+            false => Ok(()),
+            true => Err(Failure::preflight(format!(
+                "{} was saved by Blender {saved_by}, this computer has {own}: an older Blender would leave things out",
+                scene.display()
+            ))
+            .hint(format!("give a Blender {saved_by} with --blender, or save the scene with an older one"))),
+        }
+    }
+
     fn engine(&mut self) -> &mut dyn Engine {
         match self {
             Self::Tracer(engine) => engine.as_mut(),
@@ -68,7 +104,7 @@ pub struct OwnEngine {
     loaded: Chosen,
     /// What the scene says of itself.
     pub description: SceneDescription,
-    /// Files besides the scene, absolute.
+    /// Files besides a scene of the tracer, absolute.
     pub dependencies: Vec<PathBuf>,
 }
 
@@ -111,6 +147,14 @@ pub struct TwoSeeds {
 #[derive(Clone)]
 pub struct OwnEngineHandle(mpsc::SyncSender<Command>);
 
+/// The version that this Blender writes into its files: 405 is 4.5.
+fn file_version(blender: BlenderVersion) -> u16 {
+    blender
+        .major
+        .saturating_mul(100)
+        .saturating_add(blender.minor)
+}
+
 /// Errors of engines carry their hint in the same line.
 fn refused(error: EngineError) -> Failure {
     let message = error.to_string();
@@ -121,6 +165,11 @@ fn refused(error: EngineError) -> Failure {
 }
 
 impl OwnEngine {
+    /// See [`Chosen::blender`].
+    pub fn blender(&self) -> Result<Option<BlenderVersion>, Failure> {
+        self.loaded.blender()
+    }
+
     /// The engine's version, for a person.
     pub fn build(&mut self) -> String {
         self.loaded.engine().build()
@@ -142,7 +191,8 @@ impl OwnEngine {
             .prepare(folder, entry, scene_name)
             .map_err(refused)?;
         let dependencies = match &loaded {
-            Chosen::Blender(engine) => engine.dependencies().to_vec(),
+            // What a .blend file needs is read from it without Blender.
+            Chosen::Blender(_) => Vec::new(),
             Chosen::Tracer(_) => {
                 let files = tracer::gltf::Scene::dependencies(scene);
                 let files = files.map_err(|e| Failure::preflight(e.to_string()))?;
@@ -349,5 +399,41 @@ impl OwnEngineHandle {
             answer,
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engine::blender::{Found, ProgramKind};
+    use std::fs;
+
+    #[test]
+    fn a_file_of_a_newer_blender_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let found = Found {
+            kind: ProgramKind::Binary,
+            path: "blender".into(),
+            version: "4.5.15 LTS".into(),
+            build_hash: String::new(),
+        };
+        let engine = BlenderEngine::new(found, BlenderOptions::default());
+        let own = Chosen::Blender(Box::new(engine));
+        let scene = dir.path().join("scene.blend");
+        let check = |start: &[u8]| {
+            fs::write(&scene, [start, &[0; 64]].concat()).unwrap();
+            own.check_file(&scene)
+        };
+        assert!(check(b"BLENDER-v304").is_ok());
+        assert!(check(b"BLENDER-v405").is_ok());
+        let refused = check(b"BLENDER17-01v0500").unwrap_err();
+        assert_eq!(refused.code, Code::Preflight);
+        let why = refused.to_string();
+        assert!(
+            why.contains("saved by Blender 5.0") && why.contains("has 4.5.15"),
+            "{why}"
+        );
+        // The engine says itself that this is no scene.
+        assert!(check(b"no scene").is_ok());
     }
 }

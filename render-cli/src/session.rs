@@ -4,7 +4,8 @@ use crate::{
     accounts::Purse,
     arguments::{Arguments, EngineChoice},
     books::Books,
-    bundle,
+    bundle::{self, Needed},
+    check,
     conclusion::{conclude, outcome_name},
     failure::{Code, Failure},
     job,
@@ -22,8 +23,8 @@ use engine::{CancelFlag, SceneDescription};
 use farm::{CostHints, FarmConfig, Progress, event::Event};
 use network::{BlobStore, Identity, Node, NodeConfig};
 use protocol::{
-    Blake3Hash, EngineKind, FrameRange, JobId, JobSpec, NodeId, RenderSettings, Size,
-    frames::summarize, limits::SAMPLES_MAX,
+    Blake3Hash, BlenderVersion, EngineKind, FrameRange, JobId, JobSpec, NodeId, RenderSettings,
+    Size, frames::summarize, limits::SAMPLES_MAX,
 };
 use std::{
     path::{Path, PathBuf},
@@ -241,7 +242,12 @@ async fn load_and_start(
     arguments: &Arguments,
     data_dir: &Path,
 ) -> Result<(OwnEngine, Vec<LocalWorker>), Failure> {
-    let own = own_engine::locate(kind, arguments.blender.as_deref(), arguments.common_kernel)?;
+    let own = own_engine::locate(
+        kind,
+        arguments.blender.as_deref(),
+        (arguments.common_kernel, arguments.device),
+    )?;
+    own.check_file(&arguments.scene)?;
     let blender = own.program().map(Path::to_owned);
     let mut starting: JoinSet<_> = (0..local)
         .map(|index| {
@@ -250,7 +256,7 @@ async fn load_and_start(
                 local,
                 kind,
                 requestor,
-                (blender.clone(), arguments.common_kernel),
+                (blender.clone(), arguments.common_kernel, arguments.device),
                 data_dir.to_owned(),
             )
         })
@@ -335,6 +341,7 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
         .as_ref()
         .is_some_and(|pattern| pattern.video.is_some());
     let encoder = encodes.then(Encoder::find).transpose()?;
+    let known = before_engines(kind, &arguments, &report).await?;
     let data_dir = data_dir(arguments.data_dir.as_deref())?;
     let _only = only_user(&data_dir)?;
     let local = local_workers_wanted(&arguments);
@@ -344,7 +351,14 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
     let planes = own.description.planes.clone();
     let frame_rate = own.description.frame_rate;
     let tile_px = tile_px(&arguments, &own.description)?;
-    let wanted = preflight(&arguments, &own, &pattern.format, &blobs, &report).await?;
+    let wanted = preflight(
+        &arguments,
+        &own,
+        (known, &pattern.format),
+        (&blobs, &data_dir),
+        &report,
+    )
+    .await?;
     let settings = wanted.settings.clone();
     let frames = wanted.frames.clone();
     let fingerprint = fingerprint(&pattern, tile_px, &wanted)?;
@@ -373,10 +387,11 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
                 fingerprint,
                 begun: jobs::now(),
             };
+            let engine = (kind, own.blender()?);
             begin(
                 &folder,
                 record,
-                (kind, hints, tile_px),
+                (engine, hints, tile_px),
                 wanted,
                 &arguments,
                 &report,
@@ -384,6 +399,7 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
         }
         Some(_) => go_on(&folder, &blobs, &pattern, asked.again, &report)?,
     };
+    same_blender(begun.books.farm.config().job.blender, own.blender()?)?;
     let farm = &begun.books.farm;
     let first = Event::Resumed {
         budget: resume::budget(arguments.budget, balance, farm),
@@ -465,26 +481,62 @@ fn remember(providers: &Providers, config: &FarmConfig, progress: &Progress) {
     }
 }
 
+/// What is known of a scene before an engine or a worker starts.
+#[derive(Default)]
+struct Known {
+    /// What was said of it.
+    lines: Vec<String>,
+    /// Where the file was read for it.
+    summary: Option<Box<blend::Summary>>,
+}
+
+/// Reads a .blend file, refuses it or says what is to be said of it.
+async fn before_engines(
+    kind: EngineKind,
+    arguments: &Arguments,
+    report: &Report,
+) -> Result<Known, Failure> {
+    if kind != EngineKind::Blender {
+        return Ok(Known::default());
+    }
+    let (scene, name) = (arguments.scene.clone(), arguments.scene_name.clone());
+    let remarks = blocking(move || check::before_blender(&scene, name.as_deref())).await?;
+    let notes = remarks.notes.iter().map(|note| format!("note: {note}"));
+    let warnings = remarks.warnings.iter();
+    let warnings = warnings.map(|warning| format!("warning: {warning}"));
+    let lines: Vec<String> = notes.chain(warnings).collect();
+    lines.iter().for_each(|line| report.say(line));
+    Ok(Known {
+        lines,
+        summary: Some(Box::new(remarks.summary)),
+    })
+}
+
 /// Decides what is rendered, says what the scene has to say, and bundles it.
 async fn preflight(
     arguments: &Arguments,
     own: &OwnEngine,
-    format: &Format,
-    blobs: &BlobStore,
+    (known, format): (Known, &Format),
+    (blobs, data_dir): (&BlobStore, &Path),
     report: &Report,
 ) -> Result<Wanted, Failure> {
     let description = &own.description;
-    for note in &description.notes {
-        report.say(&format!("note: {note}"));
-    }
-    for warning in &description.warnings {
-        report.say(&format!("warning: {warning}"));
-    }
+    let notes = description.notes.iter().map(|note| format!("note: {note}"));
+    let warnings = description.warnings.iter();
+    let warnings = warnings.map(|warning| format!("warning: {warning}"));
+    let new = notes
+        .chain(warnings)
+        .filter(|line| !known.lines.contains(line));
+    new.for_each(|line| report.say(&line));
     let frames = frames(arguments, description, report);
     let settings = settings(arguments, description, format)?;
     let (scene, blobs) = (arguments.scene.clone(), blobs.clone());
-    let files = own.dependencies.clone();
-    let bundle = blocking(move || bundle::make(&scene, &files, &blobs)).await?;
+    let needed = match known.summary {
+        Some(summary) => Needed::Blend(summary),
+        None => Needed::Files(own.dependencies.clone()),
+    };
+    let scratch = data_dir.to_owned();
+    let bundle = blocking(move || bundle::make(&scene, &needed, &blobs, &scratch)).await?;
     report.say(&format!("scene    {} bytes with its files", bundle.bytes));
     Ok(Wanted {
         frames,
@@ -519,7 +571,11 @@ fn which_job(
 fn begin(
     folder: &JobFolder,
     record: Record,
-    (engine, hints, tile_px): (EngineKind, CostHints, Option<u32>),
+    ((engine, blender), hints, tile_px): (
+        (EngineKind, Option<BlenderVersion>),
+        CostHints,
+        Option<u32>,
+    ),
     wanted: Wanted,
     arguments: &Arguments,
     report: &Report,
@@ -529,6 +585,7 @@ fn begin(
         manifest: wanted.bundle.manifest,
         manifest_bytes: wanted.bundle.manifest_bytes,
         engine,
+        blender,
         settings: wanted.settings,
     };
     let farm = new_farm(spec, wanted.frames, hints, tile_px, arguments, report)?;
@@ -538,6 +595,20 @@ fn begin(
         again: Vec::new(),
         _lock: lock,
     })
+}
+
+/// Frames that two releases of Blender have a part in would be of neither.
+fn same_blender(
+    begun_with: Option<BlenderVersion>,
+    own: Option<BlenderVersion>,
+) -> Result<(), Failure> {
+    match (begun_with, own) {
+        (Some(begun_with), Some(own)) if begun_with != own => Err(Failure::preflight(format!(
+            "the job was begun with Blender {begun_with}, this computer has {own}"
+        ))
+        .hint("give that one with --blender, or give the job up: `render jobs` lists it")),
+        _ => Ok(()),
+    }
 }
 
 /// Takes a job up where its journal ends, with these finished frames to be rendered again.

@@ -1,6 +1,7 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use engine::Device;
 use protocol::{EngineKind, Glm, NodeId};
 use std::{path::PathBuf, time::Duration};
 
@@ -59,6 +60,10 @@ pub struct ServeArguments {
     /// Blender's program, or a Python that has bpy.
     #[arg(long, value_name = "PATH")]
     pub blender: Option<PathBuf>,
+    /// What Blender renders with: cpu, or a graphics card by cuda, optix, hip, oneapi or metal, the second of several as cuda:1.
+    /// Workers with different devices give different bits, and so are of different classes.
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub device: Device,
     /// Let Blender render with the kernel that every processor has, 5 to 8 % slower: computers of different ages then give
     /// the same bits and can check each other's work. All of a farm have to, and `render --common-kernel`.
     #[arg(long)]
@@ -122,6 +127,8 @@ pub struct EngineArguments {
     pub threads: u32,
     #[arg(long)]
     pub common_kernel: bool,
+    #[arg(long)]
+    pub device: Device,
     #[arg(long)]
     pub blender: Option<PathBuf>,
 }

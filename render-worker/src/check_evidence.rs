@@ -4,7 +4,7 @@
 //! confined process without keys.
 
 use crate::{config::WorkerError, engine_process::EngineProcesses, limits::GUARD_MAX_PX};
-use engine::{CancelFlag, calibrate, class_fingerprint, find_blender};
+use engine::{CancelFlag, Device, calibrate, class_fingerprint, find_blender};
 use network::verify_proof;
 use protocol::{Blake3Hash, EngineKind, Manifest, NodeId, message::printable, pixels::task_bytes};
 use serde_json::{Value, json};
@@ -166,7 +166,7 @@ fn render(checking: &Checking, scene: &Path, bundle: &Bundle) -> Result<Rendered
         checking.program.clone(),
         checking.threads,
         blender,
-        checking.common_kernel,
+        (checking.common_kernel, Device::default()),
     )?;
     let cancel = CancelFlag::default();
     let mut engine = processes.spawn(bundle.job.engine)?;

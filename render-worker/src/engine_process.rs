@@ -2,8 +2,8 @@
 
 use crate::{arguments::EngineArguments, config::WorkerError};
 use engine::{
-    BlenderEngine, BlenderOptions, CancelFlag, ChildEngine, ChildProgram, Engine, EngineError,
-    SceneDescription, TracerEngine, find_blender, serve_child,
+    BlenderEngine, BlenderOptions, CancelFlag, ChildEngine, ChildProgram, Device, Engine,
+    EngineError, SceneDescription, TracerEngine, find_blender, serve_child,
 };
 use protocol::{EngineKind, Rect, RenderSettings, RenderedRect};
 use std::{
@@ -25,6 +25,8 @@ pub struct EngineProcesses {
     pub blender: Option<PathBuf>,
     /// Does Blender render with the kernel that every processor has?
     pub common_kernel: bool,
+    /// What Blender renders with.
+    pub device: Device,
 }
 
 impl EngineProcesses {
@@ -33,7 +35,7 @@ impl EngineProcesses {
         program: Vec<String>,
         threads: u32,
         blender: Option<PathBuf>,
-        common_kernel: bool,
+        (common_kernel, device): (bool, Device),
     ) -> Result<Self, WorkerError> {
         let executable = env::current_exe().map_err(WorkerError::io("cannot find this program"))?;
         Ok(Self {
@@ -42,6 +44,7 @@ impl EngineProcesses {
             threads,
             blender,
             common_kernel,
+            device,
         })
     }
 
@@ -53,6 +56,7 @@ impl EngineProcesses {
         if let Some(blender) = &self.blender {
             args.extend(["--blender".into(), blender.into()]);
         }
+        args.extend(["--device".into(), self.device.to_string().into()]);
         if self.common_kernel {
             args.push("--common-kernel".into());
         }
@@ -74,6 +78,8 @@ pub fn run(arguments: &EngineArguments) -> Result<(), WorkerError> {
             let options = BlenderOptions {
                 threads,
                 common_kernel: arguments.common_kernel,
+                device: arguments.device,
+                ..BlenderOptions::default()
             };
             Box::new(BlenderEngine::new(found, options))
         }

@@ -11,10 +11,10 @@ use crate::{
     renderer::{MakeEngine, News, Note, Renderer, Work},
     tiles::Tiles,
 };
-use engine::{CancelFlag, Engine, EngineError};
+use engine::{CancelFlag, Device, Engine, EngineError};
 use network::{BlobStore, NetworkError, Node, NodeConfig, NodeEvent, Replier};
 use protocol::{
-    Address, Blake3Hash, EngineKind, JobId, JobSpec, NodeId, TaskId, TaskSpec,
+    Address, Blake3Hash, BlenderVersion, EngineKind, JobId, JobSpec, NodeId, TaskId, TaskSpec,
     limits::TASKS_HELD_MAX,
     message::{Reply, Request, bounded_text},
 };
@@ -31,9 +31,6 @@ use tokio::{
     sync::{mpsc, watch},
     time::MissedTickBehavior,
 };
-
-/// What renders: both engines use the processor only.
-const DEVICE: &str = "cpu";
 
 /// Works for requestors until `stop` completes. Every job gets an engine of its own from `make_engine`, which is
 /// called on the job's thread.
@@ -147,6 +144,22 @@ fn refused(reason: &str) -> Reply {
     }
 }
 
+/// Another release renders other pixels, so that all of its work would be thrown away.
+fn check_blender(
+    needed: Option<BlenderVersion>,
+    own: Option<BlenderVersion>,
+) -> Result<(), String> {
+    match (needed, own) {
+        (Some(needed), Some(own)) if needed != own => Err(format!(
+            "the job needs Blender {needed}, this worker has {own}"
+        )),
+        (Some(needed), None) => Err(format!(
+            "the job needs Blender {needed}, this worker has none"
+        )),
+        _ => Ok(()),
+    }
+}
+
 impl Worker {
     fn event(&mut self, event: NodeEvent) {
         match event {
@@ -229,16 +242,25 @@ impl Worker {
         });
         let earlier = earlier.map(|(id, _)| *id);
         if let Err(reason) = self.acceptable(peer, &spec, goes_on) {
+            tracing::warn!(requestor = %peer.short(), job = %spec.id.short(), "declined an offer: {reason}");
             return Reply::Declined {
                 reason: bounded_text(&reason),
             };
         }
-        let about = bounded_text(&format!("{}, {}", self.config.about, spec.engine));
+        let version = spec.blender.map(|version| format!(" {version}"));
+        let version = version.unwrap_or_default();
+        let about = bounded_text(&format!("{}, {}{version}", self.config.about, spec.engine));
+        // The tracer has the processor only.
+        let device = match spec.engine {
+            EngineKind::Tracer => Device::default().kind(),
+            EngineKind::Blender => self.config.device.kind(),
+        };
         let id = spec.id;
         if !goes_on {
             earlier.into_iter().for_each(|id| self.close(id));
             self.jobs.insert(id, Job::new(peer, payer, spec));
         }
+        let device = device.to_owned();
         let mut held = Vec::new();
         if let Some(job) = self.jobs.get_mut(&id) {
             // What is under way to the requestor's earlier process or connection may not arrive: it is said again
@@ -251,7 +273,7 @@ impl Worker {
             price_megasample: self.config.price_megasample,
             payee: self.config.payee,
             about,
-            device: DEVICE.to_owned(),
+            device,
             held,
             hold_s: u32::try_from(self.config.hold.as_secs()).unwrap_or(u32::MAX),
         }
@@ -266,6 +288,7 @@ impl Worker {
         if !self.config.engines.contains(&spec.engine) {
             return Err(format!("this worker has no {}", spec.engine));
         }
+        check_blender(spec.blender, self.config.blender)?;
         if spec.settings.guard_px > GUARD_MAX_PX {
             return Err(format!(
                 "a guard band of {} pixels: at most {GUARD_MAX_PX} are allowed",

@@ -74,6 +74,7 @@ impl Farm {
                 manifest: Blake3Hash::of(&encoded),
                 manifest_bytes: encoded.len() as u64,
                 engine: EngineKind::Tracer,
+                blender: None,
                 settings,
             },
             manifest,

@@ -41,13 +41,39 @@ pub(crate) struct Block {
     /// Which datablock it belongs to.
     pub datablock: u32,
     struct_index: usize,
+    /// Where its content begins in the unpacked file.
+    at: u64,
     bytes: Box<[u8]>,
+}
+
+/// Where a text stands in the unpacked file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In a field with room for so many bytes, the zero at the end among them.
+    Field {
+        /// Where it begins.
+        at: u64,
+        /// Its room.
+        bytes: usize,
+    },
+    /// In a block of its own, as long as the text.
+    Block {
+        /// Where the header says how long the block is.
+        length_at: u64,
+        /// In so many bytes.
+        length_bytes: usize,
+        /// Where the content begins.
+        at: u64,
+        /// How long it is.
+        bytes: usize,
+    },
 }
 
 /// A file's kept blocks and the description of its structs.
 pub(crate) struct Blend {
     pub version: Version,
     pub compression: Compression,
+    headers: BlockHeaders,
     dna: Dna,
     blocks: Vec<Block>,
     datablocks: HashMap<u64, usize>,
@@ -70,6 +96,7 @@ impl Blend {
         let mut blend = Blend {
             version,
             compression,
+            headers,
             dna: Dna::default(),
             blocks: Vec::new(),
             datablocks: HashMap::new(),
@@ -95,8 +122,9 @@ impl Blend {
                         let what = format!("its objects and nodes take more than {gib} GiB");
                         return Err(BlendError::TooLarge(what));
                     }
+                    let at = source.position();
                     let bytes = source.read_vec(header.bytes)?;
-                    blend.keep(&header, datablock.number, bytes);
+                    blend.keep(&header, datablock.number, (at, bytes));
                 }
             }
         }
@@ -106,7 +134,7 @@ impl Blend {
         )))
     }
 
-    fn keep(&mut self, header: &BlockHeader, datablock: u32, bytes: Vec<u8>) {
+    fn keep(&mut self, header: &BlockHeader, datablock: u32, (at, bytes): (u64, Vec<u8>)) {
         let index = self.blocks.len();
         if header.code == DATA {
             self.parts.insert((datablock, header.address), index);
@@ -117,6 +145,7 @@ impl Blend {
             code: header.code,
             datablock,
             struct_index: header.struct_index,
+            at,
             bytes: bytes.into(),
         });
     }
@@ -136,14 +165,48 @@ impl Blend {
     fn view<'a>(&'a self, block: &'a Block) -> Option<View<'a>> {
         let structure = self.dna.structs.get(block.struct_index)?;
         let bytes = block.bytes.get(..structure.bytes)?;
-        Some(View::new(self, block.datablock, structure, bytes))
+        Some(View::new(self, block.datablock, structure, bytes, block.at))
+    }
+
+    fn block_at(&self, datablock: u32, address: u64) -> Option<&Block> {
+        let part = self.parts.get(&(datablock, address));
+        let index = part.or_else(|| self.datablocks.get(&address))?;
+        self.blocks.get(*index)
     }
 
     /// What an address means to a datablock: one of its parts, or another datablock.
     pub fn at(&self, datablock: u32, address: u64) -> Option<View<'_>> {
-        let part = self.parts.get(&(datablock, address));
-        let index = part.or_else(|| self.datablocks.get(&address))?;
-        self.view(self.blocks.get(*index)?)
+        self.view(self.block_at(datablock, address)?)
+    }
+
+    /// The structs of an array.
+    pub fn array_at(&self, datablock: u32, address: u64) -> Vec<View<'_>> {
+        let block = self.block_at(datablock, address);
+        let elements = block.into_iter().flat_map(|block| self.elements(block));
+        elements.collect()
+    }
+
+    /// A text in a block of its own, and where it stands.
+    pub fn text_at(&self, datablock: u32, address: u64) -> Option<(&[u8], Place)> {
+        let block = self.block_at(datablock, address)?;
+        let (before, length_bytes) = match self.headers {
+            BlockHeaders::Small => (20, 4),
+            BlockHeaders::Large => (16, 8),
+        };
+        let place = Place::Block {
+            length_at: block.at.checked_sub(before)?,
+            length_bytes,
+            at: block.at,
+            bytes: block.bytes.len(),
+        };
+        Some((&block.bytes, place))
+    }
+
+    /// The datablock of this number.
+    pub fn datablock(&self, number: u32) -> Option<View<'_>> {
+        let start = self.blocks.partition_point(|b| b.datablock < number);
+        let own = self.blocks.get(start).filter(|b| b.datablock == number)?;
+        self.view(own)
     }
 
     /// Counts an element of a list by its index; false when it may not be followed.
@@ -178,14 +241,28 @@ impl Blend {
         whole.filter_map(|block| self.view(block))
     }
 
-    /// All blocks that begin with this struct.
+    /// All structs of this name, those of arrays too.
     pub fn of_struct(&self, name: &str) -> impl Iterator<Item = View<'_>> {
         let wanted = self.dna.structure(name);
-        let of_name = move |view: &View<'_>| wanted.is_some_and(|wanted| view.is(wanted));
-        self.blocks
-            .iter()
-            .filter_map(|block| self.view(block))
-            .filter(of_name)
+        let is_one = move |block: &&Block| {
+            let own = self.dna.structs.get(block.struct_index);
+            wanted
+                .zip(own)
+                .is_some_and(|(wanted, own)| std::ptr::eq(wanted, own))
+        };
+        let blocks = self.blocks.iter().filter(is_one);
+        blocks.flat_map(|block| self.elements(block))
+    }
+
+    fn elements<'a>(&'a self, block: &'a Block) -> impl Iterator<Item = View<'a>> {
+        let structure = self.dna.structs.get(block.struct_index);
+        structure.into_iter().flat_map(move |structure| {
+            let elements = block.bytes.chunks_exact(structure.bytes.max(1));
+            elements.enumerate().map(move |(index, bytes)| {
+                let at = block.at + (index * structure.bytes) as u64;
+                View::new(self, block.datablock, structure, bytes, at)
+            })
+        })
     }
 
     /// The datablocks that these refer to, those again, and so on; with themselves.

@@ -1,9 +1,10 @@
 //! The files besides itself that a scene file needs, and whether they are there.
 
 use crate::{
-    blocks::Blend,
+    blocks::{Blend, Place},
     limits,
-    paths::{files_below, resolve, sequence, sequence_pattern},
+    paths::{self, files_below, resolve, sequence, sequence_pattern},
+    simulations,
     view::View,
 };
 use serde::Serialize;
@@ -20,6 +21,8 @@ const IMAGE_MOVIE: i64 = 3;
 const IMAGE_TILES: i64 = 6;
 const CLIP_SEQUENCE: i64 = 1;
 const NODE_EXTERNAL: i64 = 1;
+/// A bake of geometry nodes that lies apart from its modifier's others.
+pub(crate) const NODE_BAKE_OWN_FOLDER: i64 = 1 << 1;
 /// A library whose datablocks are in the file itself.
 pub(crate) const LIBRARY_ARCHIVE: i64 = 1 << 0;
 /// The font that is part of Blender.
@@ -95,6 +98,28 @@ pub struct Dependency {
     pub library: Option<PathBuf>,
     /// Is it there?
     pub state: State,
+    /// Its files that are there.
+    #[serde(skip)]
+    pub files: Vec<PathBuf>,
+}
+
+/// A path as it stands in a scene file, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedPath {
+    /// The scene itself, or a linked one.
+    pub blend: PathBuf,
+    /// As it stands there.
+    pub path: String,
+    /// What it means on this computer: a file, one of a sequence, a pattern of tiles, or a folder.
+    pub file: PathBuf,
+    pub(crate) place: Place,
+}
+
+/// What a file needs, and the paths of it that are not packed.
+#[derive(Default)]
+pub(crate) struct Found {
+    pub dependencies: Vec<Dependency>,
+    pub paths: Vec<NamedPath>,
 }
 
 /// A datablock with a path, before anybody looked at the disk.
@@ -102,32 +127,42 @@ struct Named {
     kind: DependencyKind,
     name: String,
     path: String,
+    place: Place,
     packed: bool,
     is_sequence: bool,
     tiles: Vec<i64>,
 }
 
 /// Everything that this file names, in the order of kinds and names; of a library only what these datablocks name.
-pub(crate) fn of(blend: &Blend, file: &Path, wanted: Option<&HashSet<u32>>) -> Vec<Dependency> {
+pub(crate) fn of(blend: &Blend, file: &Path, wanted: Option<&HashSet<u32>>) -> Found {
     let folder = file.parent().unwrap_or(Path::new(""));
     let is_wanted =
         |view: &View<'_>| wanted.is_none_or(|wanted| wanted.contains(&view.datablock()));
-    let mut found = Vec::new();
+    let mut named = Vec::new();
     for (code, read) in KINDS {
         let own = blend.of_code(**code).filter(|view| !view.is_linked());
-        found.extend(own.filter(is_wanted).filter_map(|view| read(&view)));
+        named.extend(own.filter(is_wanted).filter_map(|view| read(&view)));
     }
     for (name, read) in PARTS {
         let parts = blend.of_struct(name).filter(is_wanted);
-        found.extend(parts.filter_map(|view| read(&view)));
+        named.extend(parts.filter_map(|view| read(&view)));
     }
-    let mut found: Vec<Dependency> = found.into_iter().map(|n| located(n, folder)).collect();
-    if wanted.is_none() {
-        found.extend(shared_bakes(file));
-    }
+    let on_disk = named.iter().filter(|named| !named.packed);
+    let paths = on_disk.map(|named| NamedPath {
+        blend: file.to_owned(),
+        path: named.path.clone(),
+        file: resolve(&named.path, folder),
+        place: named.place,
+    });
+    let paths = paths.collect();
+    let mut found: Vec<Dependency> = named.into_iter().map(|n| located(n, folder)).collect();
+    found.extend(shared_bakes(file));
     found.sort_by(|a, b| (a.kind, &a.name, &a.path).cmp(&(b.kind, &b.name, &b.path)));
     found.dedup();
-    found
+    Found {
+        dependencies: found,
+        paths,
+    }
 }
 
 type ReadNamed = fn(&View<'_>) -> Option<Named>;
@@ -144,15 +179,23 @@ const KINDS: &[(&[u8; 2], ReadNamed)] = &[
 ];
 
 /// Parts of datablocks that name files.
-const PARTS: [(&str, ReadNamed); 2] = [("bNode", node_file), ("FluidDomainSettings", fluid_bake)];
+const PARTS: [(&str, ReadNamed); 5] = [
+    ("bNode", node_file),
+    ("FluidDomainSettings", fluid_bake),
+    ("PointCache", external_cache),
+    ("NodesModifierData", nodes_bake),
+    ("NodesModifierBake", node_bake),
+];
 
 /// A datablock whose path is in this field; none without a path.
 fn plain(view: &View<'_>, kind: DependencyKind, field: &str) -> Option<Named> {
-    let path = view.text(field).filter(|path| !path.is_empty())?;
-    (path != BUILT_IN_FONT).then(|| Named {
+    let (path, place) = view.text_and_place(field)?;
+    let is_file = !path.is_empty() && path != BUILT_IN_FONT;
+    is_file.then(|| Named {
         kind,
         name: view.id_name().unwrap_or_default(),
         path,
+        place,
         packed: view.pointer("packedfile").is_some(),
         is_sequence: false,
         tiles: Vec::new(),
@@ -209,41 +252,64 @@ fn node_file(node: &View<'_>) -> Option<Named> {
     (storage.integer("mode") == Some(NODE_EXTERNAL)).then_some(named)
 }
 
-fn fluid_bake(domain: &View<'_>) -> Option<Named> {
-    let mut named = plain(domain, DependencyKind::Bake, "cache_directory")?;
-    named.name = "fluid".into();
+fn bake(view: &View<'_>, field: &str, name: &str) -> Option<Named> {
+    let mut named = plain(view, DependencyKind::Bake, field)?;
+    named.name = name.into();
+    named.packed = false;
     Some(named)
+}
+
+fn fluid_bake(domain: &View<'_>) -> Option<Named> {
+    bake(domain, "cache_directory", "fluid")
+}
+
+/// Particles and the like whose files somebody else made.
+fn external_cache(cache: &View<'_>) -> Option<Named> {
+    let is_external = cache.has("flag", simulations::CACHE_EXTERNAL);
+    is_external.then(|| bake(cache, "path", "external cache"))?
+}
+
+/// The folder of all bakes of a modifier of geometry nodes, named `simulation_bake_directory` in the first versions.
+fn nodes_bake(modifier: &View<'_>) -> Option<Named> {
+    let fields = ["bake_directory", "simulation_bake_directory"];
+    fields
+        .iter()
+        .find_map(|field| bake(modifier, field, "geometry nodes"))
+}
+
+/// The folder of one bake, where it has its own.
+fn node_bake(node: &View<'_>) -> Option<Named> {
+    let is_own = node.has("flag", NODE_BAKE_OWN_FOLDER);
+    is_own.then(|| bake(node, "directory", "geometry nodes"))?
 }
 
 /// The folder beside the scene file that Blender's other simulations share, where it is there.
 fn shared_bakes(file: &Path) -> Option<Dependency> {
-    let name = format!("blendcache_{}", file.file_stem()?.to_string_lossy());
-    let folder = file.with_file_name(&name);
-    let (files, bytes) = files_below(&folder);
-    (files > 0).then(|| Dependency {
+    let folder = paths::shared_bakes(file)?;
+    let (state, files) = on_disk(files_below(&folder));
+    let name = folder.file_name()?.to_string_lossy().into_owned();
+    (!files.is_empty()).then(|| Dependency {
         kind: DependencyKind::Bake,
         path: format!("//{name}"),
         name,
         file: folder,
         is_sequence: false,
         library: None,
-        state: State::Present { files, bytes },
+        state,
+        files,
     })
 }
 
 fn located(named: Named, folder: &Path) -> Dependency {
     let path = resolve(&named.path, folder);
-    let state = match named.kind {
-        _ if named.packed => State::Packed,
+    let (state, files) = match named.kind {
+        _ if named.packed => (State::Packed, Vec::new()),
         _ if named.is_sequence => match sequence(&path) {
             members if members.is_empty() => on_disk(vec![path.clone()]),
             members => on_disk(members),
         },
         DependencyKind::Tiles => on_disk(tile_files(&path, &named.tiles)),
-        DependencyKind::Bake => {
-            let (files, bytes) = files_below(&path);
-            State::Present { files, bytes }
-        }
+        DependencyKind::Bake => on_disk(files_below(&path)),
         _ => on_disk(vec![path.clone()]),
     };
     Dependency {
@@ -257,6 +323,7 @@ fn located(named: Named, folder: &Path) -> Dependency {
         is_sequence: named.is_sequence,
         library: None,
         state,
+        files,
     }
 }
 
@@ -274,19 +341,21 @@ fn tile_files(path: &Path, tiles: &[i64]) -> Vec<PathBuf> {
     tiles.iter().map(file).collect()
 }
 
-fn on_disk(paths: Vec<PathBuf>) -> State {
-    let (mut files, mut bytes, mut missing) = (0, 0, Vec::new());
+/// The state of these files, and those that are there.
+fn on_disk(paths: Vec<PathBuf>) -> (State, Vec<PathBuf>) {
+    let (mut present, mut bytes, mut missing) = (Vec::new(), 0, Vec::new());
     for path in paths {
         match fs::metadata(&path) {
             Ok(metadata) if metadata.is_file() => {
-                files += 1;
+                present.push(path);
                 bytes += metadata.len();
             }
             _ => missing.push(path),
         }
     }
+    let files = present.len();
     match missing.is_empty() {
-        true => State::Present { files, bytes },
-        false => State::Missing(missing),
+        true => (State::Present { files, bytes }, present),
+        false => (State::Missing(missing), present),
     }
 }

@@ -10,24 +10,35 @@
 //! Not here: what can be rendered and what cannot, which is for those who render to say.
 
 mod blocks;
+mod compositor;
+mod copy;
 mod dependencies;
 mod dna;
+mod drivers;
 mod error;
+mod expressions;
 mod header;
 mod id_properties;
 pub mod limits;
 mod linked;
+mod node_bakes;
+mod particles;
 mod paths;
 mod scene;
+mod sequencer;
 mod simulations;
 mod source;
 mod summary;
 mod view;
 
-pub use dependencies::{Dependency, DependencyKind, State};
+pub use compositor::Compositor;
+pub use copy::copy_with_paths;
+pub use dependencies::{Dependency, DependencyKind, NamedPath, State};
+pub use drivers::FrozenDriver;
 pub use error::BlendError;
 pub use header::Version;
+pub use paths::is_of_windows;
 pub use scene::{Border, Cycles, Output, SceneSummary, ViewLayer};
 pub use simulations::Simulation;
 pub use source::Compression;
-pub use summary::{Summary, read};
+pub use summary::{Summary, read, version};

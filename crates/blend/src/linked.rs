@@ -2,10 +2,10 @@
 //! libraries that they link.
 
 use crate::{
-    BlendError, Dependency, DependencyKind, State,
+    BlendError, Dependency, DependencyKind, FrozenDriver, State,
     blocks::Blend,
-    dependencies::{self, LIBRARY_ARCHIVE},
-    limits, paths,
+    dependencies::{self, Found, LIBRARY_ARCHIVE},
+    drivers, limits, paths,
     view::View,
 };
 use std::{
@@ -17,18 +17,28 @@ use std::{
 /// Names of datablocks, with the letters of their kinds, that are linked from each library.
 type Wanted = BTreeMap<PathBuf, BTreeSet<String>>;
 
-/// Adds to the scene's own dependencies those of its libraries.
+/// What is used of a library.
+struct Used {
+    found: Found,
+    drivers: Vec<FrozenDriver>,
+    /// What it links from others.
+    linked: Wanted,
+}
+
+/// Adds to what the scene itself needs what its libraries need.
 ///
 /// # Errors
 /// When the libraries link each other without end.
 pub(crate) fn add(
     blend: &Blend,
     file: &Path,
-    found: &mut Vec<Dependency>,
+    found: &mut Found,
+    drivers: &mut Vec<FrozenDriver>,
 ) -> Result<(), BlendError> {
     let mut waiting = linked(blend.datablocks(), file);
     let mut seen = Wanted::new();
     let mut opened = 0;
+    drivers.extend(drivers::frozen(blend, None));
     while let Some((library, names)) = waiting.pop_first() {
         let known = seen.entry(library.clone()).or_default();
         let before = known.len();
@@ -41,24 +51,24 @@ pub(crate) fn add(
             let message = format!("it links more than {} libraries", limits::LIBRARIES_MAX);
             return Err(BlendError::TooLarge(message));
         }
-        match needed_of(&library, known) {
-            Ok((needed, further)) => {
-                add_needed(found, &library, needed);
-                for (path, names) in further {
+        match used_of(&library, known) {
+            Ok(used) => {
+                add_needed(&mut found.dependencies, &library, used.found.dependencies);
+                let new = used.found.paths.into_iter();
+                let new: Vec<_> = new.filter(|path| !found.paths.contains(path)).collect();
+                found.paths.extend(new);
+                drivers.extend(used.drivers);
+                for (path, names) in used.linked {
                     waiting.entry(path).or_default().extend(names);
                 }
             }
-            Err(error) => set_unreadable(found, &library, &error),
+            Err(error) => set_unreadable(&mut found.dependencies, &library, &error),
         }
     }
     Ok(())
 }
 
-/// What these datablocks of a library need, and what they link from others.
-fn needed_of(
-    library: &Path,
-    names: &BTreeSet<String>,
-) -> Result<(Vec<Dependency>, Wanted), BlendError> {
+fn used_of(library: &Path, names: &BTreeSet<String>) -> Result<Used, BlendError> {
     let blend = Blend::read(File::open(library).map_err(BlendError::Io)?)?;
     let is_named = |view: &View<'_>| view.full_name().is_some_and(|name| names.contains(&name));
     let roots = blend.datablocks().filter(is_named);
@@ -67,18 +77,24 @@ fn needed_of(
         .datablocks()
         .filter(|view| reached.contains(&view.datablock()));
     let further = linked(placeholders, library);
-    let mut needed = dependencies::of(&blend, library, Some(&reached));
     let folder = library.parent().unwrap_or(Path::new(""));
     // Blender opens no library of which nothing is reached.
-    let own = blend.of_code(*b"LI").filter_map(|view| {
-        let file = paths::resolve(&view.text("name")?, folder);
-        further.contains_key(&file).then(|| view.datablock())
+    let is_used = |view: &View<'_>| {
+        let path = view.text("name");
+        path.is_some_and(|path| further.contains_key(&paths::resolve(&path, folder)))
+    };
+    let libraries = blend.of_code(*b"LI").filter(is_used);
+    let mut wanted = reached.clone();
+    wanted.retain(|number| {
+        let view = blend.datablock(*number);
+        view.is_none_or(|view| view.struct_name() != "Library")
     });
-    let libraries = own.collect();
-    let linked_libraries = dependencies::of(&blend, library, Some(&libraries));
-    needed.extend(linked_libraries);
-    needed.dedup();
-    Ok((needed, further))
+    wanted.extend(libraries.map(|view| view.datablock()));
+    Ok(Used {
+        found: dependencies::of(&blend, library, Some(&wanted)),
+        drivers: drivers::frozen(&blend, Some(&reached)),
+        linked: further,
+    })
 }
 
 /// The datablocks among these that come from other files, by those files.

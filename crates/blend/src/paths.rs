@@ -10,13 +10,34 @@ use std::{
 pub(crate) fn resolve(path: &str, folder: &Path) -> PathBuf {
     let joined = match path.strip_prefix("//") {
         Some(relative) => folder.join(relative.replace('\\', "/")),
-        None => PathBuf::from(path),
+        None if cfg!(windows) => PathBuf::from(path),
+        // Blender looks for `C:\maps` in `/c/maps` where there are no drives.
+        None => match drive(path) {
+            Some((letter, rest)) => {
+                let rest = rest.replace('\\', "/");
+                PathBuf::from(format!("/{}{rest}", letter.to_ascii_lowercase()))
+            }
+            None => PathBuf::from(path.replace('\\', "/")),
+        },
     };
     normalized(&joined)
 }
 
+/// The drive of a Windows path, and what follows the colon.
+fn drive(path: &str) -> Option<(char, &str)> {
+    let mut characters = path.chars();
+    let letter = characters.next().filter(char::is_ascii_alphabetic)?;
+    let rest = characters.as_str().strip_prefix(':')?;
+    rest.starts_with(['\\', '/']).then_some((letter, rest))
+}
+
+/// Does a path begin with a drive or a server, as on Windows?
+pub fn is_of_windows(path: &str) -> bool {
+    drive(path).is_some() || path.starts_with("\\\\")
+}
+
 /// Without `.` and `..`, by the names alone.
-fn normalized(path: &Path) -> PathBuf {
+pub(crate) fn normalized(path: &Path) -> PathBuf {
     let mut result = PathBuf::new();
     for part in path.components() {
         match part {
@@ -30,6 +51,12 @@ fn normalized(path: &Path) -> PathBuf {
         }
     }
     result
+}
+
+/// The folder beside a scene file that its simulations share.
+pub(crate) fn shared_bakes(file: &Path) -> Option<PathBuf> {
+    let stem = file.file_stem()?.to_string_lossy();
+    Some(file.with_file_name(format!("blendcache_{stem}")))
 }
 
 /// The name of a numbered picture: what is before its last number, the number's digits, what follows.
@@ -78,9 +105,9 @@ pub(crate) fn sequence(path: &Path) -> Vec<PathBuf> {
     members
 }
 
-/// Files below a folder, and their bytes; links are not followed, at most [`limits::FILES_MAX`] files count.
-pub(crate) fn files_below(folder: &Path) -> (usize, u64) {
-    let (mut files, mut bytes) = (0, 0);
+/// Files below a folder, sorted; links are not followed, at most [`limits::FILES_MAX`] files count.
+pub(crate) fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -89,13 +116,13 @@ pub(crate) fn files_below(folder: &Path) -> (usize, u64) {
             };
             if metadata.is_dir() && folders.len() < limits::FILES_MAX {
                 folders.push(entry.path());
-            } else if metadata.is_file() && files < limits::FILES_MAX {
-                files += 1;
-                bytes += metadata.len();
+            } else if metadata.is_file() && files.len() < limits::FILES_MAX {
+                files.push(entry.path());
             }
         }
     }
-    (files, bytes)
+    files.sort();
+    files
 }
 
 #[cfg(test)]
@@ -113,6 +140,16 @@ mod tests {
         );
         assert_eq!(resolved("/maps/./b.png"), Path::new("/maps/b.png"));
         assert_eq!(resolved("//../../../../b"), Path::new("/b"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn drives_are_folders_of_the_root_as_blender_has_them() {
+        let resolved = |path| resolve(path, Path::new("/shots"));
+        assert_eq!(resolved("C:\\maps\\b.png"), Path::new("/c/maps/b.png"));
+        assert_eq!(resolved("d:/b.png"), Path::new("/d/b.png"));
+        assert!(is_of_windows("C:\\b.png") && is_of_windows("\\\\server\\b.png"));
+        assert!(!is_of_windows("/maps/C:b.png") && !is_of_windows("//maps\\b.png"));
     }
 
     #[test]

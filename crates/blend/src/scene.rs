@@ -1,7 +1,11 @@
 //! What one scene of a file renders: engine, size, frames, samples, view layers, output.
 
-use crate::{BlendError, Simulation, id_properties::Group, simulations, view::View};
+use crate::{
+    BlendError, Compositor, Simulation, compositor, id_properties::Group, sequencer, simulations,
+    view::View,
+};
 use serde::Serialize;
+use std::path::Path;
 
 // Bits of `RenderData.mode`, `RenderData.scemode`, `ViewLayer.flag` as Blender numbers them.
 const MODE_BORDER: i64 = 1 << 9;
@@ -83,8 +87,10 @@ pub struct SceneSummary {
     pub marker_cameras: Vec<String>,
     /// The part of the frame that alone is rendered.
     pub border: Option<Border>,
-    /// Does a compositor work on the frames?
-    pub compositing: bool,
+    /// How colours become those of a picture, by Blender's name for it.
+    pub view_transform: String,
+    /// What works on the frames after they are rendered.
+    pub compositor: Option<Compositor>,
     /// Do strips of the video sequencer take the place of the frames?
     pub sequencer: bool,
     /// Are there several views, as for stereo?
@@ -151,7 +157,7 @@ pub struct Border {
     pub crop: bool,
 }
 
-pub(crate) fn scene(view: &View<'_>) -> Result<SceneSummary, BlendError> {
+pub(crate) fn scene(view: &View<'_>, file: &Path) -> Result<SceneSummary, BlendError> {
     let resolution = [view.required("r.xsch")?, view.required("r.ysch")?];
     let percentage = view.required("r.size")?;
     let engine = view.text("r.engine").ok_or_else(|| view.lacks("engine"))?;
@@ -184,11 +190,16 @@ pub(crate) fn scene(view: &View<'_>) -> Result<SceneSummary, BlendError> {
         camera: view.follow("camera").and_then(|camera| camera.id_name()),
         marker_cameras: marker_cameras(view),
         border: has_mode(MODE_BORDER).then(|| border(view)).flatten(),
-        compositing: has_scene_mode(SCENE_MODE_COMPOSITING) && has_compositor(view),
-        sequencer: has_scene_mode(SCENE_MODE_SEQUENCER) && has_strips(view),
+        view_transform: view
+            .text("view_settings.view_transform")
+            .unwrap_or_default(),
+        compositor: has_scene_mode(SCENE_MODE_COMPOSITING)
+            .then(|| compositor::of(view))
+            .flatten(),
+        sequencer: has_scene_mode(SCENE_MODE_SEQUENCER) && sequencer::has_pictures(view),
         multiview: has_scene_mode(SCENE_MODE_MULTIVIEW),
         freestyle: has_mode(MODE_FREESTYLE) && layers.iter().any(draws_lines),
-        simulations: simulations::of(view),
+        simulations: simulations::of(view, file),
         grease_pencils: simulations::grease_pencils(view),
     })
 }
@@ -265,17 +276,4 @@ fn border(scene: &View<'_>) -> Option<Border> {
         sides: [side("xmin")?, side("xmax")?, side("ymin")?, side("ymax")?],
         crop: scene.has("r.mode", MODE_CROP),
     })
-}
-
-/// From 5.0 on the compositor's nodes are a group of the scene; before, a tree that could be switched off.
-fn has_compositor(scene: &View<'_>) -> bool {
-    match scene.has_field("compositing_node_group") {
-        true => scene.pointer("compositing_node_group").is_some(),
-        false => scene.has("use_nodes", 0xff) && scene.pointer("nodetree").is_some(),
-    }
-}
-
-fn has_strips(scene: &View<'_>) -> bool {
-    let editor = scene.follow("ed");
-    editor.is_some_and(|editor| editor.pointer("seqbase.first").is_some())
 }

@@ -1,12 +1,15 @@
 //! What moves by simulation, so that a frame cannot be rendered without those before it, unless it was baked.
 
-use crate::view::View;
+use crate::{node_bakes, particles, paths, view::View};
 use serde::Serialize;
+use std::path::Path;
 
 // Bits and numbers as Blender has them.
 const HIDDEN_IN_RENDERS: i64 = 1 << 2;
 const MODIFIER_RENDERS: i64 = 1 << 1;
 const CACHE_BAKED: i64 = 1 << 0;
+const CACHE_ON_DISK: i64 = 1 << 6;
+pub(crate) const CACHE_EXTERNAL: i64 = 1 << 9;
 const FLUID_DOMAIN: i64 = 1 << 0;
 /// Any of data, noise, mesh, particles and guiding.
 const FLUID_BAKED: i64 = 1 << 1 | 1 << 3 | 1 << 5 | 1 << 7 | 1 << 9;
@@ -36,14 +39,34 @@ pub(crate) fn objects<'a>(scene: &View<'a>) -> Vec<View<'a>> {
         .collect()
 }
 
-pub(crate) fn of(scene: &View<'_>) -> Vec<Simulation> {
-    let objects = objects(scene);
-    let mut found: Vec<Simulation> = rigid_bodies(scene, &objects).into_iter().collect();
+pub(crate) fn of(scene: &View<'_>, file: &Path) -> Vec<Simulation> {
+    let (objects, caches) = (objects(scene), PointCaches { file });
+    let mut found: Vec<Simulation> = rigid_bodies(scene, &objects, &caches).into_iter().collect();
     for object in objects.iter().filter(|object| renders(object)) {
         let modifiers = object.list("modifiers");
-        found.extend(modifiers.filter_map(|modifier| of_modifier(object, &modifier)));
+        found.extend(modifiers.filter_map(|modifier| of_modifier(object, &modifier, &caches)));
     }
     found
+}
+
+/// The caches that cloth, particles and the like have, and where those on disk lie.
+pub(crate) struct PointCaches<'a> {
+    file: &'a Path,
+}
+
+impl PointCaches<'_> {
+    /// Is what was simulated stored, and still there?
+    pub fn is_baked(&self, cache: Option<View<'_>>) -> bool {
+        cache.is_some_and(|cache| {
+            let is_stored = cache.has("flag", CACHE_BAKED | CACHE_EXTERNAL);
+            let in_folder = cache.has("flag", CACHE_ON_DISK) && !cache.has("flag", CACHE_EXTERNAL);
+            is_stored && (!in_folder || self.has_folder())
+        })
+    }
+
+    fn has_folder(&self) -> bool {
+        paths::shared_bakes(self.file).is_some_and(|folder| folder.is_dir())
+    }
 }
 
 /// Names of the scene's grease pencil objects that render.
@@ -63,7 +86,11 @@ fn renders(object: &View<'_>) -> bool {
     field.is_some_and(|field| !object.has(field, HIDDEN_IN_RENDERS))
 }
 
-fn rigid_bodies(scene: &View<'_>, objects: &[View<'_>]) -> Option<Simulation> {
+fn rigid_bodies(
+    scene: &View<'_>,
+    objects: &[View<'_>],
+    caches: &PointCaches<'_>,
+) -> Option<Simulation> {
     let world = scene.follow("rigidbody_world")?;
     world.pointer("group")?;
     let moves = |object: &View<'_>| {
@@ -80,30 +107,35 @@ fn rigid_bodies(scene: &View<'_>, objects: &[View<'_>]) -> Option<Simulation> {
         .and_then(|shared| shared.follow("pointcache"));
     Some(Simulation {
         name: "rigid bodies".into(),
-        baked: is_baked(cache),
+        baked: caches.is_baked(cache),
     })
 }
 
-fn is_baked(cache: Option<View<'_>>) -> bool {
-    cache.is_some_and(|cache| cache.has("flag", CACHE_BAKED))
+/// Is a modifier on for rendering?
+pub(crate) fn renders_modifier(modifier: &View<'_>) -> bool {
+    modifier.has("modifier.mode", MODIFIER_RENDERS)
 }
 
-fn of_modifier(object: &View<'_>, modifier: &View<'_>) -> Option<Simulation> {
-    if !modifier.has("modifier.mode", MODIFIER_RENDERS) {
+fn of_modifier(
+    object: &View<'_>,
+    modifier: &View<'_>,
+    caches: &PointCaches<'_>,
+) -> Option<Simulation> {
+    if !renders_modifier(modifier) {
         return None;
     }
     let baked = match modifier.struct_name() {
-        "ClothModifierData" => is_baked(modifier.follow("point_cache")),
+        "ParticleSystemModifierData" => return particles::simulation(object, modifier, caches),
+        "ClothModifierData" => caches.is_baked(modifier.follow("point_cache")),
         "SoftbodyModifierData" => {
             let shared = object.follow("soft").and_then(|soft| soft.follow("shared"));
-            is_baked(shared.and_then(|shared| shared.follow("pointcache")))
+            caches.is_baked(shared.and_then(|shared| shared.follow("pointcache")))
         }
         "FluidModifierData" if modifier.has("type", FLUID_DOMAIN) => {
             let domain = modifier.follow("domain");
             domain.is_some_and(|domain| domain.has("cache_flag", FLUID_BAKED))
         }
-        // Bakes of nodes are files that only Blender can match with its nodes.
-        "NodesModifierData" if simulates(modifier) => false,
+        "NodesModifierData" => node_bakes::simulations_baked(modifier, caches.file)?,
         _ => return None,
     };
     let name = modifier.text("modifier.name").unwrap_or_default();
@@ -112,13 +144,4 @@ fn of_modifier(object: &View<'_>, modifier: &View<'_>) -> Option<Simulation> {
         name: format!("{name} of {owner}"),
         baked,
     })
-}
-
-fn simulates(modifier: &View<'_>) -> bool {
-    let Some(group) = modifier.follow("node_group") else {
-        return false;
-    };
-    group
-        .list("nodes")
-        .any(|node| node.text("idname").as_deref() == Some("GeometryNodeSimulationOutput"))
 }

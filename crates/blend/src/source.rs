@@ -4,7 +4,7 @@ use crate::{BlendError, limits};
 use flate2::read::MultiGzDecoder;
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use serde::Serialize;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 
 /// How a file is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -18,6 +18,8 @@ pub enum Compression {
     Zstd,
 }
 
+/// Bytes that are copied at once.
+const PIECE_BYTES: usize = 1 << 16;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const ZSTD_MAGIC: u32 = 0xfd2f_b528;
 /// Frames without content, such as the seek table at the end; the last four bits are free.
@@ -26,6 +28,7 @@ const SKIPPABLE_MAGIC: u32 = 0x184d_2a50;
 /// A file that is read forwards.
 pub(crate) struct Source<R: Read + Seek> {
     reader: Reader<R>,
+    position: u64,
     unpacked: u64,
 }
 
@@ -57,13 +60,20 @@ impl<R: Read + Seek> Source<R> {
         };
         let source = Self {
             reader,
+            position: 0,
             unpacked: 0,
         };
         Ok((source, compression))
     }
 
+    /// Where the next byte lies in the unpacked file.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
     pub fn read_exact(&mut self, buffer: &mut [u8]) -> Result<(), BlendError> {
         let wanted = buffer.len() as u64;
+        self.position = self.position.saturating_add(wanted);
         match &mut self.reader {
             Reader::Plain(reader, left) => {
                 *left = left.checked_sub(wanted).ok_or(BlendError::CutShort)?;
@@ -85,6 +95,7 @@ impl<R: Read + Seek> Source<R> {
 
     /// Passes over bytes, without unpacking them where that can be done.
     pub fn skip(&mut self, bytes: u64) -> Result<(), BlendError> {
+        self.position = self.position.saturating_add(bytes);
         match &mut self.reader {
             Reader::Plain(reader, left) => {
                 *left = left.checked_sub(bytes).ok_or(BlendError::CutShort)?;
@@ -108,6 +119,46 @@ impl<R: Read + Seek> Source<R> {
                 self.count(unpacked)
             }
         }
+    }
+
+    /// Copies the next bytes.
+    pub fn copy(&mut self, bytes: u64, to: &mut impl Write) -> Result<(), BlendError> {
+        let (mut left, mut piece) = (bytes, vec![0; PIECE_BYTES]);
+        while left > 0 {
+            let length = usize::try_from(left).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
+            self.read_exact(&mut piece[..length])?;
+            to.write_all(&piece[..length]).map_err(BlendError::Io)?;
+            left -= length as u64;
+        }
+        Ok(())
+    }
+
+    /// Copies everything that is left.
+    pub fn copy_rest(&mut self, to: &mut impl Write) -> Result<(), BlendError> {
+        let mut piece = vec![0; PIECE_BYTES];
+        loop {
+            let read = self.read_some(&mut piece)?;
+            if read == 0 {
+                return Ok(());
+            }
+            to.write_all(&piece[..read]).map_err(BlendError::Io)?;
+        }
+    }
+
+    /// Reads as many bytes as there are at once; 0 at the end.
+    fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize, BlendError> {
+        let read = match &mut self.reader {
+            Reader::Plain(reader, left) => {
+                let read = reader.read(buffer)?;
+                *left = left.saturating_sub(read as u64);
+                read
+            }
+            Reader::Gzip(decoder) => decoder.read(buffer)?,
+            Reader::Zstd(zstd) => zstd.read_some(buffer)?,
+        };
+        self.position = self.position.saturating_add(read as u64);
+        self.count(read as u64)?;
+        Ok(read)
     }
 
     fn count(&mut self, bytes: u64) -> Result<(), BlendError> {
@@ -160,10 +211,13 @@ impl<R: Read + Seek> Zstd<R> {
         }
     }
 
-    /// Finds the next frame that has content, and goes to its beginning.
-    fn find_frame(&mut self) -> Result<Frame, BlendError> {
+    /// Finds the next frame that has content, and goes to its beginning; none at the end.
+    fn find_frame(&mut self) -> Result<Option<Frame>, BlendError> {
         loop {
             let start = self.next;
+            if start >= self.bytes {
+                return Ok(None);
+            }
             self.inner.seek(SeekFrom::Start(start))?;
             let magic = u32::from_le_bytes(self.array()?);
             if magic & !0xf == SKIPPABLE_MAGIC {
@@ -177,7 +231,7 @@ impl<R: Read + Seek> Zstd<R> {
             let frame = self.walk_frame()?;
             self.next = frame.end;
             self.inner.seek(SeekFrom::Start(start))?;
-            return Ok(frame);
+            return Ok(Some(frame));
         }
     }
 
@@ -237,8 +291,22 @@ impl<R: Read + Seek> Zstd<R> {
 
     fn read_exact(&mut self, mut buffer: &mut [u8]) -> Result<(), BlendError> {
         while !buffer.is_empty() {
+            let taken = self.read_some(buffer)?;
+            if taken == 0 {
+                return Err(BlendError::CutShort);
+            }
+            buffer = &mut buffer[taken..];
+        }
+        Ok(())
+    }
+
+    /// Reads as many bytes as there are at once; 0 at the end.
+    fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize, BlendError> {
+        loop {
             let Some((_, read)) = &mut self.current else {
-                let frame = self.find_frame()?;
+                let Some(frame) = self.find_frame()? else {
+                    return Ok(0);
+                };
                 self.open(frame)?;
                 continue;
             };
@@ -246,8 +314,9 @@ impl<R: Read + Seek> Zstd<R> {
             if taken > 0 {
                 *read += taken as u64;
                 self.unpacked += taken as u64;
-                buffer = &mut buffer[taken..];
-            } else if self.decoder.is_finished() {
+                return Ok(taken);
+            }
+            if self.decoder.is_finished() {
                 self.current = None;
             } else {
                 self.decoder
@@ -255,14 +324,13 @@ impl<R: Read + Seek> Zstd<R> {
                     .map_err(|e| BlendError::damaged(e.to_string()))?;
             }
         }
-        Ok(())
     }
 
     fn skip(&mut self, mut bytes: u64) -> Result<(), BlendError> {
         while bytes > 0 {
             let (frame, read) = match self.current {
                 Some(current) => current,
-                None => (self.find_frame()?, 0),
+                None => (self.find_frame()?.ok_or(BlendError::CutShort)?, 0),
             };
             let left = frame.content.and_then(|content| content.checked_sub(read));
             if let Some(left) = left.filter(|left| *left <= bytes) {

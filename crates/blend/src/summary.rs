@@ -1,8 +1,8 @@
 //! A file in short: what it renders and what it needs.
 
 use crate::{
-    BlendError, Compression, Dependency, SceneSummary, Version, blocks::Blend, dependencies,
-    linked, scene, view::View,
+    BlendError, Compression, Dependency, FrozenDriver, NamedPath, SceneSummary, Version,
+    blocks::Blend, dependencies, header, linked, scene, source::Source, view::View,
 };
 use serde::Serialize;
 use std::{fs::File, path::Path};
@@ -23,6 +23,11 @@ pub struct Summary {
     pub scenes: Vec<SceneSummary>,
     /// Files that it needs, packed ones among them.
     pub dependencies: Vec<Dependency>,
+    /// Paths of files that are not packed, in the scene and in the libraries that it links.
+    #[serde(skip)]
+    pub paths: Vec<NamedPath>,
+    /// Properties that stand still, because only Python can work their drivers out.
+    pub drivers: Vec<FrozenDriver>,
     /// Texts that want to run as scripts when the file is opened.
     pub scripts: Vec<String>,
 }
@@ -30,8 +35,12 @@ pub struct Summary {
 impl Summary {
     /// The scene that renders unless another is asked for.
     pub fn active(&self) -> Option<&SceneSummary> {
-        let is_active = |scene: &&SceneSummary| scene.name == self.active_scene;
-        self.scenes.iter().find(is_active)
+        self.scene(&self.active_scene)
+    }
+
+    /// The scene of this name.
+    pub fn scene(&self, name: &str) -> Option<&SceneSummary> {
+        self.scenes.iter().find(|scene| scene.name == name)
     }
 }
 
@@ -42,14 +51,16 @@ impl Summary {
 pub fn read(path: &Path) -> Result<Summary, BlendError> {
     let path = std::path::absolute(path).map_err(BlendError::Io)?;
     let blend = Blend::read(File::open(&path).map_err(BlendError::Io)?)?;
-    let mut dependencies = dependencies::of(&blend, &path, None);
-    linked::add(&blend, &path, &mut dependencies)?;
+    let (mut found, mut drivers) = (dependencies::of(&blend, &path, None), Vec::new());
+    linked::add(&blend, &path, &mut found, &mut drivers)?;
     let summary = Summary {
         version: blend.version,
         compression: blend.compression,
         active_scene: active_scene(&blend)?,
-        scenes: scenes(&blend)?,
-        dependencies,
+        scenes: scenes(&blend, &path)?,
+        dependencies: found.dependencies,
+        paths: found.paths,
+        drivers,
         scripts: scripts(&blend),
     };
     match blend.has_endless_list() {
@@ -58,9 +69,18 @@ pub fn read(path: &Path) -> Result<Summary, BlendError> {
     }
 }
 
-fn scenes(blend: &Blend) -> Result<Vec<SceneSummary>, BlendError> {
+/// Which Blender wrote a scene file, from its first bytes alone.
+///
+/// # Errors
+/// When it cannot be read or is no `.blend` file of a version that is known.
+pub fn version(path: &Path) -> Result<Version, BlendError> {
+    let (mut source, _) = Source::new(File::open(path).map_err(BlendError::Io)?)?;
+    Ok(header::read(&mut source)?.0)
+}
+
+fn scenes(blend: &Blend, file: &Path) -> Result<Vec<SceneSummary>, BlendError> {
     let own = blend.of_code(*b"SC").filter(|view| !view.is_linked());
-    own.map(|view| scene::scene(&view)).collect()
+    own.map(|view| scene::scene(&view, file)).collect()
 }
 
 fn active_scene(blend: &Blend) -> Result<String, BlendError> {

@@ -2,7 +2,7 @@
 
 use crate::{
     BlendError,
-    blocks::Blend,
+    blocks::{Blend, Place},
     dna::{Field, POINTER_BYTES, Struct},
 };
 
@@ -13,26 +13,30 @@ pub(crate) struct View<'a> {
     datablock: u32,
     structure: &'a Struct,
     bytes: &'a [u8],
+    /// Where the first of them lies in the unpacked file.
+    at: u64,
 }
 
 impl<'a> View<'a> {
     /// The bytes are as many as the struct has.
-    pub fn new(blend: &'a Blend, datablock: u32, structure: &'a Struct, bytes: &'a [u8]) -> Self {
+    pub fn new(
+        blend: &'a Blend,
+        datablock: u32,
+        structure: &'a Struct,
+        bytes: &'a [u8],
+        at: u64,
+    ) -> Self {
         Self {
             blend,
             datablock,
             structure,
             bytes,
+            at,
         }
     }
 
     pub fn struct_name(&self) -> &'a str {
         self.blend.dna().struct_name(self.structure)
-    }
-
-    /// Is it one of these?
-    pub fn is(&self, structure: &Struct) -> bool {
-        std::ptr::eq(self.structure, structure)
     }
 
     /// Which datablock it is, or is part of.
@@ -42,6 +46,12 @@ impl<'a> View<'a> {
 
     /// A field by its path, such as `r.im_format.imtype`.
     fn field(&self, path: &str) -> Option<(&'a Field, &'a [u8])> {
+        let (field, bytes, _) = self.locate(path)?;
+        Some((field, bytes))
+    }
+
+    /// A field, and where it lies in the unpacked file.
+    fn locate(&self, path: &str) -> Option<(&'a Field, &'a [u8], u64)> {
         let (name, rest) = match path.split_once('.') {
             Some((name, rest)) => (name, Some(rest)),
             None => (path, None),
@@ -49,12 +59,13 @@ impl<'a> View<'a> {
         let dna = self.blend.dna();
         let field = dna.field(self.structure, name)?;
         let bytes = self.bytes.get(field.offset..field.offset + field.bytes)?;
+        let at = self.at.saturating_add(field.offset as u64);
         let Some(rest) = rest else {
-            return Some((field, bytes));
+            return Some((field, bytes, at));
         };
         let structure = dna.struct_of(field)?;
         let bytes = bytes.get(..structure.bytes)?;
-        View::new(self.blend, self.datablock, structure, bytes).field(rest)
+        View::new(self.blend, self.datablock, structure, bytes, at).locate(rest)
     }
 
     /// Does this version's struct have such a field?
@@ -100,12 +111,39 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The characters before the first zero.
+    /// The characters before the first zero, of the field itself or of what it points to.
     pub fn text(&self, path: &str) -> Option<String> {
-        let (field, bytes) = self.field(path)?;
-        let is_text = !field.is_pointer && self.blend.dna().type_name(field) == "char";
+        Some(self.text_and_place(path)?.0)
+    }
+
+    /// A text, and where it stands in the file.
+    pub fn text_and_place(&self, path: &str) -> Option<(String, Place)> {
+        let (field, bytes, at) = self.locate(path)?;
+        if self.blend.dna().type_name(field) != "char" {
+            return None;
+        }
+        let (bytes, place) = match field.is_pointer {
+            true => self.blend.text_at(self.datablock, self.pointer(path)?)?,
+            false => {
+                let bytes_max = bytes.len();
+                let place = Place::Field {
+                    at,
+                    bytes: bytes_max,
+                };
+                (bytes, place)
+            }
+        };
         let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
-        is_text.then(|| String::from_utf8_lossy(&bytes[..end]).into_owned())
+        let text = String::from_utf8_lossy(&bytes[..end]).into_owned();
+        Some((text, place))
+    }
+
+    /// The structs of the array that a pointer points to.
+    pub fn array(&self, path: &str) -> Vec<View<'a>> {
+        let address = self.pointer(path);
+        address.map_or_else(Vec::new, |address| {
+            self.blend.array_at(self.datablock, address)
+        })
     }
 
     /// The address in a pointer; none for null.

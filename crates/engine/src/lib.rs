@@ -9,9 +9,10 @@ pub mod fingerprint;
 pub mod frame_file;
 mod log;
 pub mod sandbox;
+mod system;
 mod tracer_engine;
 
-pub use blender::{BlenderEngine, BlenderOptions, find_blender};
+pub use blender::{BlenderEngine, BlenderOptions, Device, ProcessLimits, find_blender};
 pub use child::{ChildEngine, ChildProgram, serve_child};
 pub use cost::{RectangleCost, measure_cost};
 pub use fingerprint::{Calibration, calibrate, class_fingerprint};
@@ -58,6 +59,11 @@ pub trait Engine: Send {
 
     /// Program, version and build, known once a scene was prepared, as part of the determinism class: `tracer 0.1.0`, `blender 5.0.1 a1b2c3 CPU`.
     fn build(&self) -> String;
+
+    /// Devices that the engine reads, writes and commands, besides those that every program needs.
+    fn device_files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
 
     /// Folders and files that the engine's own program reads, besides those of the system: what a sandbox must
     /// leave open.

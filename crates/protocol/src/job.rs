@@ -9,6 +9,7 @@ use crate::{
     },
     pixels::canonical_length,
     secret_pixels::SecretPixels,
+    version::BlenderVersion,
 };
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, fmt};
@@ -103,6 +104,8 @@ pub struct JobSpec {
     pub manifest_bytes: u64,
     /// Which engine renders it.
     pub engine: EngineKind,
+    /// The Blender that must render it: only the same release gives the same bits. None for other engines.
+    pub blender: Option<BlenderVersion>,
     /// What decides the pixels.
     pub settings: RenderSettings,
 }
@@ -139,6 +142,12 @@ impl JobSpec {
             return Err(SpecError(format!(
                 "{} passes are over the limit",
                 settings.passes.len()
+            )));
+        }
+        if self.blender.is_some() != (self.engine == EngineKind::Blender) {
+            return Err(SpecError(format!(
+                "a version of Blender is named for jobs of Blender, and for no others: this one is of {}",
+                self.engine
             )));
         }
         if settings.passes.is_empty() || !settings.passes.is_sorted_by(|a, b| a < b) {
@@ -340,6 +349,7 @@ mod tests {
             manifest: Blake3Hash([2; 32]),
             manifest_bytes: 10,
             engine: EngineKind::Tracer,
+            blender: None,
             settings: RenderSettings {
                 size: Size {
                     width: 100,
@@ -424,6 +434,13 @@ mod tests {
         assert!(bad.check().is_err());
         bad = good.clone();
         bad.settings.size.width = u32::MAX;
+        assert!(bad.check().is_err());
+        bad = good.clone();
+        bad.engine = EngineKind::Blender;
+        assert!(bad.check().is_err());
+        bad.blender = "5.0.1".parse().ok();
+        assert_eq!(bad.check(), Ok(()));
+        bad.engine = EngineKind::Tracer;
         assert!(bad.check().is_err());
 
         let whole = Rect {

@@ -10,24 +10,31 @@ use std::path::Path;
 /// Names in one line.
 const NAMES_MAX: usize = 5;
 
-pub fn check(scene: &Path) -> Result<Checked, Failure> {
-    let refused = |why: String| Failure::preflight(format!("{}: {why}", scene.display()));
-    let absolute = std::path::absolute(scene).map_err(|e| refused(e.to_string()))?;
-    let summary = blend::read(scene).map_err(|e| refused(e.to_string()))?;
-    let active = summary
-        .active()
-        .ok_or_else(|| refused("its active scene is linked from another file".into()))?;
-    let folder = absolute.parent().unwrap_or(Path::new("/"));
-    let mut refusals = refusals_of_scene(active);
-    refusals.extend(refusals_of_files(&summary.dependencies, folder));
-    let mut warnings = warnings_of_scene(active);
-    warnings.extend(warnings_of_file(&summary));
-    Ok(Checked {
-        json: json!({ "engine": "blender", "summary": summary }),
-        rows: rows(&summary, active),
+/// Reads the file and judges one of its scenes: that of this name, or the active one.
+pub fn check(file: &Path, scene: Option<&str>) -> Result<(Summary, Checked), Failure> {
+    let refused = |why: String| Failure::preflight(format!("{}: {why}", file.display()));
+    let summary = blend::read(file).map_err(|e| refused(e.to_string()))?;
+    let scene = match scene {
+        None => summary
+            .active()
+            .ok_or_else(|| refused("its active scene is linked from another file".into()))?,
+        Some(name) => summary.scene(name).ok_or_else(|| {
+            let there = names(summary.scenes.iter().map(|scene| scene.name.as_str()));
+            refused(format!("it has no scene {name}; there are: {there}"))
+        })?,
+    };
+    let mut refusals = refusals_of_scene(scene);
+    refusals.extend(refusals_of_files(&summary, scene));
+    let mut warnings = warnings_of_scene(scene);
+    warnings.extend(warnings_of_file(&summary, scene));
+    let checked = Checked {
+        json: json!({ "engine": "blender", "checked": scene.name, "summary": summary }),
+        rows: rows(&summary, scene),
+        notes: notes_of_scene(scene),
         refusals,
         warnings,
-    })
+    };
+    Ok((summary, checked))
 }
 
 fn rows(summary: &Summary, scene: &SceneSummary) -> Vec<(&'static str, String)> {
@@ -58,10 +65,14 @@ fn rows(summary: &Summary, scene: &SceneSummary) -> Vec<(&'static str, String)> 
     let layers = scene.view_layers.iter().filter(|layer| layer.enabled);
     rows.push(("layers", names(layers.map(|layer| layer.name.as_str()))));
     rows.push(("camera", scene.camera.clone().unwrap_or("none".into())));
+    rows.push(("colours", scene.view_transform.clone()));
     rows.push((
         "output",
         format!("{} ({})", scene.output.path, scene.output.format),
     ));
+    rows.extend(features(scene).map(|feature| ("with", feature)));
+    let writes = scene.compositor.iter().flat_map(|nodes| &nodes.writes);
+    rows.extend(writes.map(|path| ("writes", format!("{path} (File Output node)"))));
     rows.extend(
         summary
             .dependencies
@@ -69,6 +80,23 @@ fn rows(summary: &Summary, scene: &SceneSummary) -> Vec<(&'static str, String)> 
             .map(|needed| ("needs", needed_row(needed))),
     );
     rows
+}
+
+/// What goes beyond one plain picture a frame.
+fn features(scene: &SceneSummary) -> impl Iterator<Item = String> {
+    let border = scene.border.map(|border| {
+        let [left, right, bottom, top] = border.sides.map(|side| (side * 100.0).round());
+        let crop = if border.crop { ", cropped to it" } else { "" };
+        format!("a border: {left}-{right} % across, {bottom}-{top} % up{crop}")
+    });
+    let others = [
+        (scene.compositor.is_some(), "compositor"),
+        (scene.multiview, "several views"),
+    ];
+    let others = others.into_iter().filter(|(is_so, _)| *is_so);
+    border
+        .into_iter()
+        .chain(others.map(|(_, name)| name.to_owned()))
 }
 
 fn frames(scene: &SceneSummary) -> String {
@@ -126,21 +154,48 @@ fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
     }
 }
 
-fn refusals_of_scene(scene: &SceneSummary) -> Vec<String> {
-    let mut refusals = Vec::new();
-    if scene.engine != "CYCLES" {
-        refusals.push(format!(
-            "the scene's render engine is {}: only CYCLES can be divided into tiles; hint: set Render Properties > \
-             Render Engine to Cycles and save",
+/// Engines of Blender itself that draw with a graphics context, a whole frame at once.
+const DRAWN: [&str; 3] = ["BLENDER_EEVEE", "BLENDER_EEVEE_NEXT", "BLENDER_WORKBENCH"];
+
+fn notes_of_scene(scene: &SceneSummary) -> Vec<String> {
+    let mut notes = Vec::new();
+    if DRAWN.contains(&scene.engine.as_str()) {
+        notes.push(format!(
+            "{}: rendered as whole frames, needs a graphics context on the workers",
             scene.engine
         ));
     }
-    if scene
-        .cycles
-        .as_ref()
-        .is_some_and(|cycles| cycles.open_shading_language)
-    {
-        refusals.push("the scene uses Open Shading Language, which is not supported".into());
+    let cycles = scene.cycles.as_ref();
+    if cycles.is_some_and(|cycles| cycles.open_shading_language) {
+        notes.push("the scene uses the Open Shading Language".into());
+    }
+    if scene.output.is_movie {
+        notes.push(
+            "the scene writes a movie: pictures are written first; -o out.mp4 makes a film of them"
+                .into(),
+        );
+    }
+    if scene.pixel_aspect[0] != scene.pixel_aspect[1] {
+        notes.push("pixels are not square".into());
+    }
+    notes
+}
+
+fn refusals_of_scene(scene: &SceneSummary) -> Vec<String> {
+    let mut refusals = Vec::new();
+    let engine = scene.engine.as_str();
+    if engine != "CYCLES" && !DRAWN.contains(&engine) {
+        refusals.push(format!(
+            "the scene's render engine {engine} is none of Blender's own; hint: set Render Properties > Render Engine \
+             to Cycles and save"
+        ));
+    }
+    if scene.sequencer {
+        refusals.push(
+            "the video sequencer has strips, which Blender would show in place of the scene; hint: turn off Output > \
+             Post Processing > Sequencer and save"
+                .into(),
+        );
     }
     if !scene.view_layers.iter().any(|layer| layer.enabled) {
         refusals.push("no view layer of the scene is enabled for rendering".into());
@@ -161,33 +216,30 @@ fn refusals_of_scene(scene: &SceneSummary) -> Vec<String> {
     refusals
 }
 
-/// Sounds and footage change no rendered pixel.
-fn changes_pixels(needed: &&Dependency) -> bool {
-    !matches!(
-        needed.kind,
-        DependencyKind::Sound | DependencyKind::MovieClip
-    )
+/// Sounds change no pixel, footage only where the compositor reads it.
+fn changes_pixels(needed: &Dependency, scene: &SceneSummary) -> bool {
+    match needed.kind {
+        DependencyKind::Sound => false,
+        DependencyKind::MovieClip => scene
+            .compositor
+            .as_ref()
+            .is_some_and(|nodes| nodes.movie_clips.contains(&needed.name)),
+        _ => true,
+    }
 }
 
-fn refusals_of_files(dependencies: &[Dependency], folder: &Path) -> Vec<String> {
+fn refusals_of_files(summary: &Summary, scene: &SceneSummary) -> Vec<String> {
     let mut refusals = Vec::new();
-    for needed in dependencies.iter().filter(changes_pixels) {
+    let changing = |needed: &&Dependency| changes_pixels(needed, scene);
+    for needed in summary.dependencies.iter().filter(changing) {
         match &needed.state {
-            State::Packed => {}
-            State::Missing(paths) => refusals.extend(paths.iter().map(|path| {
-                format!("the {} {} is missing: {}", kind(needed), needed.name, path.display())
-            })),
+            State::Packed | State::Present { .. } => {}
+            State::Missing(paths) => {
+                refusals.extend(paths.iter().map(|path| missing(needed, path)));
+            }
             State::Unreadable(why) => refusals.push(format!(
                 "the {} {}: {why}",
                 kind(needed),
-                needed.file.display()
-            )),
-            State::Present { files: 0, .. } => {}
-            State::Present { .. } if needed.file.starts_with(folder) => {}
-            State::Present { .. } => refusals.push(format!(
-                "the {} {} lies outside the scene's folder: {}; hint: pack it, or move it beside the scene",
-                kind(needed),
-                needed.name,
                 needed.file.display()
             )),
         }
@@ -195,43 +247,25 @@ fn refusals_of_files(dependencies: &[Dependency], folder: &Path) -> Vec<String> 
     refusals
 }
 
-fn warnings_of_scene(scene: &SceneSummary) -> Vec<String> {
-    let mut warnings = Vec::new();
-    let enabled: Vec<&str> = scene
-        .view_layers
-        .iter()
-        .filter(|layer| layer.enabled)
-        .map(|layer| layer.name.as_str())
-        .collect();
-    if let [first, others @ ..] = enabled.as_slice()
-        && !others.is_empty()
-    {
-        let others = names(others.iter().copied());
-        warnings.push(format!(
-            "only the view layer {first} is rendered, not {others}"
-        ));
+/// A path of another computer is shown as it stands in the file.
+fn missing(needed: &Dependency, path: &Path) -> String {
+    let (kind, name) = (kind(needed), &needed.name);
+    match blend::is_of_windows(&needed.path) && cfg!(not(windows)) {
+        true => format!(
+            "the {kind} {name} is missing: {} is a path of a Windows computer; hint: pack the file there, or relink it \
+             here (File > External Data > Find Missing Files), and save",
+            needed.path
+        ),
+        false => format!("the {kind} {name} is missing: {}", path.display()),
     }
+}
+
+fn warnings_of_scene(scene: &SceneSummary) -> Vec<String> {
     let cycles = scene.cycles.as_ref();
     let cases = [
         (
-            scene.border.is_some(),
-            "the scene renders a part of the frame only: whole frames are rendered",
-        ),
-        (
             scene.frame_step > 1,
             "the scene leaves out frames: all are rendered unless --frames says otherwise",
-        ),
-        (
-            scene.sequencer,
-            "the video sequencer is on: its strips are left out",
-        ),
-        (
-            scene.multiview,
-            "stereo views are on: only one view is rendered",
-        ),
-        (
-            scene.output.is_movie,
-            "the scene writes a movie: pictures are written instead",
         ),
         (
             scene.freestyle,
@@ -255,24 +289,23 @@ fn warnings_of_scene(scene: &SceneSummary) -> Vec<String> {
         ),
     ];
     let found = cases.into_iter().filter(|(is_so, _)| *is_so);
-    warnings.extend(found.map(|(_, text)| text.to_owned()));
-    if scene.pixel_aspect[0] != scene.pixel_aspect[1] {
-        warnings.push("pixels are not square".into());
-    }
-    warnings
+    found.map(|(_, text)| text.to_owned()).collect()
 }
 
-fn warnings_of_file(summary: &Summary) -> Vec<String> {
+fn warnings_of_file(summary: &Summary, scene: &SceneSummary) -> Vec<String> {
     let mut warnings = Vec::new();
     if !summary.scripts.is_empty() {
         let scripts = names(summary.scripts.iter().map(String::as_str));
         warnings.push(format!("scripts do not run: {scripts}"));
     }
-    for needed in summary
-        .dependencies
-        .iter()
-        .filter(|needed| !changes_pixels(needed))
-    {
+    warnings.extend(summary.drivers.iter().map(|driver| {
+        format!(
+            "{} of {} stands still: its driver needs Python: {}",
+            driver.property, driver.owner, driver.expression
+        )
+    }));
+    let harmless = |needed: &&Dependency| !changes_pixels(needed, scene);
+    for needed in summary.dependencies.iter().filter(harmless) {
         if let State::Missing(paths) = &needed.state {
             let file = paths[0].display();
             warnings.push(format!(

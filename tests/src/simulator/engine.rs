@@ -25,6 +25,7 @@ pub fn job(size: Size) -> JobSpec {
         manifest: Blake3Hash([2; 32]),
         manifest_bytes: 10,
         engine: EngineKind::Tracer,
+        blender: None,
         settings: RenderSettings {
             size,
             samples: SAMPLES,

@@ -47,7 +47,7 @@ pub fn task() -> Task {
         },
         samples: 2,
         tile_px: 256,
-        layer: None,
+        planes: named_planes(None, &Pass::ALL),
     }
 }
 

@@ -20,7 +20,10 @@ mod gltf;
 mod scenes;
 mod statistics;
 
-use engine::{CancelFlag, Engine, TracerEngine, frame_file::read_exr};
+use engine::{
+    CancelFlag, Engine, TracerEngine,
+    frame_file::{named_planes, read_exr},
+};
 use gltf::Gltf;
 use protocol::{Pass, RenderSettings, RenderedRect, Size};
 use statistics::{Agreement, Blocks, Tolerance, blocks, compare};
@@ -77,7 +80,11 @@ fn by_cycles(gltf: &Gltf, samples: u32) -> Frames {
     assert!(output.status.success(), "{}", words(&output));
     let read = |seed| {
         let path = dir.path().join(format!("{seed:04}.exr"));
-        read_exr(&path, Some("ViewLayer"), SIZE.rect(), &Pass::ALL)
+        read_exr(
+            &path,
+            SIZE.rect(),
+            &named_planes(Some("ViewLayer"), &Pass::ALL),
+        )
     };
     let frames: Result<Frames, _> = (0..SEEDS).map(read).collect();
     frames.unwrap_or_else(|error| panic!("{error}\n{}", words(&output)))

@@ -1,5 +1,7 @@
 //! `render check` against a real Blender: every value that it reads from a scene file is the one that Blender has.
 
+mod bundles;
+
 use serde_json::{Value, json};
 use std::{
     path::{Path, PathBuf},
@@ -62,7 +64,7 @@ fn sorted(values: &Value, keys: &[&str]) -> Vec<Value> {
 fn assert_agrees(file: &Path) -> Value {
     let (theirs, report) = (tell(file), check_json(file));
     let ours = &report["summary"];
-    for key in ["version", "active_scene", "scripts"] {
+    for key in ["version", "active_scene", "scripts", "drivers"] {
         assert_eq!(ours[key], theirs[key], "{key} of {}", file.display());
     }
     let (our_scenes, their_scenes) = (
@@ -113,7 +115,7 @@ fn scenes_are_told_as_blender_tells_them() {
     assert_eq!(report["summary"]["compression"], "none");
     assert_eq!(
         report["summary"]["dependencies"].as_array().unwrap().len(),
-        16
+        18
     );
     let packed = assert_agrees(&folder.join("packed.blend"));
     assert_eq!(packed["summary"]["compression"], "zstd");
@@ -133,15 +135,15 @@ fn scenes_are_told_as_blender_tells_them() {
             .any(|r| r.contains("not baked: Wind of Flag")),
         "{refusals:?}"
     );
-    assert_eq!(refusals.len(), 8, "{refusals:?}");
+    assert_eq!(refusals.len(), 11, "{refusals:?}");
     let warnings = texts(&report["warnings"]);
     for part in [
         "startup.py",
-        "part of the frame",
+        "location of Driven stands still",
+        "rotation_euler of Driven stands still",
         "leaves out frames",
         "graphics card",
         "grease pencil",
-        "not square",
     ] {
         assert!(
             warnings.iter().any(|w| w.contains(part)),
@@ -152,6 +154,28 @@ fn scenes_are_told_as_blender_tells_them() {
         check(&folder.join("packed.blend"), &[]).status.code(),
         Some(4)
     );
+
+    assert_eq!(texts(&report["notes"]), ["pixels are not square"]);
+
+    // A scene that is not the active one.
+    let output = check(
+        &folder.join("everything.blend"),
+        &["--json", "--scene", "Titles"],
+    );
+    let titles: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(titles["checked"], "Titles");
+    let refusals = texts(&titles["refusals"]);
+    assert!(
+        refusals.iter().any(|r| r.contains("turn off Output")),
+        "{refusals:?}"
+    );
+    let notes = texts(&titles["notes"]);
+    for part in ["BLENDER_WORKBENCH: rendered as whole frames", "-o out.mp4"] {
+        assert!(
+            notes.iter().any(|n| n.contains(part)),
+            "{part} in {notes:?}"
+        );
+    }
 
     // A library that somebody overwrote.
     std::fs::write(folder.join("props/props.blend"), b"this is not a scene").unwrap();

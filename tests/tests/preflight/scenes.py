@@ -109,6 +109,7 @@ def make_others(folder):
         sound.writeframes(bytes(800))
     keep(bpy.data.sounds.load(os.path.join(folder, "noise.wav")))
     keep(bpy.data.movieclips.load(os.path.join(folder, "maps", "plain.png")))
+    keep(bpy.data.movieclips.load(os.path.join(folder, "maps", "gone.png"))).name = "footage"
     volume = keep(bpy.data.volumes.new("smoke"))
     volume.filepath = os.path.join(folder, "smoke.vdb")
     open(volume.filepath, "wb").write(b"smoke")
@@ -136,13 +137,78 @@ def set_up_simulations(scene):
     water.show_viewport = False
     water.fluid_type = "DOMAIN"
     group = bpy.data.node_groups.new("Growth", "GeometryNodeTree")
-    group.nodes.new("GeometryNodeSimulationOutput")
+    if hasattr(bpy.types, "GeometryNodeSimulationOutput"):
+        group.nodes.new("GeometryNodeSimulationOutput")
     flag.modifiers.new("Growth", "NODES").node_group = group
     flag.modifiers.new("Still", "SUBSURF")
     bpy.ops.rigidbody.world_add()
     scene.rigidbody_world.collection = bpy.data.collections.new("Bodies")
     bpy.context.view_layer.objects.active = flag
     bpy.ops.rigidbody.object_add()
+
+
+def set_up_particles(scene):
+    """A system that moves, one that does not, hair, hair that moves, and one with somebody else's cache."""
+    grower = bpy.data.objects.new("Grower", bpy.data.meshes.new("Grower"))
+    scene.collection.objects.link(grower)
+    for name, kind, physics in [("sparks", "EMITTER", "NEWTON"), ("still", "EMITTER", "NO"), ("fur", "HAIR", "NO"),
+                                ("mane", "HAIR", "NO"), ("rain", "EMITTER", "NEWTON")]:
+        modifier = grower.modifiers.new(name, "PARTICLE_SYSTEM")
+        system = modifier.particle_system
+        system.name = name
+        system.settings.type, system.settings.physics_type = kind, physics
+        if name == "mane":
+            system.use_hair_dynamics = True
+        if name == "rain":
+            system.point_cache.use_external = True
+            system.point_cache.filepath = "//rain"
+
+
+def set_up_drivers(scene):
+    """Properties that Blender can drive without Python, and others."""
+    empty = bpy.data.objects.new("Driven", None)
+    scene.collection.objects.link(empty)
+    expressions = ["sin(frame) * v", "abs(frame) % 3", "frame % 2"]
+    if bpy.app.version[:2] == (4, 5):
+        # As a module this version waits for itself when Python has a driver to work out.
+        expressions = expressions[:1]
+    for index, expression in enumerate(expressions):
+        driver = empty.driver_add("location", index).driver
+        driver.type = "SCRIPTED"
+        variable = driver.variables.new()
+        variable.name, variable.targets[0].id, variable.targets[0].data_path = "v", empty, "scale.x"
+        driver.expression = expression
+    if len(expressions) == 1:
+        return
+    turned = empty.driver_add("rotation_euler", 0).driver
+    turned.type, turned.expression = "SCRIPTED", "bpy.context.scene.frame_current"
+
+
+def compositor_nodes(scene):
+    """The tree that works on the scene's frames."""
+    if hasattr(scene, "compositing_node_group"):
+        scene.compositing_node_group = bpy.data.node_groups.new("Finish", "CompositorNodeTree")
+        return scene.compositing_node_group.nodes
+    scene.use_nodes = True
+    return scene.node_tree.nodes
+
+
+def set_up_compositor(scene):
+    nodes = compositor_nodes(scene)
+    nodes.new("CompositorNodeImage").image = bpy.data.images["plain.png"]
+    nodes.new("CompositorNodeMovieClip").clip = bpy.data.movieclips["footage"]
+    muted = nodes.new("CompositorNodeMovieClip")
+    muted.clip, muted.mute = bpy.data.movieclips["plain.png"], True
+    output = nodes.new("CompositorNodeOutputFile")
+    setattr(output, "directory" if hasattr(output, "directory") else "base_path", "//mattes/")
+
+
+def new_strips(scene, muted):
+    scene.sequence_editor_create()
+    editor = scene.sequence_editor
+    strips = editor.strips if hasattr(editor, "strips") else editor.sequences
+    length = {"length": 24} if bpy.app.version >= (5, 0, 0) else {"frame_end": 25}
+    strips.new_effect(name="Fade", type="COLOR", channel=1, frame_start=1, **length).mute = muted
 
 
 def set_up_scenes():
@@ -170,10 +236,11 @@ def set_up_scenes():
     first.camera = bpy.data.objects["Main"]
     first.timeline_markers.new("cut", frame=9).camera = bpy.data.objects["Second"]
     set_up_simulations(first)
-    if hasattr(first, "compositing_node_group"):
-        first.compositing_node_group = bpy.data.node_groups.new("Finish", "CompositorNodeTree")
-    else:
-        first.use_nodes = True
+    set_up_particles(first)
+    set_up_drivers(first)
+    set_up_compositor(first)
+    new_strips(first, muted=True)
+    first.view_settings.view_transform = "Standard"
 
     second = bpy.data.scenes.new("Titles")
     second.render.engine = "BLENDER_WORKBENCH"
@@ -181,11 +248,7 @@ def set_up_scenes():
         second.render.image_settings.media_type = "VIDEO"
     second.render.image_settings.file_format = "FFMPEG"
     second.render.use_multiview = True
-    second.sequence_editor_create()
-    editor = second.sequence_editor
-    strips = editor.strips if hasattr(editor, "strips") else editor.sequences
-    strips.new_effect(name="Fade", type="COLOR", channel=1, frame_start=1, **(
-        {"length": 24} if bpy.app.version >= (5, 0, 0) else {"frame_end": 25}))
+    new_strips(second, muted=False)
     return first
 
 
@@ -234,18 +297,73 @@ def tell_simulations(scene):
         yield {"name": "rigid bodies", "baked": world.point_cache.is_baked}
     for item in scene.objects:
         for modifier in item.modifiers:
-            if modifier.type in {"CLOTH", "SOFT_BODY", "FLUID", "NODES"} and not item.hide_render:
+            simulates = modifier.type in {"CLOTH", "SOFT_BODY", "FLUID"} or (
+                modifier.type == "NODES" and "GeometryNodeSimulationOutput" in kinds_of_nodes(modifier.node_group))
+            if simulates and not item.hide_render:
                 cache = getattr(modifier, "point_cache", None)
-                yield {"name": f"{modifier.name} of {item.name}", "baked": cache is not None and cache.is_baked}
+                baked = nodes_baked(modifier) if modifier.type == "NODES" else cache is not None and cache.is_baked
+                yield {"name": f"{modifier.name} of {item.name}", "baked": baked}
+            if modifier.type == "PARTICLE_SYSTEM" and not item.hide_render:
+                yield from tell_particles(item, modifier.particle_system)
+
+
+def kinds_of_nodes(group):
+    return {node.bl_idname for node in group.nodes} if group else set()
+
+
+def nodes_baked(modifier):
+    """Is every bake of the modifier in the file?"""
+    bakes = getattr(modifier, "bakes", [])
+    return len(bakes) > 0 and all(bake.data_blocks is not None and bake_is_there(modifier, bake) for bake in bakes)
+
+
+def bake_is_there(modifier, bake):
+    folder = bake.directory if bake.use_custom_path else os.path.join(modifier.bake_directory, str(bake.bake_id))
+    return bool(glob.glob(os.path.join(bpy.path.abspath(folder), "meta", "*.json")))
+
+
+def tell_particles(item, system):
+    settings = system.settings
+    moves = system.use_hair_dynamics if settings.type == "HAIR" else settings.physics_type not in {"NO", "KEYED"}
+    if moves:
+        cache = system.point_cache
+        yield {"name": f"particles {system.name} of {item.name}", "baked": cache.is_baked or cache.use_external}
+
+
+def compositor_tree(scene):
+    if bpy.app.version < (5, 0, 0):
+        return scene.node_tree if scene.use_nodes else None
+    return scene.compositing_node_group
+
+
+def tell_compositor(scene):
+    tree = compositor_tree(scene)
+    if tree is None or not scene.render.use_compositing:
+        return None
+    nodes = [node for node in tree.nodes if not node.mute]
+    named = lambda name: sorted({getattr(node, name).name for node in nodes if getattr(node, name, None)})
+    files = [node for node in nodes if node.bl_idname == "CompositorNodeOutputFile"]
+    writes = [node.directory if hasattr(node, "directory") else node.base_path for node in files]
+    return {"images": named("image"), "movie_clips": named("clip"), "writes": writes}
+
+
+def has_picture_strips(scene):
+    editor = scene.sequence_editor
+    strips = (getattr(editor, "strips", None) or getattr(editor, "sequences", [])) if editor else []
+    return any(strip.type != "SOUND" and not strip.mute for strip in strips)
+
+
+def tell_drivers():
+    """Those that Blender reports as failed with scripts off."""
+    bpy.context.scene.frame_set(7)
+    for item in bpy.data.objects:
+        for curve in item.animation_data.drivers if item.animation_data else []:
+            if curve.driver.type == "SCRIPTED" and not curve.driver.is_valid:
+                yield {"owner": item.name, "property": curve.data_path, "expression": curve.driver.expression}
 
 
 def tell_scene(scene):
     render = scene.render
-    tree = getattr(scene, "compositing_node_group", None)
-    if bpy.app.version < (5, 0, 0):
-        tree = scene.node_tree if scene.use_nodes else None
-    editor = scene.sequence_editor
-    strips = getattr(editor, "strips_all", None) or getattr(editor, "sequences_all", [])
     border = {"sides": [render.border_min_x, render.border_max_x, render.border_min_y, render.border_max_y],
               "crop": render.use_crop_to_border}
     return {
@@ -264,8 +382,9 @@ def tell_scene(scene):
         "camera": scene.camera.name if scene.camera else None,
         "marker_cameras": [marker.camera.name for marker in scene.timeline_markers if marker.camera],
         "border": border if render.use_border else None,
-        "compositing": bool(render.use_compositing and tree is not None),
-        "sequencer": bool(render.use_sequencer and len(strips) > 0),
+        "view_transform": scene.view_settings.view_transform,
+        "compositor": tell_compositor(scene),
+        "sequencer": bool(render.use_sequencer and has_picture_strips(scene)),
         "multiview": render.use_multiview,
         "freestyle": any(render.use_freestyle and layer.use and layer.use_freestyle for layer in scene.view_layers),
         "simulations": list(tell_simulations(scene)),
@@ -293,12 +412,14 @@ def tell_dependencies():
         for node in material.node_tree.nodes if material.node_tree else []:
             if node.bl_idname == "ShaderNodeTexIES" and node.mode == "EXTERNAL":
                 yield "ies", node, node.filepath, False, False, []
-
-
     for item in bpy.data.objects:
         for modifier in item.modifiers:
             if modifier.type == "FLUID" and modifier.fluid_type == "DOMAIN":
-                yield "bake", None, modifier.domain_settings.cache_directory, False, False, []
+                yield "bake", "fluid", modifier.domain_settings.cache_directory, False, False, []
+            if modifier.type == "PARTICLE_SYSTEM" and modifier.particle_system.point_cache.use_external:
+                yield "bake", "external cache", modifier.particle_system.point_cache.filepath, False, False, []
+            if modifier.type == "NODES" and getattr(modifier, "bake_directory", ""):
+                yield "bake", "geometry nodes", modifier.bake_directory, False, False, []
 
 
 def tell_dependency(kind, item, path, packed, is_sequence, tiles):
@@ -308,7 +429,7 @@ def tell_dependency(kind, item, path, packed, is_sequence, tiles):
         library = item.parent
     files = [absolute.replace("<UDIM>", str(number)) for number in tiles] or [absolute]
     return {
-        "kind": kind, "name": item.name if item is not None else "fluid", "packed": packed, "is_sequence": is_sequence,
+        "kind": kind, "name": getattr(item, "name", item), "packed": packed, "is_sequence": is_sequence,
         "linked": library is not None,
         "missing": [] if packed or kind == "bake" else sorted(path for path in files if not os.path.isfile(path)),
     }
@@ -322,8 +443,124 @@ def tell(path):
         "version": "%d.%d" % tuple(bpy.data.version[:2]),
         "scenes": [tell_scene(scene) for scene in bpy.data.scenes if scene.library is None],
         "dependencies": sorted(found, key=lambda item: (item["kind"], item["name"])),
+        "drivers": sorted(tell_drivers(), key=lambda driver: driver["property"]),
         "scripts": [text.name for text in bpy.data.texts if text.use_module],
     }))
 
 
-{"make": make, "tell": tell}[sys.argv[-2]](os.path.abspath(sys.argv[-1]))
+# ---- files in other folders ----------------------------------------------------------------------
+
+
+def coloured(path, colour):
+    """A picture of one colour on disk."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    image = bpy.data.images.new("made", 4, 4)
+    image.pixels = [*colour, 1.0] * 16
+    image.filepath_raw, image.file_format = path, "PNG"
+    image.save()
+    bpy.data.images.remove(image)
+
+
+def glowing(name, image, place):
+    """A square that shines with a picture."""
+    mesh = bpy.data.meshes.new(name)
+    x, y = place
+    mesh.from_pydata([(x, y, 0), (x + 1, y, 0), (x + 1, y + 1, 0), (x, y + 1, 0)], [], [(0, 1, 2, 3)])
+    mesh.uv_layers.new()
+    material = bpy.data.materials.new(name)
+    material.use_nodes = True
+    nodes, links = material.node_tree.nodes, material.node_tree.links
+    nodes.clear()
+    output, shine = nodes.new("ShaderNodeOutputMaterial"), nodes.new("ShaderNodeEmission")
+    links.new(texture(material, image).outputs["Color"], shine.inputs["Color"])
+    links.new(shine.outputs[0], output.inputs["Surface"])
+    mesh.materials.append(material)
+    item = bpy.data.objects.new(name, mesh)
+    bpy.context.scene.collection.objects.link(item)
+    return item
+
+
+def load(path, shown=None, **settings):
+    """A picture from disk, by the path that is to stand in the file."""
+    image = bpy.data.images.load(path)
+    for name, value in settings.items():
+        setattr(image, name, value)
+    image.filepath = shown or path
+    return image
+
+
+def save_as_is(path, **options):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    bpy.ops.wm.save_as_mainfile(filepath=path, relative_remap=False, **options)
+
+
+def make_outside(folder):
+    """A scene whose files lie in other folders, named in every way; a library has its own, and links another."""
+    at = lambda *names: os.path.join(folder, *names)
+    for name, colour in [("textures/wall", (0.9, 0.1, 0.1)), ("textures/floor", (0.1, 0.9, 0.1)),
+                         ("project/maps/inside", (0.1, 0.1, 0.9)), ("tiles/roof.1001", (0.9, 0.9, 0.1)),
+                         ("walks/shot_0001", (0.1, 0.9, 0.9)), ("walks/shot_0002", (0.2, 0.8, 0.8)),
+                         ("grain/crate", (0.9, 0.1, 0.9)), ("deep/deep", (0.5, 0.5, 0.5))]:
+        coloured(at(name + ".png"), colour)
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    keep(glowing("deep", load(at("deep/deep.png"), "//deep.png"), (1, 2)))
+    save_as_is(at("deep/deep.blend"))
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    keep(glowing("crate", load(at("grain/crate.png")), (0, 2)))
+    with bpy.data.libraries.load(at("deep/deep.blend"), link=True) as (_, wanted):
+        wanted.objects = ["deep"]
+    group = keep(bpy.data.collections.new("props"))
+    for item in bpy.data.objects:
+        group.objects.link(item)
+    save_as_is(at("assets", "props.blend"), compress=True)
+
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    glowing("wall", load(at("textures/wall.png")), (0, 0))
+    save_as_is(at("project", "shot.blend"))
+    glowing("floor", load(at("textures/floor.png"), "//..\\textures\\floor.png"), (1, 0))
+    glowing("inside", load(at("project/maps/inside.png")), (0, 1))
+    tiled = load(at("tiles/roof.1001.png"), source="TILED")
+    tiled.filepath = at("tiles/roof.<UDIM>.png")
+    glowing("roof", tiled, (1, 1))
+    walk = glowing("walk", load(at("walks/shot_0001.png"), source="SEQUENCE"), (2, 0))
+    user = walk.data.materials[0].node_tree.nodes["Image Texture"].image_user
+    user.frame_duration, user.use_auto_refresh = 2, True
+    baked = walk.modifiers.new("Grown", "NODES")
+    if hasattr(baked, "bake_directory"):
+        baked.bake_directory = at("baked")
+        os.makedirs(at("baked"))
+        open(at("baked", "notes.json"), "w", encoding="ascii").write("{}")
+    with bpy.data.libraries.load(at("assets", "props.blend"), link=True) as (_, wanted):
+        wanted.collections = ["props"]
+    scene = bpy.context.scene
+    scene.collection.children.link(bpy.data.collections["props"])
+    camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
+    camera.data.type, camera.data.ortho_scale, camera.location = "ORTHO", 3, (1.5, 1.5, 2)
+    scene.collection.objects.link(camera)
+    scene.camera, scene.render.engine = camera, "CYCLES"
+    scene.cycles.samples, scene.cycles.use_denoising = 2, False
+    scene.render.resolution_x = scene.render.resolution_y = 48
+    scene.frame_start, scene.frame_end = 1, 2
+    for name, compress in (("shot", False), ("packed", True)):
+        save_as_is(at("project", name + ".blend"), compress=compress)
+
+
+def look(path):
+    """What a scene looks like, and the files of it that Blender does not find."""
+    bpy.ops.wm.open_mainfile(filepath=path, use_scripts=False)
+    scene = bpy.context.scene
+    scene.frame_set(2)
+    scene.render.filepath, scene.render.image_settings.file_format = path + ".png", "PNG"
+    bpy.ops.render.render(write_still=True)
+    image = bpy.data.images.load(path + ".png")
+    named = [*bpy.data.images, *bpy.data.libraries]
+    found = [bpy.path.abspath(item.filepath, library=item.library) for item in named if item.filepath]
+    folders = [modifier.bake_directory for item in bpy.data.objects for modifier in item.modifiers
+               if getattr(modifier, "bake_directory", "")]
+    found = [name.replace("<UDIM>", "1001") for name in found] + [bpy.path.abspath(name) for name in folders]
+    print(json.dumps({"pixels": list(image.pixels), "missing": [name for name in found if not os.path.exists(name)],
+                      "files": sorted(os.path.normpath(name) for name in found)}))
+
+
+ACTIONS = {"make": make, "tell": tell, "make_outside": make_outside, "look": look}
+ACTIONS[sys.argv[-2]](os.path.abspath(sys.argv[-1]))

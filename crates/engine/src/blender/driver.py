@@ -18,6 +18,11 @@ import bpy
 import _cycles  # Blender provides it once bpy is loaded.
 from cycles.engine import list_render_passes
 
+# Our other files lie beside this one.
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import cycles_devices
+import scene_pictures
+
 # Rectangles are aimed a quarter of a pixel inside, because Blender truncates fractions of the size.
 INSIDE_PIXEL = 0.25
 # Cycles' seeds end here.
@@ -287,6 +292,8 @@ class Session:
         self.overrides = Overrides()
         self.configuration = None
         self.frame = None
+        # The last frame of which all that it shows was found.
+        self.whole_frame = None
         self.name = None
         self.image_settings = {}
         self.window = None
@@ -313,7 +320,7 @@ class Session:
     def open(self, command):
         path = command["path"]
         self.overrides = Overrides()
-        self.configuration = self.frame = None
+        self.configuration = self.frame = self.whole_frame = None
         self.seed_added = 0
         try:
             bpy.ops.wm.open_mainfile(filepath=path, use_scripts=False)
@@ -325,6 +332,11 @@ class Session:
         if self.name not in bpy.data.scenes:
             raise SceneError(f"the file has no scene {self.name}, only {shown(s.name for s in bpy.data.scenes)}")
         self.refuse()
+        self.refuse_undecodable()
+        if not self.is_cycles:
+            # It has slightly other results, and only from the second frame on: Blender alone shows it by itself.
+            bpy.context.preferences.system.use_gpu_subdivision = False
+            self.try_graphics(command["scratch"])
         image = self.scene.render.image_settings
         self.image_settings = {name: getattr(image, name) for name in IMAGE_SETTINGS if hasattr(image, name)}
         self.set_frame(self.scene.frame_current)
@@ -362,6 +374,36 @@ class Session:
             raise SceneError(f"compositing reads passes that are not fetched from {engine}: {shown(unknown)}")
         if unbaked:
             raise SceneError(f"simulations are not baked: {shown(unbaked)}; hint: bake them to disk and save")
+
+    def try_graphics(self, scratch):
+        """Draws a few pixels of nothing: where there is no graphics context Blender ends here, not in the first frame."""
+        trial = bpy.data.scenes.new("graphics trial")
+        camera = bpy.data.cameras.new("graphics trial")
+        trial.camera = bpy.data.objects.new("graphics trial", camera)
+        trial.render.engine = "BLENDER_WORKBENCH"
+        trial.render.resolution_x = trial.render.resolution_y = 8
+        trial.render.filepath = os.path.join(scratch, "trial.png")
+        bpy.ops.render.render(write_still=True, scene=trial.name)
+        is_drawn = os.path.isfile(trial.render.filepath)
+        bpy.data.objects.remove(trial.camera)
+        bpy.data.cameras.remove(camera)
+        bpy.data.scenes.remove(trial)
+        if not is_drawn:
+            raise SceneError(f"{self.scene.render.engine} draws nothing here: there is no graphics context")
+
+    def refuse_undecodable(self):
+        bad = scene_pictures.undecodable(image_paths)
+        if bad:
+            raise SceneError(f"pictures that the scene needs cannot be read: {shown(bad)}")
+
+    def refuse_lacking(self):
+        """Refuses the current frame if something that it shows is not there: it would be left out, or pink."""
+        if self.whole_frame == self.frame:
+            return
+        lacking = scene_pictures.lacking(self.scene, image_paths)
+        if lacking:
+            raise SceneError(f"files that frame {self.frame} needs are missing: {shown(lacking)}")
+        self.whole_frame = self.frame
 
     def denoises(self, layer):
         """Does Cycles denoise this layer after rendering?"""
@@ -505,7 +547,7 @@ class Session:
             warnings.append("path guiding is on: rendered without it, because it depends on what was rendered before")
         if scene.render.use_freestyle and any(layer.use_freestyle for layer in self.layers):
             warnings.append("Freestyle lines are on: left out, because they need whole frames")
-        if cycles.device != "CPU":
+        if cycles.device != "CPU" and cycles_devices.setting() == "CPU":
             warnings.append("the scene asks for a graphics card: rendered on the processor")
         kinds = {"GPENCIL", "GREASEPENCIL"}
         if any(item.type in kinds and not item.hide_render for item in scene.objects):
@@ -563,7 +605,7 @@ class Session:
         cycles, change = self.scene.cycles, self.overrides.set
         for layer in self.layers:
             self.keep_denoising_data(layer, self.overrides)
-        change(cycles, "device", "CPU")
+        change(cycles, "device", cycles_devices.setting())
         change(cycles, "use_denoising", False)
         change(cycles, "use_guiding", False)
         change(cycles, "time_limit", 0.0)
@@ -630,6 +672,7 @@ class Session:
         self.configure({key: command[key] for key in ("size", "samples", "seed", "threads")})
         if self.frame != command["frame"]:
             self.set_frame(command["frame"])
+        self.refuse_lacking()
         if self.is_cycles:
             cycles = self.scene.cycles
             if command["seed"] != 0 and cycles.seed != self.seed:
@@ -639,7 +682,9 @@ class Session:
         self.write_picture(command["output"])
         if not os.path.isfile(command["output"]):
             raise RuntimeError(f"Blender wrote nothing for frame {self.frame}")
-        return {"resident_bytes": resident_bytes()}
+        opaque = self.is_cycles and scene_pictures.is_opaque(self.scene, self.layers[0])
+        card = cycles_devices.in_use(self.scene) if self.is_cycles else None
+        return {"resident_bytes": resident_bytes(), "opaque": opaque, "card": card}
 
     # -- finish
 
@@ -702,6 +747,11 @@ class Session:
 # ---- commands ------------------------------------------------------------------------------------
 
 
+def use_device(command):
+    cycles_devices.use(command["backend"], command["id"])
+    return {}
+
+
 def read_commands(stream, commands):
     """Hands commands over; exits the process, even while it renders, when the parent is gone."""
     for line in stream:
@@ -727,7 +777,8 @@ def main():
 
     bpy.utils.register_class(AssembledFrame)
     session = Session()
-    actions = {"open": session.open, "render": session.render, "denoise": session.denoise, "finish": session.finish}
+    devices = {"devices": lambda _: cycles_devices.listed(), "use": use_device}
+    actions = devices | {"open": session.open, "render": session.render, "denoise": session.denoise, "finish": session.finish}
     commands = queue.Queue(maxsize=4)
     threading.Thread(target=read_commands, args=(stdin, commands), daemon=True).start()
     build_hash = bpy.app.build_hash

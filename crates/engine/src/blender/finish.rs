@@ -46,6 +46,17 @@ impl BlenderEngine {
         out: &Finished,
         cancel: &CancelFlag,
     ) -> Result<Vec<PathBuf>, EngineError> {
+        self.once_more(|engine| engine.finish_once(settings, frame, assembled, out, cancel))
+    }
+
+    fn finish_once(
+        &mut self,
+        settings: &RenderSettings,
+        frame: i32,
+        assembled: &RenderedRect,
+        out: &Finished,
+        cancel: &CancelFlag,
+    ) -> Result<Vec<PathBuf>, EngineError> {
         self.driver(cancel)?;
         let scene = self.scene.clone().ok_or_else(no_scene)?;
         let metadata = self.metadata(settings, frame, cancel)?;

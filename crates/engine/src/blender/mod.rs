@@ -6,13 +6,19 @@
 //! result depends on what was rendered before.
 
 mod denoise;
+mod device;
 mod discovery;
+mod ending;
 mod finish;
 mod passes;
+mod picture;
 mod process;
+mod watch;
 
+pub use device::{Backend, Device, ListedDevice};
 pub use discovery::{Found, ProgramKind, find_blender};
 pub use finish::{Finished, write_raw};
+pub use watch::ProcessLimits;
 
 use crate::{
     CancelFlag, Engine, EngineError, SceneDescription, SceneOutput,
@@ -48,6 +54,10 @@ pub struct BlenderOptions {
     /// Render with the kernel that every processor has, so that processors of different ages share a determinism class;
     /// costs some 5 to 8 % of the time.
     pub common_kernel: bool,
+    /// What renders.
+    pub device: Device,
+    /// What its process may do before it is ended.
+    pub limits: ProcessLimits,
 }
 
 /// A scene opened in Blender.
@@ -62,6 +72,10 @@ pub struct BlenderEngine {
     /// Are the texts in the header of the next rectangle wanted?
     keep_attributes: bool,
     attributes: Attributes,
+    /// Was the last process lost after it had rendered something?
+    is_lost_when_warm: bool,
+    /// The card that renders, once the process runs.
+    card: Option<ListedDevice>,
 }
 
 #[derive(Clone)]
@@ -97,6 +111,12 @@ struct Opened {
 #[derive(Deserialize)]
 struct Done {
     resident_bytes: u64,
+    /// Has every pixel that was rendered an alpha?
+    #[serde(default)]
+    opaque: bool,
+    /// Cycles' id of the card that rendered.
+    #[serde(default)]
+    card: Option<String>,
 }
 
 impl BlenderEngine {
@@ -111,12 +131,19 @@ impl BlenderEngine {
             first_resident_bytes: None,
             keep_attributes: false,
             attributes: Attributes::new(),
+            is_lost_when_warm: false,
+            card: None,
         }
     }
 
     /// The Blender, or the Python that imports it.
     pub fn program(&self) -> &Path {
         &self.found.path
+    }
+
+    /// Its Blender, as far as it is known before it runs.
+    pub fn found(&self) -> &Found {
+        &self.found
     }
 
     /// Every file besides the scene file that the prepared scene needs (textures, sequences, linked scenes, fonts,
@@ -133,11 +160,19 @@ impl BlenderEngine {
     ) -> Result<Opened, EngineError> {
         self.driver = None;
         self.first_resident_bytes = None;
-        let (mut driver, hello) = Driver::start(&self.found, self.options.common_kernel, cancel)?;
+        let (mut driver, hello) = Driver::start(&self.found, &self.options, cancel)?;
         self.found.version = hello.version;
         self.found.build_hash = hello.build_hash;
-        let command = DriverCommand::Open { path, scene };
-        let opened = driver.request(&command, cancel, Duration::from_secs(OPEN_SECONDS_MAX))?;
+        self.card = driver.use_device(self.options.device, cancel)?;
+        let scratch = driver.folder().to_owned();
+        let command = DriverCommand::Open {
+            path,
+            scene,
+            scratch: &scratch,
+        };
+        let opened = driver
+            .request(&command, cancel, Duration::from_secs(OPEN_SECONDS_MAX))
+            .map_err(without_graphics)?;
         if let Some(error) = driver.take_log_errors().first() {
             return Err(EngineError::Scene(format!(
                 "Blender reads the scene with errors: {error}"
@@ -159,6 +194,19 @@ impl BlenderEngine {
             .ok_or_else(|| EngineError::Failed("Blender is not running".into()))
     }
 
+    /// Does something that needs the process, and once more in a fresh one if the warm one was lost with it: what it had
+    /// gathered, or somebody who ended it, may have been the reason.
+    fn once_more<T>(
+        &mut self,
+        mut work: impl FnMut(&mut Self) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        self.is_lost_when_warm = false;
+        match work(self) {
+            Err(EngineError::Failed(_)) if self.is_lost_when_warm => work(self),
+            result => result,
+        }
+    }
+
     /// Sends a command; a process that failed it is not used again.
     fn request<T: serde::de::DeserializeOwned>(
         &mut self,
@@ -168,6 +216,7 @@ impl BlenderEngine {
         let driver = self.driver(cancel)?;
         let result = driver.request(command, cancel, Duration::from_secs(RENDER_SECONDS_MAX));
         let errors = driver.take_log_errors();
+        self.is_lost_when_warm = driver.is_lost_when_warm();
         let result = match (result, errors.first()) {
             (Ok(_), Some(error)) => Err(EngineError::Failed(format!("Blender printed: {error}"))),
             (result, _) => result,
@@ -210,9 +259,23 @@ impl BlenderEngine {
         }
         fs::remove_file(&output)
             .map_err(|e| EngineError::Failed(format!("{}: {e}", output.display())))?;
-        check_finite(&rendered, frame)?;
+        self.check_card(done.card.as_deref())?;
+        picture::check(&rendered, frame, done.opaque)?;
         self.restart_when_grown(done.resident_bytes);
         Ok(crop(rendered, rect))
+    }
+
+    /// What rendered is what was to render.
+    fn check_card(&self, rendered_with: Option<&str>) -> Result<(), EngineError> {
+        let wanted = self.card.as_ref();
+        match wanted.map(|card| card.id.as_str()) == rendered_with {
+            true => Ok(()),
+            false => Err(EngineError::Failed(format!(
+                "Blender did not render with the device {} but with {}",
+                self.options.device,
+                rendered_with.unwrap_or("the processor")
+            ))),
+        }
     }
 
     fn restart_when_grown(&mut self, resident_bytes: u64) {
@@ -289,7 +352,10 @@ impl Engine for BlenderEngine {
             )));
         }
         let whole = match self.scene.as_ref().is_some_and(|scene| scene.whole_frames) {
-            true => Some(self.render_one(settings, frame, settings.size.rect(), cancel)?),
+            true => {
+                let all = settings.size.rect();
+                Some(self.once_more(|engine| engine.render_one(settings, frame, all, cancel))?)
+            }
             false => None,
         };
         let mut rendered = Vec::with_capacity(rects.len());
@@ -299,21 +365,35 @@ impl Engine for BlenderEngine {
             }
             rendered.push(match &whole {
                 Some(whole) => crop(whole.clone(), rect),
-                None => self.render_one(settings, frame, rect, cancel)?,
+                None => {
+                    self.once_more(|engine| engine.render_one(settings, frame, rect, cancel))?
+                }
             });
         }
         Ok(rendered)
     }
 
     fn build(&self) -> String {
-        format!(
-            "blender {} {} CPU",
-            self.found.version, self.found.build_hash
-        )
+        let Found {
+            version,
+            build_hash,
+            ..
+        } = &self.found;
+        match &self.card {
+            None => format!("blender {version} {build_hash} CPU"),
+            Some(card) => format!(
+                "blender {version} {build_hash} {} {}",
+                card.backend, card.name
+            ),
+        }
     }
 
     fn program_files(&self) -> Vec<PathBuf> {
         sandbox::installation(&self.found.path)
+    }
+
+    fn device_files(&self) -> Vec<PathBuf> {
+        self.options.device.files()
     }
 }
 
@@ -346,31 +426,30 @@ fn planes_of<'a>(
     })
 }
 
+/// What Blender prints before it aborts because nothing draws.
+const NO_GRAPHICS: [&str; 2] = ["GLX or EGL context", "No OpenGL vendor"];
+
+/// Says what is missing where Blender ended for want of a graphics context.
+fn without_graphics(error: EngineError) -> EngineError {
+    match error {
+        EngineError::Failed(why) if NO_GRAPHICS.iter().any(|known| why.contains(known)) => {
+            EngineError::Missing(
+                "the scene's render engine draws with a graphics card, and there is no graphics context here; hint: install \
+                 the card's driver, or Mesa's (Debian: libegl1 libgl1-mesa-dri), or set Render Properties > Render Engine to \
+                 Cycles"
+                    .into(),
+            )
+        }
+        error => error,
+    }
+}
+
 fn no_scene() -> EngineError {
     EngineError::Failed("no scene was prepared".into())
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, EngineError> {
     std::path::absolute(path).map_err(|e| EngineError::Failed(format!("{}: {e}", path.display())))
-}
-
-fn check_finite(rendered: &RenderedRect, frame: i32) -> Result<(), EngineError> {
-    let rect = rendered.rect;
-    for (pass, plane) in &rendered.planes {
-        let bad = plane
-            .iter()
-            .position(|pixel| !pixel.iter().all(|value| value.is_finite()));
-        if let Some(index) = bad {
-            let (x, y) = (
-                rect.x + index as u32 % rect.width,
-                rect.y + index as u32 / rect.width,
-            );
-            return Err(EngineError::Failed(format!(
-                "pixel {x},{y} of pass {pass} of frame {frame} is not a finite number"
-            )));
-        }
-    }
-    Ok(())
 }
 
 /// The part of a rendered rectangle that was asked for.

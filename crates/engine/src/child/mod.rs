@@ -37,8 +37,6 @@ const POLL_MS: u64 = 10;
 const START_SECONDS_MAX: u64 = 300;
 /// A child that does not stop by itself within this time of a cancel is killed.
 const CANCEL_GRACE_MS: u64 = 1_000;
-/// Lines of the child's errors in a message.
-const ERROR_LINES: usize = 3;
 
 /// How to start the child.
 #[derive(Debug, Clone)]
@@ -335,9 +333,11 @@ impl Running {
 
     fn broken(&self, why: &str) -> EngineError {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        EngineError::Failed(match log.last_lines(ERROR_LINES) {
-            lines if lines.is_empty() => format!("the rendering process failed: {why}"),
-            lines => format!("the rendering process failed: {why}; it printed: {lines}"),
+        EngineError::Failed(match log.relevant_line() {
+            None => format!("the rendering process failed: {why}"),
+            Some(line) => {
+                format!("the rendering process failed: {why}; the last it printed: {line}")
+            }
         })
     }
 }

@@ -48,6 +48,7 @@ pub fn serve_child(
             let permissions = sandbox::Permissions {
                 read,
                 write: vec![scratch],
+                devices: engine.device_files(),
                 memory_bytes_max,
             };
             // Threads that exist already would stay free: the pipe's reader starts after this.

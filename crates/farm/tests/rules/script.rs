@@ -52,6 +52,7 @@ pub fn config(frames: i32, tile_px: u32) -> FarmConfig {
             manifest: Blake3Hash([2; 32]),
             manifest_bytes: 10,
             engine: EngineKind::Tracer,
+            blender: None,
             settings: RenderSettings {
                 size: SIZE,
                 samples: 100,

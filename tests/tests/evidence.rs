@@ -63,7 +63,9 @@ impl Farm {
             scene: None,
         };
         let mut engine = TracerEngine::new();
-        let about = engine.prepare(path.parent().unwrap(), &entry, None).unwrap();
+        let about = engine
+            .prepare(path.parent().unwrap(), &entry, None)
+            .unwrap();
         let never = CancelFlag::default();
         let calibration = calibrate(&mut engine, &settings, about.frames.0, &never).unwrap();
         Self {

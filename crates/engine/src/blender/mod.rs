@@ -104,7 +104,6 @@ struct Opened {
     passes: Vec<LayerPass>,
     needed_passes: usize,
     output: SceneOutput,
-    notes: Vec<String>,
     warnings: Vec<String>,
 }
 
@@ -320,7 +319,7 @@ impl Engine for BlenderEngine {
             planes: planes.clone(),
             output: Some(opened.output),
             guard_px: guard_px(opened.adaptive, opened.samples),
-            notes: opened.notes,
+            notes: Vec::new(),
             warnings: opened.warnings,
         };
         self.scene = Some(OpenScene {

@@ -1,6 +1,6 @@
 //! A file of Blender 4.5 against what that Blender said of it, packed in each way; and damaged and hostile files.
 
-use blend::{BlendError, Summary, read};
+use blend::{BlendError, NamedPath, Summary, copy_with_paths, read};
 use flate2::{Compression, write::GzEncoder};
 use proptest::prelude::*;
 use ruzstd::decoding::FrameDecoder;
@@ -66,7 +66,7 @@ fn a_file_of_4_5_is_told_as_its_blender_told_it() {
     let ours = serde_json::to_value(read(&data("blender_4.5.blend")).unwrap()).unwrap();
     let theirs = fs::read(data("blender_4.5.json")).unwrap();
     let theirs: Value = serde_json::from_slice(&theirs).unwrap();
-    for key in ["version", "active_scene", "scripts"] {
+    for key in ["version", "active_scene", "scripts", "drivers"] {
         assert_eq!(ours[key], theirs[key], "{key}");
     }
     let scenes = sorted(&ours["scenes"], "name");
@@ -107,6 +107,55 @@ fn packing_changes_nothing_else() {
     }
     assert_eq!(summaries[0], summaries[1]);
     assert_eq!(summaries[0], summaries[2]);
+}
+
+/// A copy of a file in which every path that ends so became another.
+fn copied(bytes: &[u8], ending: &str, text: &str) -> Result<Summary, BlendError> {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(bytes).unwrap();
+    let summary = read(file.path())?;
+    let named = summary
+        .paths
+        .iter()
+        .filter(|named| named.path.ends_with(ending));
+    let paths: Vec<(&NamedPath, String)> = named.map(|named| (named, text.to_owned())).collect();
+    assert!(!paths.is_empty(), "no path ends in {ending}");
+    let mut copy = Vec::new();
+    copy_with_paths(file.path(), &paths, &mut copy)?;
+    read_bytes(&copy)
+}
+
+#[test]
+fn a_copy_has_its_new_paths_and_all_else_as_it_was() {
+    for bytes in [packed().to_vec(), plain().to_vec(), gzip(plain())] {
+        let copy = copied(&bytes, "plain.png", "//outside/1/plain.png").unwrap();
+        let changed = |summary: &Summary| {
+            let paths = summary
+                .dependencies
+                .iter()
+                .map(|needed| needed.path.clone());
+            let mut paths: Vec<String> = paths.collect();
+            paths.sort();
+            paths
+        };
+        let original = read_bytes(&bytes).unwrap();
+        let expected = changed(&original).into_iter().map(|path| {
+            let is_it = path.ends_with("plain.png");
+            if is_it {
+                "//outside/1/plain.png".into()
+            } else {
+                path
+            }
+        });
+        let mut expected: Vec<String> = expected.collect();
+        expected.sort();
+        assert_eq!(changed(&copy), expected);
+        assert_eq!(copy.scenes, original.scenes);
+        assert_eq!(copy.drivers, original.drivers);
+    }
+    let long = format!("//{}.png", "a".repeat(1 << 10));
+    let error = copied(plain(), "plain.png", &long).unwrap_err();
+    assert!(error.to_string().contains("no room"), "{error}");
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod node_bakes;
 mod particles;
 mod paths;
 mod scene;
+mod seekable;
 mod sequencer;
 mod simulations;
 mod source;

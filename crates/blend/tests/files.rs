@@ -3,7 +3,6 @@
 use blend::{BlendError, NamedPath, Summary, copy_with_paths, read};
 use flate2::{Compression, write::GzEncoder};
 use proptest::prelude::*;
-use ruzstd::decoding::FrameDecoder;
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -29,13 +28,7 @@ fn packed() -> &'static [u8] {
 
 fn plain() -> &'static [u8] {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
-    BYTES.get_or_init(|| {
-        let mut bytes = Vec::with_capacity(16 << 20);
-        FrameDecoder::new()
-            .decode_all_to_vec(packed(), &mut bytes)
-            .unwrap();
-        bytes
-    })
+    BYTES.get_or_init(|| zstd::stream::decode_all(packed()).unwrap())
 }
 
 fn read_bytes(bytes: &[u8]) -> Result<Summary, BlendError> {
@@ -188,6 +181,43 @@ fn lengths_are_not_believed() {
     }
 }
 
+/// Bytes after the table of a file's frames, and of one entry.
+const TABLE_FOOT_BYTES: usize = 9;
+const TABLE_ENTRY_BYTES: usize = 8;
+
+#[test]
+fn the_table_of_frames_is_not_believed() {
+    let whole = packed();
+    let foot = whole.len() - TABLE_FOOT_BYTES;
+    let count = u32::from_le_bytes(whole[foot..foot + 4].try_into().unwrap()) as usize;
+    assert!(count > 1 && whole[foot + 5..] == 0x8f92_eab1_u32.to_le_bytes());
+    let table = foot - count * TABLE_ENTRY_BYTES;
+    let unpacked: [u8; 4] = whole[table + 4..table + 8].try_into().unwrap();
+    let unpacked = u32::from_le_bytes(unpacked);
+    for length in [0, 1, unpacked - 1, unpacked + 1, 4 << 20] {
+        let mut bytes = whole.to_vec();
+        bytes[table + 4..table + 8].copy_from_slice(&length.to_le_bytes());
+        let error = read_bytes(&bytes);
+        assert!(error.is_err(), "{length} for {unpacked}: {error:?}");
+    }
+    // Contradictions in the table make it worthless; the frames can still be found one after the other.
+    for (at, value) in [
+        (table, u32::MAX),
+        (table + 4, u32::MAX),
+        (table - 4, 7),
+        (foot, u32::MAX),
+        (foot, 1),
+    ] {
+        let mut bytes = whole.to_vec();
+        bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        let _ = read_bytes(&bytes);
+    }
+    let mut bytes = whole.to_vec();
+    bytes[table..table + 4].copy_from_slice(&u32::MAX.to_le_bytes());
+    let summary = read_bytes(&bytes).unwrap();
+    assert_eq!(summary.scenes, read_bytes(whole).unwrap().scenes);
+}
+
 #[test]
 fn what_claims_more_than_it_holds_is_refused() {
     let mut bytes = b"BLENDER-v279".to_vec();
@@ -233,7 +263,10 @@ proptest! {
     fn cut_files_are_errors(at in 0.0..1.0_f64) {
         for whole in [packed(), plain()] {
             let length = (whole.len() as f64 * at) as usize;
-            prop_assert!(read_bytes(&whole[..length]).is_err(), "{length} of {} bytes", whole.len());
+            // The table of frames at the end is no part of the scene.
+            if length < whole.len() - 64 {
+                prop_assert!(read_bytes(&whole[..length]).is_err(), "{length} of {} bytes", whole.len());
+            }
         }
     }
 
@@ -248,6 +281,16 @@ proptest! {
             // Either is fine: the damage may lie where nobody looks.
             let _ = read_bytes(&bytes);
         }
+    }
+
+    #[test]
+    fn a_changed_table_never_panics(changes in prop::collection::vec((0..96_usize, any::<u8>()), 1..8)) {
+        let mut bytes = packed().to_vec();
+        let end = bytes.len() - 1;
+        for (back, value) in changes {
+            bytes[end - back] = value;
+        }
+        let _ = read_bytes(&bytes);
     }
 
     #[test]

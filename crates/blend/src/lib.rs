@@ -17,6 +17,7 @@ mod dna;
 mod drivers;
 mod error;
 mod expressions;
+mod frames;
 mod header;
 mod id_properties;
 pub mod limits;

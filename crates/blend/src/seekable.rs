@@ -13,11 +13,11 @@ use std::{
 };
 use zstd::bulk::Decompressor;
 
-const TABLE_MAGIC: u32 = 0x184d_2a5e;
-const SEEKABLE_MAGIC: u32 = 0x8f92_eab1;
+pub(crate) const TABLE_MAGIC: u32 = 0x184d_2a5e;
+pub(crate) const SEEKABLE_MAGIC: u32 = 0x8f92_eab1;
 /// Magic number and length before the table; number of frames, flags and magic number after it.
 const HEAD_BYTES: u64 = 8;
-const FOOT_BYTES: u64 = 9;
+pub(crate) const FOOT_BYTES: u64 = 9;
 const HAS_CHECKSUMS: u8 = 1 << 7;
 /// Flags that mean nothing yet.
 const RESERVED: u8 = 0x7c;

@@ -106,10 +106,19 @@ class AssembledFrame(bpy.types.RenderEngine):
             view = views[render_pass.view_id] if views else None
             pixels = AssembledFrame.pixels.get((layer, render_pass.name, view))
             if pixels is not None:
-                render_pass.rect.foreach_set(pixels)
+                set_pixels(render_pass, pixels)
         self.end_result(result)
         for name, value in AssembledFrame.metadata.items():
             self.get_result().stamp_data_add_field(name, value)
+
+
+def set_pixels(render_pass, pixels):
+    try:
+        render_pass.rect.foreach_set(pixels)
+    except TypeError:
+        # Blender 3.4 counts pixels where it reads values.
+        channels = render_pass.channels
+        render_pass.rect = [pixels[at : at + channels] for at in range(0, len(pixels), channels)]
 
 
 def cycles_passes(scene, layer):
@@ -331,6 +340,9 @@ class Session:
         self.name = command["scene"] or bpy.context.scene.name
         if self.name not in bpy.data.scenes:
             raise SceneError(f"the file has no scene {self.name}, only {shown(s.name for s in bpy.data.scenes)}")
+        if bpy.context.window is not None:
+            # Blender renders other scenes than the window's without their animation.
+            bpy.context.window.scene = self.scene
         self.refuse()
         self.refuse_undecodable()
         if not self.is_cycles:
@@ -447,6 +459,7 @@ class Session:
             "frame_rate": render.fps / render.fps_base,
             "samples": self.own_samples(),
             "adaptive": bool(self.is_cycles and scene.cycles.use_adaptive_sampling),
+            "guided_volumes": self.guides_volumes(),
             "passes": self.passes,
             "needed_passes": self.needed,
             "output": {
@@ -456,6 +469,14 @@ class Session:
             },
             "warnings": warnings,
         }
+
+    def guides_volumes(self):
+        """Does Cycles sample volumes as it found their neighbourhood, as it does from Blender 5.0 on?"""
+        if not self.is_cycles or getattr(self.scene.cycles, "volume_biased", True):
+            return False
+        trees = [owner.node_tree for owner in (*bpy.data.materials, *bpy.data.worlds) if owner.node_tree and owner.users]
+        sockets = (socket for tree in trees for node in tree.nodes for socket in node.inputs)
+        return any(socket.name == "Volume" and socket.is_linked for socket in sockets)
 
     def output_path(self):
         """Where Blender would write frames, with `#` in place of the number's digits."""
@@ -575,7 +596,7 @@ class Session:
         render = scene.render
         self.window = frame_window(render)
         change(render, "use_crop_to_border", True)
-        change(render, "use_persistent_data", True)
+        change(render, "use_persistent_data", not self.layers_disturb_each_other())
         change(render, "use_compositing", False)
         change(render, "use_sequencer", False)
         change(render, "use_stamp", False)
@@ -595,6 +616,14 @@ class Session:
             "use_exr_interleave": True,
         })
         self.configuration = wanted
+
+    def layers_disturb_each_other(self):
+        """Blender 4.3 to 4.5 keeps the blue noise of one layer's sample count for the next layer, with its data."""
+        if not (4, 3, 0) <= bpy.app.version < (5, 0, 0) or not self.is_cycles:
+            return False
+        cycles = self.scene.cycles
+        counts = {layer.samples or cycles.samples for layer in self.layers}
+        return len(counts) > 1 and cycles.use_layer_samples != "IGNORE" and cycles.sampling_pattern != "TABULATED_SOBOL"
 
     def configure_cycles(self, wanted, own_samples):
         cycles, change = self.scene.cycles, self.overrides.set
@@ -645,6 +674,23 @@ class Session:
             bpy.ops.render.render(write_still=True, scene=self.name)
         except RuntimeError as error:
             raise RuntimeError(f"Blender did not render frame {self.frame}: {str(error).strip()}") from error
+
+    def write_frame(self, output):
+        """Renders an animation of the current frame, as `blender -f` does: File Output nodes number their files only then."""
+        if self.scene.camera is None:
+            raise SceneError(f"no camera is active in frame {self.frame}")
+        scene = self.scene
+        # Together, because Blender moves one to keep them in order.
+        self.overrides.keep(scene, "frame_start", "frame_end")
+        scene.frame_start = scene.frame_end = self.frame
+        folder, name = os.path.split(output)
+        number = re.compile(f"{'-' * (self.frame < 0)}0*{abs(self.frame)}(?![0-9])")
+        *_, last = number.finditer(name)
+        scene.render.filepath = os.path.join(folder, name[: last.start()] + "#" * len(last[0].lstrip("-")) + name[last.end() :])
+        try:
+            bpy.ops.render.render(animation=True, scene=self.name)
+        except RuntimeError as error:
+            raise RuntimeError(f"Blender did not finish frame {self.frame}: {str(error).strip()}") from error
 
     def aim(self, rect):
         """Lets Blender render exactly this rectangle (x, y from the top, width, height) of the frame."""
@@ -732,7 +778,7 @@ class Session:
         self.overrides.set(scene.render, "engine", AssembledFrame.bl_idname)
         self.set_frame(command["frame"])
         try:
-            self.write_picture(command["output"])
+            self.write_frame(command["output"])
         finally:
             AssembledFrame.pixels = {}
             self.restore()

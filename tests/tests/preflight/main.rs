@@ -65,7 +65,14 @@ fn sorted(values: &Value, keys: &[&str]) -> Vec<Value> {
 fn assert_agrees(file: &Path) -> Value {
     let (theirs, report) = (tell(file), check_json(file));
     let ours = &report["summary"];
-    for key in ["version", "active_scene", "scripts", "drivers"] {
+    let keys = [
+        "version",
+        "active_scene",
+        "scripts",
+        "drivers",
+        "linked_simulations",
+    ];
+    for key in keys {
         assert_eq!(ours[key], theirs[key], "{key} of {}", file.display());
     }
     let (our_scenes, their_scenes) = (
@@ -136,7 +143,7 @@ fn scenes_are_told_as_blender_tells_them() {
             .any(|r| r.contains("not baked: Wind of Flag")),
         "{refusals:?}"
     );
-    assert_eq!(refusals.len(), 11, "{refusals:?}");
+    assert_eq!(refusals.len(), 12, "{refusals:?}");
     let warnings = texts(&report["warnings"]);
     for part in [
         "startup.py",

@@ -63,7 +63,7 @@ def make_library(folder):
         wanted.materials = ["deep"]
     mesh.materials.append(bpy.data.materials["wood"])
     mesh.materials.append(next(m for m in bpy.data.materials if m.library))
-    keep(bpy.data.objects.new("crate", mesh))
+    keep(bpy.data.objects.new("crate", mesh)).modifiers.new("Lid", "CLOTH")
     bpy.ops.wm.save_as_mainfile(filepath=os.path.join(folder, "props", "props.blend"), compress=True)
     bpy.ops.file.make_paths_relative()
     bpy.ops.wm.save_mainfile()
@@ -295,7 +295,11 @@ def tell_simulations(scene):
     world = scene.rigidbody_world
     if world is not None and world.collection is not None and len(world.collection.objects) > 0:
         yield {"name": "rigid bodies", "baked": world.point_cache.is_baked}
-    for item in scene.objects:
+    yield from tell_objects([item for item in scene.objects if item.library is None])
+
+
+def tell_objects(items):
+    for item in items:
         for modifier in item.modifiers:
             simulates = modifier.type in {"CLOTH", "SOFT_BODY", "FLUID"} or (
                 modifier.type == "NODES" and "GeometryNodeSimulationOutput" in kinds_of_nodes(modifier.node_group))
@@ -443,6 +447,7 @@ def tell(path):
         "version": "%d.%d" % tuple(bpy.data.version[:2]),
         "scenes": [tell_scene(scene) for scene in bpy.data.scenes if scene.library is None],
         "dependencies": sorted(found, key=lambda item: (item["kind"], item["name"])),
+        "linked_simulations": list(tell_objects([item for item in bpy.data.objects if item.library])),
         "drivers": sorted(tell_drivers(), key=lambda driver: driver["property"]),
         "scripts": [text.name for text in bpy.data.texts if text.use_module],
     }))

@@ -19,6 +19,7 @@ fn samples(criterion: &mut Criterion) {
         seed: 0,
         passes: vec![Pass::Combined],
         guard_px: 0,
+        scene: None,
     };
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenes");
     let mut group = criterion.benchmark_group("samples");

@@ -129,12 +129,14 @@ fn job() -> JobSpec {
         manifest: Blake3Hash([2; 32]),
         manifest_bytes: 10,
         engine: EngineKind::Tracer,
+        blender: None,
         settings: RenderSettings {
             size: SIZE,
             samples: 64,
             seed: 0,
             passes: Pass::ALL.to_vec(),
             guard_px: 0,
+            scene: None,
         },
     }
 }

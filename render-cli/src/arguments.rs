@@ -1,6 +1,7 @@
 //! The command line of `render`.
 
 use clap::{Parser, ValueEnum};
+use engine::Device;
 use protocol::{FrameRange, Glm, Size};
 use std::{path::PathBuf, time::Duration};
 
@@ -19,9 +20,16 @@ pub struct Arguments {
     /// Frames, such as 1-250, 1..10, 10-1, 1-10x2 or 1,5,9 (default: the scene's own)
     #[arg(long, allow_hyphen_values = true)]
     pub frames: Option<FrameRange>,
-    /// Output files: #### becomes the frame number; .png, or .exr for all raw passes in 32-bit float
-    #[arg(short, long, default_value = "out/####.png")]
-    pub output: PathBuf,
+    /// Output files: #### becomes the frame number, the ending is the format; .mp4, .mkv or .webm makes a video and keeps its
+    /// frames beside it (default: where and as the .blend says, else out/####.png)
+    #[arg(short, long)]
+    pub output: Option<PathBuf>,
+    /// Write the passes as they were rendered, in 32-bit float: no denoising, no compositing (.exr; glTF scenes have no others)
+    #[arg(long)]
+    pub raw: bool,
+    /// The scene to render of a .blend that has several (default: the one that was open when it was saved)
+    #[arg(long = "scene", value_name = "NAME")]
+    pub scene_name: Option<String>,
     /// Size of the frames, such as 640x360 (default: the scene's own, else 1280x720)
     #[arg(long)]
     pub size: Option<Size>,
@@ -34,6 +42,10 @@ pub struct Arguments {
     /// Blender, or a Python that imports bpy
     #[arg(long)]
     pub blender: Option<PathBuf>,
+    /// What Blender renders with here, in local workers and in the engine that decides and finishes: cpu, or a graphics card
+    /// by cuda, optix, hip, oneapi or metal, the second of several as cuda:1
+    #[arg(long, default_value = "cpu")]
+    pub device: Device,
     /// Let Blender render with the kernel that every processor has, 5 to 8 % slower: computers of different ages then give
     /// the same bits (workers elsewhere need `render-worker --common-kernel`)
     #[arg(long)]

@@ -114,6 +114,7 @@ mod tests {
             seed: 0,
             passes: vec![Pass::Combined],
             guard_px: 0,
+            scene: None,
         };
         Farm::new(FarmConfig {
             job: JobSpec {
@@ -121,6 +122,7 @@ mod tests {
                 manifest: Blake3Hash([2; 32]),
                 manifest_bytes: 1,
                 engine: EngineKind::Tracer,
+                blender: None,
                 settings,
             },
             frames: vec![1],

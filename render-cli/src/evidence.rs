@@ -239,6 +239,7 @@ pub mod tests {
                 manifest: blobs.add_bytes(&manifest).unwrap(),
                 manifest_bytes: manifest.len() as u64,
                 engine: EngineKind::Tracer,
+                blender: None,
                 settings: RenderSettings {
                     size: Size {
                         width: 64,
@@ -248,6 +249,7 @@ pub mod tests {
                     seed: 0,
                     passes: vec![Pass::Combined, Pass::Depth],
                     guard_px: 0,
+                    scene: None,
                 },
             };
             Self { dir, blobs, job }

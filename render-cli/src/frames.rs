@@ -4,9 +4,13 @@ use crate::{
     job::Shared,
     output::{Format, assemble, display_pixels},
 };
-use engine::frame_file::{Packing, part_path, write_exr, write_png};
+use engine::{
+    blender::{Finished, write_raw},
+    frame_file::{Attributes, part_path, write_png},
+};
 use farm::event::Piece;
-use std::sync::Arc;
+use protocol::RenderedRect;
+use std::{path::Path, sync::Arc};
 
 /// Assembles a frame and writes its file.
 pub async fn write_frame(
@@ -17,42 +21,58 @@ pub async fn write_frame(
     let _permit = shared.writing.acquire().await.map_err(|e| e.to_string())?;
     let context = &shared.context;
     let out = context.pattern.path(frame);
-    let raw = context.work_dir.join(format!("{frame}.exr"));
-    let finish = context.blender_finishes && context.pattern.format == Format::Png;
-    let write = {
-        let (shared, out, raw) = (Arc::clone(shared), out.clone(), raw.clone());
-        move || {
-            let context = &shared.context;
-            let settings = &context.spec.settings;
-            let whole = assemble(settings.size, &settings.passes, &tiles, &context.blobs)?;
-            let layer = context.layer.as_deref();
-            match (context.pattern.format, finish) {
-                (Format::Exr, _) => write_exr(&whole, layer, Packing::Zip, &out),
-                (Format::Png, true) => write_exr(&whole, layer, Packing::None, &raw),
-                (Format::Png, false) => write_png(settings.size, &display_pixels(&whole), &out),
-            }
-            .map_err(|e| e.to_string())
+    let whole = on_a_thread(shared, move |shared| {
+        let settings = &shared.context.spec.settings;
+        let blobs = &shared.context.blobs;
+        assemble(settings.size, &settings.passes, &tiles, blobs)
+    })
+    .await?;
+    let written = match &context.pattern.format {
+        Format::Finished(ending) => {
+            let finished = Finished {
+                path: out.clone(),
+                ending: ending.clone(),
+            };
+            context.own_engine.finish(frame, whole, finished).await
         }
+        Format::Picture => write(shared, &out, whole, None).await,
+        Format::Raw => match context.own_engine.metadata(frame).await {
+            Ok(metadata) => write(shared, &out, whole, Some(metadata)).await,
+            Err(error) => Err(error),
+        },
     };
-    let written = tokio::task::spawn_blocking(write)
-        .await
-        .unwrap_or_else(|e| Err(e.to_string()));
-    let written = match (written, finish) {
-        (Ok(()), true) => {
-            let size = context.spec.settings.size;
-            context
-                .own_engine
-                .finish_png(size, frame, raw.clone(), out.clone())
-                .await
-        }
-        (written, _) => written,
-    };
-    if finish {
-        let _ = tokio::fs::remove_file(&raw).await;
-    }
     if written.is_err() {
         // A disk that is full gets its space back; the frame before it stays whole because of the rename.
         let _ = tokio::fs::remove_file(part_path(&out)).await;
     }
     written
+}
+
+/// Writes a picture, or raw passes where there is metadata for their file.
+async fn write(
+    shared: &Arc<Shared>,
+    out: &Path,
+    whole: RenderedRect,
+    metadata: Option<Attributes>,
+) -> Result<(), String> {
+    let out = out.to_owned();
+    on_a_thread(shared, move |shared| {
+        let context = &shared.context;
+        let size = context.spec.settings.size;
+        let written = match metadata {
+            Some(metadata) => write_raw(&whole, &context.planes, metadata, &out),
+            None => write_png(size, &display_pixels(&whole), &out),
+        };
+        written.map_err(|e| e.to_string())
+    })
+    .await
+}
+
+async fn on_a_thread<T: Send + 'static>(
+    shared: &Arc<Shared>,
+    work: impl FnOnce(&Shared) -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    let shared = Arc::clone(shared);
+    let worked = tokio::task::spawn_blocking(move || work(&shared)).await;
+    worked.unwrap_or_else(|e| Err(e.to_string()))
 }

@@ -17,7 +17,7 @@ use crate::{
     standing,
     thread::lock,
 };
-use engine::class_fingerprint;
+use engine::{Plane, class_fingerprint};
 use farm::{
     Farm,
     event::{Effect, Event, Outcome},
@@ -65,14 +65,10 @@ pub struct JobContext {
     pub accounts: Accounts,
     /// Decides disputes, finishes frames.
     pub own_engine: OwnEngineHandle,
-    /// Prefix of channel names in the scene's own frame files.
-    pub layer: Option<String>,
-    /// Must Blender finish the pictures?
-    pub blender_finishes: bool,
+    /// Names of the passes' channels in frame files.
+    pub planes: Vec<Plane>,
     /// Where frames go.
     pub pattern: Pattern,
-    /// For raw frames that wait for Blender's finish.
-    pub work_dir: PathBuf,
     /// Workers that the user started: they are trusted as the user's own.
     pub own_workers: BTreeSet<NodeId>,
     /// What is remembered of the others.

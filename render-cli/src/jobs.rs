@@ -105,11 +105,6 @@ impl JobFolder {
         Self(data_dir.join("jobs").join(id.to_string()))
     }
 
-    /// Raw frames that wait for Blender's finish.
-    pub fn work_dir(&self) -> PathBuf {
-        self.0.join("work")
-    }
-
     /// The journal.
     pub fn journal(&self) -> PathBuf {
         self.0.join("journal.redb")
@@ -117,7 +112,7 @@ impl JobFolder {
 
     /// Makes the folder of a new job, which is none before its [`JobFolder::set_record`].
     pub fn create(&self) -> Result<(), Failure> {
-        fs::create_dir_all(self.work_dir()).map_err(|e| self.refuse(&e))
+        fs::create_dir_all(&self.0).map_err(|e| self.refuse(&e))
     }
 
     /// Makes it a job.

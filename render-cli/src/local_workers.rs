@@ -1,6 +1,7 @@
 //! Local worker processes: the same program as a remote worker, started by `render` and gone with it.
 
 use crate::failure::{Code, Failure};
+use engine::Device;
 use protocol::{EngineKind, NodeId};
 use serde::Deserialize;
 use std::{path::PathBuf, process::Stdio, time::Duration};
@@ -37,7 +38,7 @@ pub async fn start(
     count: u32,
     engine: EngineKind,
     requestor: NodeId,
-    (blender, common_kernel): (Option<PathBuf>, bool),
+    (blender, common_kernel, device): (Option<PathBuf>, bool, Device),
     data_dir: PathBuf,
 ) -> Result<LocalWorker, Failure> {
     let fail = |why: String| {
@@ -70,6 +71,7 @@ pub async fn start(
     if let Some(blender) = blender {
         command.arg("--blender").arg(blender);
     }
+    command.args(["--device", &device.to_string()]);
     if common_kernel {
         command.arg("--common-kernel");
     }

@@ -29,6 +29,7 @@ mod resume;
 mod session;
 mod standing;
 mod thread;
+mod video;
 
 use arguments::Arguments;
 use clap::Parser;

@@ -2,16 +2,18 @@
 //! and lets Blender finish its own frames.
 
 use crate::{
-    failure::Failure,
+    failure::{Code, Failure},
     thread::{Answer, ask},
 };
 use engine::{
-    BlenderEngine, BlenderOptions, CancelFlag, Engine, EngineError, SceneDescription, TracerEngine,
-    calibrate, class_fingerprint, find_blender, measure_cost,
+    BlenderEngine, BlenderOptions, CancelFlag, Device, Engine, EngineError, SceneDescription,
+    TracerEngine, blender::Finished, calibrate, class_fingerprint, find_blender,
+    frame_file::Attributes, measure_cost,
 };
 use farm::CostHints;
 use protocol::{
-    Blake3Hash, EngineKind, Rect, RenderSettings, RenderedRect, SecretPixels, Size, pixels,
+    Blake3Hash, BlenderVersion, EngineKind, Rect, RenderSettings, RenderedRect, SecretPixels,
+    pixels,
 };
 use std::{
     path::{Path, PathBuf},
@@ -31,14 +33,19 @@ pub enum Chosen {
 pub fn locate(
     kind: EngineKind,
     blender: Option<&Path>,
-    common_kernel: bool,
+    (common_kernel, device): (bool, Device),
 ) -> Result<Chosen, Failure> {
     Ok(match kind {
+        EngineKind::Tracer if !device.is_cpu() => {
+            let message = format!("--device {device}: the built-in renderer uses the processor");
+            return Err(Failure::new(Code::Usage, message));
+        }
         EngineKind::Tracer => Chosen::Tracer(Box::new(TracerEngine::new())),
         EngineKind::Blender => {
             let found = find_blender(blender).map_err(refused)?;
             let options = BlenderOptions {
                 common_kernel,
+                device,
                 ..BlenderOptions::default()
             };
             let engine = BlenderEngine::new(found, options);
@@ -53,6 +60,34 @@ impl Chosen {
         match self {
             Self::Tracer(_) => None,
             Self::Blender(engine) => Some(engine.program()),
+        }
+    }
+
+    /// The release of Blender that the job needs, if it is one of Blender's: that of this computer, whose engine decides
+    /// and finishes.
+    pub fn blender(&self) -> Result<Option<BlenderVersion>, Failure> {
+        match self {
+            Self::Tracer(_) => Ok(None),
+            Self::Blender(engine) => engine.found().release().map(Some).map_err(refused),
+        }
+    }
+
+    /// Refuses a scene that a newer Blender saved: an older one opens it and leaves out what it does not know.
+    pub fn check_file(&self, scene: &Path) -> Result<(), Failure> {
+        let Some(own) = self.blender()? else {
+            return Ok(());
+        };
+        // What is no scene at all the engine itself refuses.
+        let Ok(saved_by) = blend::version(scene) else {
+            return Ok(());
+        };
+        match saved_by.0 > file_version(own) {
+            false => Ok(()),
+            true => Err(Failure::preflight(format!(
+                "{} was saved by Blender {saved_by}, this computer has {own}: an older Blender would leave things out",
+                scene.display()
+            ))
+            .hint(format!("give a Blender {saved_by} with --blender, or save the scene with an older one"))),
         }
     }
 
@@ -90,12 +125,15 @@ enum Command {
         other_seed: u32,
         answer: Answer<TwoSeeds>,
     },
-    FinishPng {
-        size: Size,
+    Finish {
         frame: i32,
-        exr: PathBuf,
-        out: PathBuf,
+        assembled: RenderedRect,
+        out: Finished,
         answer: Answer<()>,
+    },
+    Metadata {
+        frame: i32,
+        answer: Answer<Attributes>,
     },
 }
 
@@ -109,6 +147,14 @@ pub struct TwoSeeds {
 #[derive(Clone)]
 pub struct OwnEngineHandle(mpsc::SyncSender<Command>);
 
+/// The version that this Blender writes into its files: 405 is 4.5.
+fn file_version(blender: BlenderVersion) -> u16 {
+    blender
+        .major
+        .saturating_mul(100)
+        .saturating_add(blender.minor)
+}
+
 /// Errors of engines carry their hint in the same line.
 fn refused(error: EngineError) -> Failure {
     let message = error.to_string();
@@ -119,19 +165,31 @@ fn refused(error: EngineError) -> Failure {
 }
 
 impl OwnEngine {
+    /// See [`Chosen::blender`].
+    pub fn blender(&self) -> Result<Option<BlenderVersion>, Failure> {
+        self.loaded.blender()
+    }
+
     /// The engine's version, for a person.
     pub fn build(&mut self) -> String {
         self.loaded.engine().build()
     }
 
     /// Loads a scene; blocks, for seconds with Blender.
-    pub fn load(mut loaded: Chosen, scene: &Path) -> Result<Self, Failure> {
+    pub fn load(
+        mut loaded: Chosen,
+        scene: &Path,
+        scene_name: Option<&str>,
+    ) -> Result<Self, Failure> {
         let folder = scene.parent().unwrap_or(Path::new("."));
         let entry = scene
             .file_name()
             .and_then(|name| name.to_str())
             .unwrap_or_default();
-        let description = loaded.engine().prepare(folder, entry).map_err(refused)?;
+        let description = loaded
+            .engine()
+            .prepare(folder, entry, scene_name)
+            .map_err(refused)?;
         let dependencies = match &loaded {
             // What a .blend file needs is read from it without Blender.
             Chosen::Blender(_) => Vec::new(),
@@ -213,18 +271,28 @@ impl OwnEngine {
                             .and_then(|own| render(&other).map(|other| TwoSeeds { own, other }));
                         let _ = answer.send(both);
                     }
-                    Command::FinishPng {
-                        size,
+                    Command::Finish {
                         frame,
-                        exr,
+                        assembled,
                         out,
                         answer,
                     } => {
                         let outcome = match &mut loaded {
                             Chosen::Blender(engine) => engine
-                                .finish_png(size, frame, &exr, &out, &cancel)
+                                .finish(&settings, frame, &assembled, &out, &cancel)
+                                .map(drop)
                                 .map_err(|e| e.to_string()),
                             Chosen::Tracer(_) => Err("only Blender finishes frames".into()),
+                        };
+                        let _ = answer.send(outcome);
+                    }
+                    Command::Metadata { frame, answer } => {
+                        let outcome = match &mut loaded {
+                            Chosen::Blender(engine) => {
+                                let found = engine.metadata(&settings, frame, &cancel);
+                                found.map_err(|e| e.to_string())
+                            }
+                            Chosen::Tracer(_) => Ok(Attributes::new()),
                         };
                         let _ = answer.send(outcome);
                     }
@@ -308,21 +376,64 @@ impl OwnEngineHandle {
         .await
     }
 
-    /// Has Blender write the PNG of an assembled frame.
-    pub async fn finish_png(
+    /// Has Blender write the files of an assembled frame.
+    pub async fn finish(
         &self,
-        size: Size,
         frame: i32,
-        exr: PathBuf,
-        out: PathBuf,
+        assembled: RenderedRect,
+        out: Finished,
     ) -> Result<(), String> {
-        ask(&self.0, "the own engine", |answer| Command::FinishPng {
-            size,
+        ask(&self.0, "the own engine", |answer| Command::Finish {
             frame,
-            exr,
+            assembled,
             out,
             answer,
         })
         .await
+    }
+
+    /// What the file of a frame's raw passes says besides pixels.
+    pub async fn metadata(&self, frame: i32) -> Result<Attributes, String> {
+        ask(&self.0, "the own engine", |answer| Command::Metadata {
+            frame,
+            answer,
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engine::blender::{Found, ProgramKind};
+    use std::fs;
+
+    #[test]
+    fn a_file_of_a_newer_blender_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let found = Found {
+            kind: ProgramKind::Binary,
+            path: "blender".into(),
+            version: "4.5.15 LTS".into(),
+            build_hash: String::new(),
+        };
+        let engine = BlenderEngine::new(found, BlenderOptions::default());
+        let own = Chosen::Blender(Box::new(engine));
+        let scene = dir.path().join("scene.blend");
+        let check = |start: &[u8]| {
+            fs::write(&scene, [start, &[0; 64]].concat()).unwrap();
+            own.check_file(&scene)
+        };
+        assert!(check(b"BLENDER-v304").is_ok());
+        assert!(check(b"BLENDER-v405").is_ok());
+        let refused = check(b"BLENDER17-01v0500").unwrap_err();
+        assert_eq!(refused.code, Code::Preflight);
+        let why = refused.to_string();
+        assert!(
+            why.contains("saved by Blender 5.0") && why.contains("has 4.5.15"),
+            "{why}"
+        );
+        // The engine says itself that this is no scene.
+        assert!(check(b"no scene").is_ok());
     }
 }

@@ -62,6 +62,7 @@ pub fn new_farm(
     job: JobSpec,
     frames: Vec<i32>,
     hints: CostHints,
+    tile_px: Option<u32>,
     arguments: &Arguments,
     report: &Report,
 ) -> Result<Farm, Failure> {
@@ -72,7 +73,7 @@ pub fn new_farm(
         samples: settings.samples,
         passes: settings.passes.len(),
         workers: u64::from(local_workers_wanted(arguments)) + arguments.peer.len() as u64,
-        tile_px: arguments.tile,
+        tile_px,
         hints,
     });
     report.say(&format!(

@@ -125,7 +125,7 @@ pub fn deadline(after: Duration, farm: &Farm) -> Millis {
 pub fn frames_again(farm: &Farm, pattern: &Pattern) -> Vec<i32> {
     let lost = farm
         .frames_done()
-        .filter(|frame| !pattern.path(*frame).is_file());
+        .filter(|frame| !pattern.is_written(*frame));
     farm.frames_failed().chain(lost).collect()
 }
 
@@ -138,9 +138,6 @@ pub fn close(folder: &JobFolder, ended: &Result<(), Failure>, progress: &Progres
         Err(failure) if failure.code == Code::Interrupted => (State::Paused, "paused".into()),
         Err(failure) => (State::Paused, failure.message.clone()),
     };
-    // Pictures half made are made again.
-    let _ = std::fs::remove_dir_all(folder.work_dir());
-    let _ = std::fs::create_dir_all(folder.work_dir());
     if let Err(error) = folder.set_status(&jobs::status(state, &reason, progress)) {
         tracing::warn!(%error, "the status was not written");
     }

@@ -17,13 +17,14 @@ use crate::{
     providers::{Admission, Providers, identity},
     report::{Report, Voice},
     resume,
+    video::Encoder,
 };
 use engine::{CancelFlag, SceneDescription};
 use farm::{CostHints, FarmConfig, Progress, event::Event};
 use network::{BlobStore, Identity, Node, NodeConfig};
 use protocol::{
-    Blake3Hash, EngineKind, FrameRange, JobId, JobSpec, NodeId, Pass, RenderSettings, Size,
-    frames::summarize, limits::SAMPLES_MAX,
+    Blake3Hash, BlenderVersion, EngineKind, FrameRange, JobId, JobSpec, NodeId, RenderSettings,
+    Size, frames::summarize, limits::SAMPLES_MAX,
 };
 use std::{
     path::{Path, PathBuf},
@@ -71,8 +72,10 @@ fn engine_kind(arguments: &Arguments) -> Result<EngineKind, Failure> {
 
 fn frames(arguments: &Arguments, description: &SceneDescription, report: &Report) -> Vec<i32> {
     let range = arguments.frames.clone();
-    let range =
-        range.unwrap_or_else(|| FrameRange::span(description.frames.0, description.frames.1));
+    let range = range.unwrap_or_else(|| {
+        let (first, last) = description.frames;
+        FrameRange::span(first, last, description.frame_step.unsigned_abs())
+    });
     let expansion = range.expand();
     if expansion.duplicates > 0 {
         report.say(&format!(
@@ -92,8 +95,13 @@ fn frames(arguments: &Arguments, description: &SceneDescription, report: &Report
 fn settings(
     arguments: &Arguments,
     description: &SceneDescription,
-    format: Format,
+    format: &Format,
 ) -> Result<RenderSettings, Failure> {
+    if arguments.size.is_some() && description.has_border {
+        let message = "the scene renders a part of its picture: its size cannot be changed";
+        return Err(Failure::new(Code::Usage, message)
+            .hint("leave out --size, or turn off Output Properties > Format > Render Region"));
+    }
     let samples = arguments
         .samples
         .or(description.samples)
@@ -102,13 +110,10 @@ fn settings(
         let message = format!("{samples} samples: from 1 to {SAMPLES_MAX} are allowed");
         return Err(Failure::new(Code::Usage, message));
     }
-    let mut passes = match format {
-        Format::Exr => description.passes.clone(),
-        Format::Png => description.finish_passes.clone(),
+    let passes = match asks_for_all(format, description) {
+        true => description.passes(),
+        false => description.finish_passes.clone(),
     };
-    passes.push(Pass::Combined);
-    passes.sort();
-    passes.dedup();
     // Adaptive sampling spreads with the samples that are taken, not with those that the scene asks for.
     let guard_px = match (description.guard_px, description.samples) {
         (0, _) => 0,
@@ -121,7 +126,42 @@ fn settings(
         seed: 0,
         passes,
         guard_px,
+        scene: arguments.scene_name.clone(),
     })
+}
+
+/// Does a file of this format hold every pass?
+fn asks_for_all(format: &Format, description: &SceneDescription) -> bool {
+    let own = description.output.as_ref().map(|own| own.format.as_str());
+    match (format, own) {
+        (Format::Raw, _) => true,
+        (Format::Picture, _) => false,
+        (Format::Finished(None), own) => own == Some("OPEN_EXR_MULTILAYER"),
+        // A scene that writes plain EXR does so here too; any other gets all passes in an EXR.
+        (Format::Finished(Some(ending)), own) => ending == "exr" && own != Some("OPEN_EXR"),
+    }
+}
+
+/// Where frames go: as asked for, or as the scene has it.
+fn pattern(asked: Option<Pattern>, own: &OwnEngine) -> Result<Pattern, Failure> {
+    let of_scene = || own.description.output.as_ref().map(Pattern::of_scene);
+    let pattern = asked.or_else(of_scene).ok_or_else(|| {
+        Failure::new(Code::Usage, "the scene names no output").hint("name the files with -o")
+    })?;
+    pattern.check_writable()?;
+    Ok(pattern)
+}
+
+/// The side of tiles that is asked for; whole frames where the scene's engine draws no others.
+fn tile_px(arguments: &Arguments, description: &SceneDescription) -> Result<Option<u32>, Failure> {
+    match (arguments.tile, description.whole_frames) {
+        (tile, false) => Ok(tile),
+        (None | Some(0), true) => Ok(Some(0)),
+        (Some(_), true) => Err(Failure::new(
+            Code::Usage,
+            "the scene's render engine draws whole frames: --tile has no use",
+        )),
+    }
 }
 
 /// The folder of keys, ledger and jobs, made if it is not there.
@@ -202,7 +242,12 @@ async fn load_and_start(
     arguments: &Arguments,
     data_dir: &Path,
 ) -> Result<(OwnEngine, Vec<LocalWorker>), Failure> {
-    let own = own_engine::locate(kind, arguments.blender.as_deref(), arguments.common_kernel)?;
+    let own = own_engine::locate(
+        kind,
+        arguments.blender.as_deref(),
+        (arguments.common_kernel, arguments.device),
+    )?;
+    own.check_file(&arguments.scene)?;
     let blender = own.program().map(Path::to_owned);
     let mut starting: JoinSet<_> = (0..local)
         .map(|index| {
@@ -211,13 +256,13 @@ async fn load_and_start(
                 local,
                 kind,
                 requestor,
-                (blender.clone(), arguments.common_kernel),
+                (blender.clone(), arguments.common_kernel, arguments.device),
                 data_dir.to_owned(),
             )
         })
         .collect();
-    let scene = arguments.scene.clone();
-    let own = blocking(move || OwnEngine::load(own, &scene)).await?;
+    let (scene, name) = (arguments.scene.clone(), arguments.scene_name.clone());
+    let own = blocking(move || OwnEngine::load(own, &scene, name.as_deref())).await?;
     let mut workers = Vec::new();
     while let Some(started) = starting.join_next().await {
         workers.push(started.map_err(|e| Failure::preflight(e.to_string()))??);
@@ -286,27 +331,37 @@ fn admission(arguments: &Arguments) -> Result<Admission, Failure> {
 pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
     let started = Instant::now();
     let mut report = Report::new(voice(&arguments), arguments.explain);
-    let pattern = Pattern::parse(&arguments.output)?;
     let admission = admission(&arguments)?;
     let kind = engine_kind(&arguments)?;
-    pattern.check_writable()?;
-    let known = before_engines(kind, &arguments.scene, &report).await?;
+    let asked_pattern = Pattern::asked(arguments.output.as_deref(), kind, arguments.raw)?;
+    asked_pattern
+        .as_ref()
+        .map_or(Ok(()), Pattern::check_writable)?;
+    let encodes = asked_pattern
+        .as_ref()
+        .is_some_and(|pattern| pattern.video.is_some());
+    let encoder = encodes.then(Encoder::find).transpose()?;
+    let known = before_engines(kind, &arguments, &report).await?;
     let data_dir = data_dir(arguments.data_dir.as_deref())?;
     let _only = only_user(&data_dir)?;
     let local = local_workers_wanted(&arguments);
     let (node, network_events, blobs) = start_node(&data_dir, &arguments).await?;
     let (own, workers) = load_and_start(local, kind, node.id(), &arguments, &data_dir).await?;
-    let layer = own.description.layer.clone();
+    let pattern = pattern(asked_pattern, &own)?;
+    let planes = own.description.planes.clone();
+    let frame_rate = own.description.frame_rate;
+    let tile_px = tile_px(&arguments, &own.description)?;
     let wanted = preflight(
         &arguments,
         &own,
-        (known, pattern.format),
+        (known, &pattern.format),
         (&blobs, &data_dir),
         &report,
     )
     .await?;
     let settings = wanted.settings.clone();
-    let fingerprint = fingerprint(&arguments, &wanted)?;
+    let frames = wanted.frames.clone();
+    let fingerprint = fingerprint(&pattern, tile_px, &wanted)?;
     let resume = which_job(asked.resume, fingerprint, &arguments, &data_dir)?;
     let job_id = match &resume {
         Some((_, record)) => record.id,
@@ -332,10 +387,19 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
                 fingerprint,
                 begun: jobs::now(),
             };
-            begin(&folder, record, (kind, hints), wanted, &arguments, &report)?
+            let engine = (kind, own.blender()?);
+            begin(
+                &folder,
+                record,
+                (engine, hints, tile_px),
+                wanted,
+                &arguments,
+                &report,
+            )?
         }
         Some(_) => go_on(&folder, &blobs, &pattern, asked.again, &report)?,
     };
+    same_blender(begun.books.farm.config().job.blender, own.blender()?)?;
     let farm = &begun.books.farm;
     let first = Event::Resumed {
         budget: resume::budget(arguments.budget, balance, farm),
@@ -354,10 +418,8 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
         payer: purse.payer(),
         accounts: purse.start(),
         own_engine: own.start(settings, cancel.clone()),
-        layer,
-        blender_finishes: kind == EngineKind::Blender,
-        pattern,
-        work_dir: folder.work_dir(),
+        planes,
+        pattern: pattern.clone(),
         providers: Arc::clone(&providers),
         own_workers: workers.iter().map(|worker| worker.node).collect(),
         spec: begun.books.farm.config().job.clone(),
@@ -375,15 +437,40 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
     let progress = begun.books.farm.progress();
     remember(&providers, begun.books.farm.config(), &progress);
     let ended = ended.and_then(|outcome| {
-        let output = arguments.output.display().to_string();
+        let output = pattern.to_string();
         let sent = node.bytes_served();
         report.close(outcome_name(&outcome), job_id, &progress, &output, sent);
         conclude(outcome, job_id, balance, arguments.budget)
     });
+    let ended = match (ended, &encoder) {
+        (Ok(()), Some(encoder)) => film(encoder, &frames, &pattern, frame_rate, &report),
+        (ended, _) => ended,
+    };
     resume::close(&folder, &ended, &progress);
     node.shutdown().await;
     drop(workers);
     ended
+}
+
+/// Makes the video of all frames, if one is asked for.
+fn film(
+    encoder: &Encoder,
+    frames: &[i32],
+    pattern: &Pattern,
+    rate: f32,
+    report: &Report,
+) -> Result<(), Failure> {
+    let Some(video) = &pattern.video else {
+        return Ok(());
+    };
+    report.say(&format!(
+        "video    {} of {} frames",
+        video.display(),
+        frames.len()
+    ));
+    tokio::task::block_in_place(|| encoder.encode(frames, pattern, rate, video))?;
+    report.data(&serde_json::json!({ "event": "video", "file": video, "frames": frames.len() }));
+    Ok(())
 }
 
 /// Keeps for later jobs what this one has shown of its providers.
@@ -404,12 +491,16 @@ struct Known {
 }
 
 /// Reads a .blend file, refuses it or says what is to be said of it.
-async fn before_engines(kind: EngineKind, scene: &Path, report: &Report) -> Result<Known, Failure> {
+async fn before_engines(
+    kind: EngineKind,
+    arguments: &Arguments,
+    report: &Report,
+) -> Result<Known, Failure> {
     if kind != EngineKind::Blender {
         return Ok(Known::default());
     }
-    let scene = scene.to_owned();
-    let remarks = blocking(move || check::before_blender(&scene, None)).await?;
+    let (scene, name) = (arguments.scene.clone(), arguments.scene_name.clone());
+    let remarks = blocking(move || check::before_blender(&scene, name.as_deref())).await?;
     let notes = remarks.notes.iter().map(|note| format!("note: {note}"));
     let warnings = remarks.warnings.iter();
     let warnings = warnings.map(|warning| format!("warning: {warning}"));
@@ -425,7 +516,7 @@ async fn before_engines(kind: EngineKind, scene: &Path, report: &Report) -> Resu
 async fn preflight(
     arguments: &Arguments,
     own: &OwnEngine,
-    (known, format): (Known, Format),
+    (known, format): (Known, &Format),
     (blobs, data_dir): (&BlobStore, &Path),
     report: &Report,
 ) -> Result<Wanted, Failure> {
@@ -480,7 +571,11 @@ fn which_job(
 fn begin(
     folder: &JobFolder,
     record: Record,
-    (engine, hints): (EngineKind, CostHints),
+    ((engine, blender), hints, tile_px): (
+        (EngineKind, Option<BlenderVersion>),
+        CostHints,
+        Option<u32>,
+    ),
     wanted: Wanted,
     arguments: &Arguments,
     report: &Report,
@@ -490,15 +585,30 @@ fn begin(
         manifest: wanted.bundle.manifest,
         manifest_bytes: wanted.bundle.manifest_bytes,
         engine,
+        blender,
         settings: wanted.settings,
     };
-    let farm = new_farm(spec, wanted.frames, hints, arguments, report)?;
+    let farm = new_farm(spec, wanted.frames, hints, tile_px, arguments, report)?;
     let (books, lock) = resume::begin(folder, &record, farm)?;
     Ok(Begun {
         books,
         again: Vec::new(),
         _lock: lock,
     })
+}
+
+/// Frames that two releases of Blender have a part in would be of neither.
+fn same_blender(
+    begun_with: Option<BlenderVersion>,
+    own: Option<BlenderVersion>,
+) -> Result<(), Failure> {
+    match (begun_with, own) {
+        (Some(begun_with), Some(own)) if begun_with != own => Err(Failure::preflight(format!(
+            "the job was begun with Blender {begun_with}, this computer has {own}"
+        ))
+        .hint("give that one with --blender, or give the job up: `render jobs` lists it")),
+        _ => Ok(()),
+    }
 }
 
 /// Takes a job up where its journal ends, with these finished frames to be rendered again.
@@ -543,11 +653,15 @@ pub fn only_user(data_dir: &Path) -> Result<Lock, Failure> {
 }
 
 /// Hash of everything that decides the frames and where they go.
-fn fingerprint(arguments: &Arguments, wanted: &Wanted) -> Result<Blake3Hash, Failure> {
+fn fingerprint(
+    pattern: &Pattern,
+    tile_px: Option<u32>,
+    wanted: &Wanted,
+) -> Result<Blake3Hash, Failure> {
     let fail = |e: &dyn std::fmt::Display| Failure::preflight(e.to_string());
-    let output = std::path::absolute(&arguments.output).map_err(|e| fail(&e))?;
+    let output = std::path::absolute(pattern.to_string()).map_err(|e| fail(&e))?;
     let (manifest, settings, frames) = (wanted.bundle.manifest, &wanted.settings, &wanted.frames);
-    let all = (manifest, settings, frames, output, arguments.tile);
+    let all = (manifest, settings, frames, output, tile_px);
     let bytes = postcard::to_stdvec(&all).map_err(|e| fail(&e))?;
     Ok(Blake3Hash::of(&bytes))
 }

@@ -1,6 +1,8 @@
 //! The command line.
 
+use crate::limits::{MEMORY_GIB_DEFAULT, MEMORY_GIB_MAX};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use engine::Device;
 use protocol::{EngineKind, Glm, NodeId};
 use std::{path::PathBuf, time::Duration};
 
@@ -59,10 +61,18 @@ pub struct ServeArguments {
     /// Blender's program, or a Python that has bpy.
     #[arg(long, value_name = "PATH")]
     pub blender: Option<PathBuf>,
+    /// What Blender renders with: cpu, or a graphics card by cuda, optix, hip, oneapi or metal, the second of several as cuda:1.
+    /// Workers with different devices give different bits, and so are of different classes.
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub device: Device,
     /// Let Blender render with the kernel that every processor has, 5 to 8 % slower: computers of different ages then give
     /// the same bits and can check each other's work. All of a farm have to, and `render --common-kernel`.
     #[arg(long)]
     pub common_kernel: bool,
+    /// Most memory that rendering may take, in GiB. A Blender that needs more is ended and its task given back; one is
+    /// ended earlier where the computer has hardly any left.
+    #[arg(long, value_name = "GIB", default_value_t = MEMORY_GIB_DEFAULT, value_parser = clap::value_parser!(u32).range(1..=MEMORY_GIB_MAX))]
+    pub memory: u32,
     /// Accept offers from this requestor only; may be given several times.
     #[arg(long, value_name = "NODEID")]
     pub serve_only: Vec<NodeId>,
@@ -122,6 +132,10 @@ pub struct EngineArguments {
     pub threads: u32,
     #[arg(long)]
     pub common_kernel: bool,
+    #[arg(long)]
+    pub device: Device,
+    #[arg(long)]
+    pub memory: u32,
     #[arg(long)]
     pub blender: Option<PathBuf>,
 }

@@ -3,8 +3,11 @@
 //! The file and the scene may come from a stranger: limits hold before anything is done, and the cell is rendered by a
 //! confined process without keys.
 
-use crate::{config::WorkerError, engine_process::EngineProcesses, limits::GUARD_MAX_PX};
-use engine::{CancelFlag, calibrate, class_fingerprint, find_blender};
+use crate::{
+    blender_release::check_blender, config::WorkerError, engine_process::EngineProcesses,
+    limits::GUARD_MAX_PX,
+};
+use engine::{CancelFlag, Device, calibrate, class_fingerprint, find_blender};
 use network::verify_proof;
 use protocol::{Blake3Hash, EngineKind, Manifest, NodeId, message::printable, pixels::task_bytes};
 use serde_json::{Value, json};
@@ -160,17 +163,28 @@ fn render(checking: &Checking, scene: &Path, bundle: &Bundle) -> Result<Rendered
     let folder = check_scene(scene, &bundle.manifest)?;
     let blender = match bundle.job.engine {
         EngineKind::Tracer => None,
-        EngineKind::Blender => Some(find_blender(checking.blender.as_deref())?.path),
+        EngineKind::Blender => {
+            let found = find_blender(checking.blender.as_deref())?;
+            check_blender(bundle.job.blender, Some(found.release()?))
+                .map_err(WorkerError::Evidence)?;
+            Some(found.path)
+        }
     };
     let processes = EngineProcesses::new(
         checking.program.clone(),
         checking.threads,
         blender,
-        checking.common_kernel,
+        (checking.common_kernel, Device::default()),
     )?;
     let cancel = CancelFlag::default();
     let mut engine = processes.spawn(bundle.job.engine)?;
-    let (first_frame, _) = engine.prepare(&folder, &bundle.manifest.entry)?.frames;
+    let (first_frame, _) = engine
+        .prepare(
+            &folder,
+            &bundle.manifest.entry,
+            bundle.job.settings.scene.as_deref(),
+        )?
+        .frames;
     let calibration = calibrate(engine.as_mut(), settings, first_frame, &cancel)?;
     let cells = engine.render(settings, bundle.frame, &[bundle.cell], &cancel)?;
     let bytes = task_bytes(&cells, &settings.passes);

@@ -1,9 +1,9 @@
 //! How a worker shall run, what it tells when it runs, and why it could not.
 
-use engine::EngineError;
+use engine::{Device, EngineError};
 use network::{Identity, IdentityError, NetworkError, StoreError};
 use payment::WalletError;
-use protocol::{Address, EngineKind, Glm, NodeId};
+use protocol::{Address, BlenderVersion, EngineKind, Glm, NodeId};
 use std::{io, path::PathBuf, time::Duration};
 use tokio::sync::oneshot;
 
@@ -24,6 +24,10 @@ pub struct WorkerConfig {
     pub mdns: bool,
     /// Engines that it has.
     pub engines: Vec<EngineKind>,
+    /// The release of its Blender, if it has one.
+    pub blender: Option<BlenderVersion>,
+    /// What its Blender renders with.
+    pub device: Device,
     /// Price of one million samples.
     pub price_megasample: Glm,
     /// The only requestors that it works for; none means all.
@@ -36,6 +40,16 @@ pub struct WorkerConfig {
     pub about: String,
     /// Hears once that the worker listens.
     pub started: Option<oneshot::Sender<Started>>,
+}
+
+impl WorkerConfig {
+    /// The kind of device that an engine renders with: the tracer has the processor only.
+    pub(crate) fn device_of(&self, engine: EngineKind) -> &'static str {
+        match engine {
+            EngineKind::Tracer => Device::default().kind(),
+            EngineKind::Blender => self.device.kind(),
+        }
+    }
 }
 
 /// What a peer must know to use a worker.

@@ -1,9 +1,13 @@
 //! Both ends of a rendering process: how the worker starts it, and what it runs.
 
-use crate::{arguments::EngineArguments, config::WorkerError};
+use crate::{
+    arguments::EngineArguments,
+    config::WorkerError,
+    limits::{ADDRESSES_PER_MEMORY, MEMORY_GIB_DEFAULT},
+};
 use engine::{
-    BlenderEngine, BlenderOptions, CancelFlag, ChildEngine, ChildProgram, Engine, EngineError,
-    SceneDescription, TracerEngine, find_blender, serve_child,
+    BlenderEngine, BlenderOptions, CancelFlag, ChildEngine, ChildProgram, Device, Engine,
+    EngineError, ProcessLimits, SceneDescription, TracerEngine, find_blender, serve_child,
 };
 use protocol::{EngineKind, Rect, RenderSettings, RenderedRect};
 use std::{
@@ -25,6 +29,10 @@ pub struct EngineProcesses {
     pub blender: Option<PathBuf>,
     /// Does Blender render with the kernel that every processor has?
     pub common_kernel: bool,
+    /// What Blender renders with.
+    pub device: Device,
+    /// Most memory that a process may hold, in GiB.
+    pub memory_gib: u32,
 }
 
 impl EngineProcesses {
@@ -33,7 +41,7 @@ impl EngineProcesses {
         program: Vec<String>,
         threads: u32,
         blender: Option<PathBuf>,
-        common_kernel: bool,
+        (common_kernel, device): (bool, Device),
     ) -> Result<Self, WorkerError> {
         let executable = env::current_exe().map_err(WorkerError::io("cannot find this program"))?;
         Ok(Self {
@@ -42,6 +50,8 @@ impl EngineProcesses {
             threads,
             blender,
             common_kernel,
+            device,
+            memory_gib: MEMORY_GIB_DEFAULT,
         })
     }
 
@@ -53,12 +63,21 @@ impl EngineProcesses {
         if let Some(blender) = &self.blender {
             args.extend(["--blender".into(), blender.into()]);
         }
+        args.extend(["--device".into(), self.device.to_string().into()]);
         if self.common_kernel {
             args.push("--common-kernel".into());
         }
-        let program = ChildProgram::new(&self.executable, args);
+        args.extend(["--memory".into(), self.memory_gib.to_string().into()]);
+        let program = ChildProgram {
+            memory_bytes_max: bytes(self.memory_gib).saturating_mul(ADDRESSES_PER_MEMORY),
+            ..ChildProgram::new(&self.executable, args)
+        };
         Ok(Box::new(ChildEngine::spawn(program)?))
     }
+}
+
+fn bytes(gib: u32) -> u64 {
+    u64::from(gib) << 30
 }
 
 /// The process: serves one engine over standard input and output.
@@ -74,6 +93,11 @@ pub fn run(arguments: &EngineArguments) -> Result<(), WorkerError> {
             let options = BlenderOptions {
                 threads,
                 common_kernel: arguments.common_kernel,
+                device: arguments.device,
+                limits: ProcessLimits {
+                    memory_bytes_max: bytes(arguments.memory),
+                    ..ProcessLimits::default()
+                },
             };
             Box::new(BlenderEngine::new(found, options))
         }
@@ -90,12 +114,17 @@ struct ThreadedTracer {
 }
 
 impl Engine for ThreadedTracer {
-    fn prepare(&mut self, bundle: &Path, entry: &str) -> Result<SceneDescription, EngineError> {
+    fn prepare(
+        &mut self,
+        bundle: &Path,
+        entry: &str,
+        scene: Option<&str>,
+    ) -> Result<SceneDescription, EngineError> {
         rayon::ThreadPoolBuilder::new()
             .num_threads(self.threads as usize)
             .build_global()
             .map_err(|e| EngineError::Failed(e.to_string()))?;
-        self.tracer.prepare(bundle, entry)
+        self.tracer.prepare(bundle, entry, scene)
     }
 
     fn render(

@@ -9,7 +9,7 @@ use crate::{
     reports, worker,
 };
 use clap::Parser;
-use engine::find_blender;
+use engine::{blender::Found, find_blender};
 use network::Identity;
 use payment::Wallet;
 use protocol::{Address, EngineKind};
@@ -136,24 +136,23 @@ impl Keys {
 
 /// The engines to offer, and the Blender behind one of them. Found here, because the rendering process has no
 /// environment to find it by.
-fn engines(arguments: &ServeArguments) -> Result<(Vec<EngineKind>, Option<PathBuf>), WorkerError> {
+fn engines(arguments: &ServeArguments) -> Result<(Vec<EngineKind>, Option<Found>), WorkerError> {
     let blender = || {
         let found = find_blender(arguments.blender.as_deref())?;
         // The requestor of local workers starts the same Blender itself; a provider must not offer what does not run.
         match arguments.exit_with_parent {
             true => Ok(found),
-            false => found.proven(),
+            false => found.proven(arguments.device),
         }
     };
     match arguments.engine {
         EngineChoice::Tracer => Ok((vec![EngineKind::Tracer], None)),
-        EngineChoice::Blender => Ok((vec![EngineKind::Blender], Some(blender()?.path))),
+        EngineChoice::Blender => Ok((vec![EngineKind::Blender], Some(blender()?))),
         EngineChoice::Auto => match blender() {
-            Ok(found) => Ok((
-                vec![EngineKind::Tracer, EngineKind::Blender],
-                Some(found.path),
-            )),
-            Err(error) if arguments.blender.is_some() => Err(error.into()),
+            Ok(found) => Ok((vec![EngineKind::Tracer, EngineKind::Blender], Some(found))),
+            Err(error) if arguments.blender.is_some() || !arguments.device.is_cpu() => {
+                Err(error.into())
+            }
             Err(_) => Ok((vec![EngineKind::Tracer], None)),
         },
     }
@@ -162,9 +161,12 @@ fn engines(arguments: &ServeArguments) -> Result<(Vec<EngineKind>, Option<PathBu
 fn serve(program: Vec<String>, arguments: ServeArguments) -> Result<ExitCode, WorkerError> {
     let data_dir = data_dir(arguments.data_dir.clone())?;
     let keys = Keys::load(&data_dir)?;
-    let (engines, blender) = engines(&arguments)?;
-    let processes =
-        EngineProcesses::new(program, arguments.threads, blender, arguments.common_kernel)?;
+    let (engines, found) = engines(&arguments)?;
+    let release = found.as_ref().map(Found::release).transpose()?;
+    let blender = found.map(|found| found.path);
+    let choices = (arguments.common_kernel, arguments.device);
+    let mut processes = EngineProcesses::new(program, arguments.threads, blender, choices)?;
+    processes.memory_gib = arguments.memory;
     let (started, starts) = oneshot::channel();
     let config = WorkerConfig {
         identity: keys.identity,
@@ -174,6 +176,8 @@ fn serve(program: Vec<String>, arguments: ServeArguments) -> Result<ExitCode, Wo
         peers: arguments.peer,
         mdns: arguments.mdns,
         engines,
+        blender: release,
+        device: arguments.device,
         price_megasample: arguments.price,
         serve_only: arguments.serve_only,
         hold: arguments.hold,

@@ -1,7 +1,7 @@
 //! The thread of one job: loads its scene into an engine, then renders one task after another.
 
 use crate::{limits::RESTARTS_MAX, tiles::Tiles};
-use engine::{CancelFlag, Engine, EngineError, calibrate, class_fingerprint};
+use engine::{CancelFlag, Engine, EngineError, SceneDescription, calibrate, class_fingerprint};
 use protocol::{
     Blake3Hash, EngineKind, JobId, JobSpec, NodeId, TaskId, TaskSpec, pixels::task_bytes,
 };
@@ -121,15 +121,20 @@ impl Renderer {
         }
     }
 
+    fn prepare(&self, engine: &mut dyn Engine) -> Result<SceneDescription, EngineError> {
+        let scene = self.spec.settings.scene.as_deref();
+        engine.prepare(&self.folder, &self.entry, scene)
+    }
+
     fn load(&self) -> Result<Box<dyn Engine>, EngineError> {
         let mut engine = (self.make_engine)(self.spec.engine)?;
-        engine.prepare(&self.folder, &self.entry)?;
+        self.prepare(engine.as_mut())?;
         Ok(engine)
     }
 
     fn load_and_calibrate(&self) -> Result<Box<dyn Engine>, EngineError> {
         let mut engine = (self.make_engine)(self.spec.engine)?;
-        let (first_frame, _) = engine.prepare(&self.folder, &self.entry)?.frames;
+        let (first_frame, _) = self.prepare(engine.as_mut())?.frames;
         let settings = &self.spec.settings;
         let calibration = calibrate(engine.as_mut(), settings, first_frame, &self.cancel)?;
         let nanoseconds = calibration.took.as_nanos();

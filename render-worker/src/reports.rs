@@ -23,6 +23,7 @@ pub fn doctor(arguments: &ReportArguments, data_dir: &Path) -> Result<String, Wo
     let report = json!({
         "tracer": report.tracer,
         "blender": report.blender.as_ref().ok().map(ToString::to_string),
+        "devices": report.devices.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "blender_missing": report.blender.as_ref().err(),
         "sandbox": report.files.to_string(),
         "node": node.to_string(),

@@ -1,6 +1,7 @@
 //! The worker's loop: answers requestors, hands tasks to renderers, tells what became of them.
 
 use crate::{
+    blender_release::check_blender,
     bookkeeper::Bookkeeper,
     bundle,
     config::{Started, WorkerConfig, WorkerError},
@@ -31,9 +32,6 @@ use tokio::{
     sync::{mpsc, watch},
     time::MissedTickBehavior,
 };
-
-/// What renders: both engines use the processor only.
-const DEVICE: &str = "cpu";
 
 /// Works for requestors until `stop` completes. Every job gets an engine of its own from `make_engine`, which is
 /// called on the job's thread.
@@ -229,11 +227,15 @@ impl Worker {
         });
         let earlier = earlier.map(|(id, _)| *id);
         if let Err(reason) = self.acceptable(peer, &spec, goes_on) {
+            tracing::warn!(requestor = %peer.short(), job = %spec.id.short(), "declined an offer: {reason}");
             return Reply::Declined {
                 reason: bounded_text(&reason),
             };
         }
-        let about = bounded_text(&format!("{}, {}", self.config.about, spec.engine));
+        let version = spec.blender.map(|version| format!(" {version}"));
+        let version = version.unwrap_or_default();
+        let about = bounded_text(&format!("{}, {}{version}", self.config.about, spec.engine));
+        let device = self.config.device_of(spec.engine).to_owned();
         let id = spec.id;
         if !goes_on {
             earlier.into_iter().for_each(|id| self.close(id));
@@ -251,7 +253,7 @@ impl Worker {
             price_megasample: self.config.price_megasample,
             payee: self.config.payee,
             about,
-            device: DEVICE.to_owned(),
+            device,
             held,
             hold_s: u32::try_from(self.config.hold.as_secs()).unwrap_or(u32::MAX),
         }
@@ -266,6 +268,7 @@ impl Worker {
         if !self.config.engines.contains(&spec.engine) {
             return Err(format!("this worker has no {}", spec.engine));
         }
+        check_blender(spec.blender, self.config.blender)?;
         if spec.settings.guard_px > GUARD_MAX_PX {
             return Err(format!(
                 "a guard band of {} pixels: at most {GUARD_MAX_PX} are allowed",

@@ -33,7 +33,12 @@ fn doctor_tells_who_the_worker_is_and_keeps_its_keys_private() {
 #[test]
 fn mistakes_have_their_exit_codes() {
     let data = tempfile::tempdir().unwrap();
-    for wrong in [["--no-such", ""], ["--hold", "8"], ["--hold", "soon"]] {
+    for wrong in [
+        ["--no-such", ""],
+        ["--hold", "8"],
+        ["--hold", "soon"],
+        ["--device", "gpu"],
+    ] {
         assert_eq!(worker(data.path(), &wrong).status.code(), Some(2));
     }
     let refused = worker(data.path(), &["--engine", "tracer", "--listen", "nonsense"]);
@@ -72,4 +77,30 @@ fn a_worker_says_where_it_is_and_ends_with_its_parent() {
     assert!(address.starts_with("/ip4/127.0.0.1/tcp/"), "{address}");
     drop(child.stdin.take());
     assert!(child.wait().unwrap().success());
+}
+
+/// Cycles has no Metal but on Apple's computers: what is there instead is named, and nothing is served on the processor.
+#[cfg(not(target_os = "macos"))]
+#[test]
+fn a_card_that_is_not_there_is_one_line_that_names_what_is() {
+    let data = tempfile::tempdir().unwrap();
+    let refused = worker(data.path(), &["--device", "metal"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let text = String::from_utf8(refused.stderr).unwrap();
+    let line = text.lines().find(|line| line.starts_with("error: "));
+    let line = line.expect("an error");
+    assert!(
+        line.contains("no device metal") && line.contains("(CPU)"),
+        "{text}"
+    );
+    let report = worker(data.path(), &["doctor"]);
+    let report = String::from_utf8(report.stdout).unwrap();
+    let devices: Vec<&str> = report
+        .lines()
+        .filter(|line| line.contains("Blender renders with"))
+        .collect();
+    assert!(
+        devices.iter().any(|line| line.ends_with("(CPU)")),
+        "{report}"
+    );
 }

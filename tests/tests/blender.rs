@@ -1,5 +1,6 @@
 //! A Blender user's frames: those of `render` equal, bit for bit, those that Blender renders by itself.
 
+use engine::frame_file::{named_planes, read_exr};
 use protocol::{Pass, RenderedRect, Size};
 use std::{
     io::{BufRead, BufReader},
@@ -18,10 +19,10 @@ scene = bpy.context.scene
 r = scene.render
 r.resolution_x, r.resolution_y, r.resolution_percentage = 641, 359, 50
 scene.cycles.samples = 4
-bpy.ops.wm.save_as_mainfile(filepath=folder + '/half.blend')
 layer = bpy.context.view_layer
 layer.use_pass_z = layer.use_pass_normal = True
 layer.cycles.denoising_store_passes = True
+bpy.ops.wm.save_as_mainfile(filepath=folder + '/half.blend')
 for f in frames:
     scene.frame_set(f)
     r.image_settings.media_type = 'MULTI_LAYER_IMAGE'
@@ -38,9 +39,9 @@ for f in frames:
     bpy.ops.render.render(write_still=True)
 ";
 
-fn our_frames(data: &Path, pattern: &str) {
-    let options = "--frames 3,11 --local 2 --tile 64";
-    let output = job(data, &data.join("half.blend"), pattern, options);
+fn our_frames(data: &Path, pattern: &str, more: &str) {
+    let options = format!("--frames 3,11 --local 2 --tile 64 {more}");
+    let output = job(data, &data.join("half.blend"), pattern, &options);
     assert!(output.status.success(), "{}", words(&output));
 }
 
@@ -56,8 +57,8 @@ fn frames_equal_those_of_blender_alone() {
         .output()
         .expect("python starts");
     assert!(own.status.success(), "{}", words(&own));
-    our_frames(dir.path(), "our####.exr");
-    our_frames(dir.path(), "our####.png");
+    our_frames(dir.path(), "our####.exr", "--raw");
+    our_frames(dir.path(), "our####.png", "");
     let size = Size {
         width: 320,
         height: 179,
@@ -65,7 +66,8 @@ fn frames_equal_those_of_blender_alone() {
     for frame in [3, 11] {
         let exr = |who: &str| {
             let path = dir.path().join(format!("{who}{frame:04}.exr"));
-            engine::frame_file::read_exr(&path, Some("ViewLayer"), size.rect(), &Pass::ALL).unwrap()
+            let planes = named_planes(Some("ViewLayer"), &Pass::ALL);
+            read_exr(&path, size.rect(), &planes).unwrap()
         };
         assert!(
             exr("own") == exr("our"),
@@ -123,7 +125,8 @@ impl Drop for CommonKernel {
 fn gyroscope(folder: &Path, name: &str, frame: i32) -> RenderedRect {
     let size = Size::new(320, 180).unwrap();
     let path = folder.join(format!("{name}{frame:04}.exr"));
-    engine::frame_file::read_exr(&path, Some("ViewLayer"), size.rect(), &Pass::ALL).unwrap()
+    let planes = named_planes(Some("ViewLayer"), &[Pass::Combined]);
+    read_exr(&path, size.rect(), &planes).unwrap()
 }
 
 /// In how many of a thousand pixels two pictures differ at all, and by more than a hundredth.
@@ -151,7 +154,7 @@ fn a_worker_with_another_kernel_earns_where_classes_are_mixed() {
     let dir = tempfile::tempdir().unwrap();
     let scene = scene("gyroscope.blend");
     let other = CommonKernel::start(dir.path());
-    let options = "--frames 1-6 --size 320x180 --samples 8 --tile 64";
+    let options = "--frames 1-6 --size 320x180 --samples 8 --tile 64 --raw";
     let mixed = format!(
         "{options} --local 1 --mixed-classes --peer {}",
         other.address

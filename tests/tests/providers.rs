@@ -1,7 +1,7 @@
 //! `render providers`: the user's word on providers, faults told between requestors, and a word that takes effect while a
 //! job runs.
 
-use engine::{CancelFlag, Engine, EngineError, SceneDescription, TracerEngine};
+use engine::{CancelFlag, Device, Engine, EngineError, SceneDescription, TracerEngine};
 use network::Identity;
 use protocol::{Address, EngineKind, Glm, NodeId, Rect, RenderSettings, RenderedRect};
 use render_worker::{Started, WorkerConfig, serve};
@@ -170,8 +170,13 @@ const CALIBRATION_AREA: u64 = 64 * 64;
 const LOOK: Duration = Duration::from_millis(10);
 
 impl Engine for Conditional {
-    fn prepare(&mut self, bundle: &Path, entry: &str) -> Result<SceneDescription, EngineError> {
-        self.tracer.prepare(bundle, entry)
+    fn prepare(
+        &mut self,
+        bundle: &Path,
+        entry: &str,
+        scene: Option<&str>,
+    ) -> Result<SceneDescription, EngineError> {
+        self.tracer.prepare(bundle, entry, scene)
     }
 
     fn render(
@@ -213,6 +218,8 @@ async fn start(conduct: Conduct, dir: &Path, number: u8) -> Started {
         peers: Vec::new(),
         mdns: false,
         engines: vec![EngineKind::Tracer],
+        blender: None,
+        device: Device::default(),
         price_megasample: Glm::from_wei(1_000_000_000_000),
         serve_only: Vec::new(),
         hold: Duration::ZERO,

@@ -293,6 +293,7 @@ fn requests_for_squares_keep_the_limits_of_tasks() {
             manifest: Blake3Hash([2; 32]),
             manifest_bytes: 10,
             engine: EngineKind::Blender,
+            blender: "5.0.1".parse().ok(),
             settings: RenderSettings {
                 size: Size {
                     width: task.core.width,
@@ -302,6 +303,7 @@ fn requests_for_squares_keep_the_limits_of_tasks() {
                 seed: 0,
                 passes: vec![Pass::Combined],
                 guard_px: 0,
+                scene: None,
             },
         };
         job.check().unwrap();

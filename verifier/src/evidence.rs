@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// Version of the form.
-pub const EVIDENCE_VERSION: u32 = 1;
+pub const EVIDENCE_VERSION: u32 = 2;
 /// Longest evidence in bytes: a scene of very many files, else it has a few ten thousand.
 pub const EVIDENCE_BYTES_MAX: usize = 16 << 20;
 /// Fewest and most statements about a cell. One is enough where the requestor's own engine rendered the cell too.

@@ -43,4 +43,4 @@ pub use paths::is_of_windows;
 pub use scene::{Border, Cycles, Output, SceneSummary, ViewLayer};
 pub use simulations::Simulation;
 pub use source::Compression;
-pub use summary::{Summary, read};
+pub use summary::{Summary, read, version};

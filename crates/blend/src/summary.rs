@@ -2,7 +2,8 @@
 
 use crate::{
     BlendError, Compression, Dependency, FrozenDriver, NamedPath, SceneSummary, Simulation,
-    Version, blocks::Blend, dependencies, drivers, linked, scene, view::View,
+    Version, blocks::Blend, dependencies, drivers, header, linked, scene, source::Source,
+    view::View,
 };
 use serde::Serialize;
 use std::{fs::File, path::Path};
@@ -72,6 +73,15 @@ pub fn read(path: &Path) -> Result<Summary, BlendError> {
         true => Err(BlendError::damaged("its lists do not end")),
         false => Ok(summary),
     }
+}
+
+/// Which Blender wrote a scene file, from its first bytes alone.
+///
+/// # Errors
+/// When it cannot be read or is no `.blend` file of a version that is known.
+pub fn version(path: &Path) -> Result<Version, BlendError> {
+    let (mut source, _) = Source::new(File::open(path).map_err(BlendError::Io)?)?;
+    Ok(header::read(&mut source)?.0)
 }
 
 fn scenes(blend: &Blend, file: &Path) -> Result<Vec<SceneSummary>, BlendError> {

@@ -121,6 +121,7 @@ mod tests {
             seed: 0,
             passes: vec![Pass::Combined],
             guard_px,
+            scene: None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     Engine, TracerEngine,
-    blender::{Found, find_blender},
+    blender::{Found, ListedDevice, find_blender},
     sandbox::{self, Enforcement},
 };
 use std::{fmt, path::Path};
@@ -14,17 +14,23 @@ pub struct Report {
     pub tracer: String,
     /// The Blender that would be used, or why there is none.
     pub blender: Result<Found, String>,
+    /// What it can render with.
+    pub devices: Vec<ListedDevice>,
     /// How far files and network would be out of reach of a rendering process.
     pub files: Enforcement,
 }
 
 /// Looks for Blender as [`find_blender`] does, and tries the sandbox on a thread that ends at once.
 pub fn examine(blender: Option<&Path>) -> Report {
+    let started = find_blender(blender).and_then(Found::with_devices);
+    let (blender, devices) = match started {
+        Ok((found, devices)) => (Ok(found), devices),
+        Err(error) => (Err(error.to_string()), Vec::new()),
+    };
     Report {
         tracer: TracerEngine::new().build(),
-        blender: find_blender(blender)
-            .and_then(Found::proven)
-            .map_err(|e| e.to_string()),
+        blender,
+        devices,
         files: sandbox::probe(),
     }
 }
@@ -35,6 +41,9 @@ impl fmt::Display for Report {
         match &self.blender {
             Ok(found) => writeln!(f, "ok       {found}")?,
             Err(why) => writeln!(f, "missing  {why}")?,
+        }
+        for device in &self.devices {
+            writeln!(f, "ok       Blender renders with {device}")?;
         }
         match self.files {
             Enforcement::Full => {

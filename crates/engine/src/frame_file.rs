@@ -3,19 +3,20 @@
 //! Channels are named as Blender names them, so that Blender and compositing programs read the files as its
 //! own: `ViewLayer.Combined.R`, `ViewLayer.Depth.Z`, `ViewLayer.Normal.X`, `ViewLayer.Denoising Albedo.R`. A
 //! frame without a layer has the plain colour names `R`, `G`, `B`, `A` that every viewer shows, and
-//! `Depth.Z`, `Normal.X`, `Albedo.R`. Normals of Cycles' denoising data are read as normals where a file has no others.
+//! `Depth.Z`, `Normal.X`, `Albedo.R`.
 
 use exr::prelude::*;
-use protocol::{Pass, Rect, RenderedRect, Size};
+use protocol::{Pass, Rect, RenderedRect, Size, limits::PASSES_MAX};
 use std::{
+    collections::{BTreeMap, HashMap},
     fs, io,
     path::{Path, PathBuf},
 };
 
 /// Room for the header of a file, over the pixels themselves.
 const HEADER_BYTES_MAX: u64 = 1 << 20;
-/// Channels that a file may have: those asked for and a few that Blender adds.
-const FILE_CHANNELS_MAX: u64 = 64;
+/// Channels that a file may have: all passes of a job.
+const FILE_CHANNELS_MAX: u64 = 4 * PASSES_MAX as u64;
 /// Readers know a multi-layer file by this attribute.
 const MULTI_LAYER_ATTRIBUTE: (&str, &str) = ("BlenderMultiChannel", "Blender V2.55.1 and newer");
 
@@ -85,14 +86,36 @@ pub fn part_path(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// The names of a pass's channels in a file, in the order of [`RenderedRect`].
-pub(crate) fn channel_names(layer: Option<&str>, pass: Pass) -> Vec<String> {
+/// The channels of a file that carry a pass, in the order of [`RenderedRect`].
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Plane {
+    /// The pass.
+    pub pass: Pass,
+    /// Names of at most four channels; those that a pass has besides are zero.
+    pub channels: Vec<String>,
+}
+
+/// The planes of passes that have names: as Blender names their channels in a layer, or without a layer.
+pub fn named_planes(layer: Option<&str>, passes: &[Pass]) -> Vec<Plane> {
+    let plane = |&pass: &Pass| Plane {
+        pass,
+        channels: channel_names(layer, pass),
+    };
+    passes.iter().map(plane).collect()
+}
+
+fn channel_names(layer: Option<&str>, pass: Pass) -> Vec<String> {
+    let number;
     let (name, components) = match (pass, layer) {
         (Pass::Combined, _) => ("Combined", "RGBA"),
         (Pass::Depth, _) => ("Depth", "Z"),
         (Pass::Normal, _) => ("Normal", "XYZ"),
         (Pass::Albedo, Some(_)) => ("Denoising Albedo", "RGB"),
         (Pass::Albedo, None) => ("Albedo", "RGB"),
+        (Pass::Plane(_), _) => {
+            number = pass.to_string();
+            (number.as_str(), "XYZW")
+        }
     };
     components
         .chars()
@@ -111,32 +134,66 @@ pub(crate) fn channel_names(layer: Option<&str>, pass: Pass) -> Vec<String> {
 /// have one pixel a pixel of the rectangle.
 pub fn write_exr(
     frame: &RenderedRect,
-    layer: Option<&str>,
+    planes: &[Plane],
+    attributes: &Attributes,
     packing: Packing,
     path: &Path,
 ) -> std::result::Result<(), FrameFileError> {
     let rect = frame.rect;
     let mut channels = Vec::new();
-    for (pass, plane) in &frame.planes {
-        if plane.len() as u64 != rect.area() {
-            let why = format!("pass {pass} has {} pixels", plane.len());
+    for (pass, pixels) in &frame.planes {
+        if pixels.len() as u64 != rect.area() {
+            let why = format!("pass {pass} has {} pixels", pixels.len());
             return Err(unexpected(path, why));
         }
-        for (index, name) in channel_names(layer, *pass).into_iter().enumerate() {
-            channels.push((name, plane.iter().map(|pixel| pixel[index]).collect()));
+        let named = planes.iter().filter(|plane| plane.pass == *pass);
+        for (index, name) in named.flat_map(|plane| plane.channels.iter().enumerate()) {
+            channels.push((
+                name.clone(),
+                pixels.iter().map(|pixel| pixel[index]).collect(),
+            ));
         }
     }
-    let attributes = layer.map(|_| MULTI_LAYER_ATTRIBUTE);
     let part = part_path(path);
-    write_channels(rect, channels, attributes.as_slice(), packing, &part)?;
+    write_channels(rect, channels, attributes, packing, &part)?;
     fs::rename(&part, path).map_err(|e| io_error(path, e))
+}
+
+/// Texts in the header of a file, by their names.
+pub type Attributes = BTreeMap<String, String>;
+
+/// What readers know a multi-layer file by.
+pub fn multi_layer_attributes() -> Attributes {
+    let (name, value) = MULTI_LAYER_ATTRIBUTE;
+    Attributes::from([(name.to_owned(), value.to_owned())])
+}
+
+/// The texts in the header of a file.
+///
+/// # Errors
+/// [`FrameFileError::Format`].
+pub(crate) fn read_attributes(path: &Path) -> std::result::Result<Attributes, FrameFileError> {
+    let meta = MetaData::read_from_file(path, false).map_err(|e| format_error(path, e))?;
+    let mut found = Attributes::new();
+    for header in &meta.headers {
+        let both = [
+            &header.shared_attributes.other,
+            &header.own_attributes.other,
+        ];
+        for (name, value) in both.into_iter().flatten() {
+            if let AttributeValue::Text(text) = value {
+                found.insert(name.to_string(), text.to_string());
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Writes named channels and text attributes, lossless.
 pub(crate) fn write_channels(
     rect: Rect,
     channels: Vec<(String, Vec<f32>)>,
-    attributes: &[(&str, &str)],
+    attributes: &Attributes,
     packing: Packing,
     path: &Path,
 ) -> std::result::Result<(), FrameFileError> {
@@ -169,61 +226,63 @@ pub(crate) fn write_channels(
         .map_err(|e| format_error(path, e))
 }
 
-/// Reads the named passes of a file that covers exactly `rect`.
+/// Reads these planes of a file that covers exactly `rect`. Where a file has its views as parts, their names stand
+/// before the component's: `ViewLayer.Combined.left.R`.
 ///
 /// # Errors
 /// See [`FrameFileError`]; [`FrameFileError::Unexpected`] when the size or a channel is not the one asked for.
 /// Nothing is decoded before the size is known to fit.
 pub fn read_exr(
     path: &Path,
-    layer: Option<&str>,
     rect: Rect,
-    passes: &[Pass],
+    planes: &[Plane],
 ) -> std::result::Result<RenderedRect, FrameFileError> {
-    check_exr(path, layer, rect, passes)?;
+    check_size(path, rect)?;
     let image = read_all_flat_layers_from_file(path).map_err(|e| format_error(path, e))?;
-    // The scene's own normals come before those of the denoising data.
-    let channel = |name: &str| {
-        let all = || {
-            image
-                .layer_data
-                .iter()
-                .flat_map(|layer| &layer.channel_data.list)
-        };
-        all()
-            .find(|channel| channel.name == *name)
-            .or_else(|| all().find(|channel| is_channel(&channel.name, name)))
-            .ok_or_else(|| unexpected(path, format!("it has no channel `{name}`")))
-    };
-    let mut planes = Vec::with_capacity(passes.len());
-    for &pass in passes {
-        let mut plane = vec![[0.0; 4]; rect.area() as usize];
-        for (index, name) in channel_names(layer, pass).iter().enumerate() {
-            let FlatSamples::F32(samples) = &channel(name)?.sample_data else {
-                return Err(unexpected(
-                    path,
-                    format!("channel `{name}` is not 32-bit float"),
-                ));
+    let mut channels = HashMap::new();
+    for layer in &image.layer_data {
+        let view = layer.attributes.view_name.as_ref().map(Text::to_string);
+        for channel in &layer.channel_data.list {
+            let name = with_view(channel.name.to_string(), view.as_deref());
+            channels.insert(name, &channel.sample_data);
+        }
+    }
+    let read = |plane: &Plane| {
+        let mut pixels = vec![[0.0; 4]; rect.area() as usize];
+        for (index, name) in plane.channels.iter().enumerate() {
+            let samples = match channels.get(name) {
+                Some(FlatSamples::F32(samples)) => samples,
+                Some(_) => {
+                    let why = format!("channel `{name}` is not 32-bit float");
+                    return Err(unexpected(path, why));
+                }
+                None => return Err(unexpected(path, format!("it has no channel `{name}`"))),
             };
-            for (pixel, sample) in plane.iter_mut().zip(samples) {
+            for (pixel, sample) in pixels.iter_mut().zip(samples) {
                 pixel[index] = *sample;
             }
         }
-        planes.push((pass, plane));
-    }
+        Ok((plane.pass, pixels))
+    };
+    let planes = planes
+        .iter()
+        .map(read)
+        .collect::<std::result::Result<_, _>>()?;
     Ok(RenderedRect { rect, planes })
 }
 
-/// Checks by its header that a file covers exactly `rect` and has these passes.
-///
-/// # Errors
-/// As [`read_exr`].
-pub(crate) fn check_exr(
-    path: &Path,
-    layer: Option<&str>,
-    rect: Rect,
-    passes: &[Pass],
-) -> std::result::Result<(), FrameFileError> {
+/// A channel's name with the view that its part of the file is of.
+fn with_view(name: String, view: Option<&str>) -> String {
+    match (view, name.rsplit_once('.')) {
+        (Some(view), Some((before, component))) if !before.ends_with(&format!(".{view}")) => {
+            format!("{before}.{view}.{component}")
+        }
+        _ => name,
+    }
+}
+
+/// Checks by its header that a file covers exactly `rect`.
+fn check_size(path: &Path, rect: Rect) -> std::result::Result<(), FrameFileError> {
     let bytes = fs::metadata(path).map_err(|e| io_error(path, e))?.len();
     if bytes > rect.area() * FILE_CHANNELS_MAX * 4 + HEADER_BYTES_MAX {
         return Err(unexpected(
@@ -245,24 +304,13 @@ pub(crate) fn check_exr(
             format!("it has {width}x{height} pixels instead of {rect}"),
         ));
     }
-    let channels = || meta.headers.iter().flat_map(|header| &header.channels.list);
-    if channels().count() as u64 > FILE_CHANNELS_MAX {
-        return Err(unexpected(
-            path,
-            format!("it has {} channels", channels().count()),
-        ));
-    }
-    for name in passes.iter().flat_map(|&pass| channel_names(layer, pass)) {
-        if !channels().any(|channel| is_channel(&channel.name, &name)) {
-            return Err(unexpected(path, format!("it has no channel `{name}`")));
+    let channels = meta.headers.iter().map(|header| header.channels.list.len());
+    match channels.sum::<usize>() as u64 {
+        count if count > FILE_CHANNELS_MAX => {
+            Err(unexpected(path, format!("it has {count} channels")))
         }
+        _ => Ok(()),
     }
-    Ok(())
-}
-
-/// Does a channel of a file carry this name, or stand for it?
-fn is_channel(found: &Text, wanted: &str) -> bool {
-    *found == *wanted || *found == *wanted.replace(".Normal.", ".Denoising Normal.")
 }
 
 /// Writes 8-bit RGBA pixels, rows from the top, as PNG: first to [`part_path`], then renamed.
@@ -325,8 +373,11 @@ mod tests {
             height: 21,
         });
         for layer in [None, Some("View Layer")] {
-            write_exr(&written, layer, Packing::Zip, &path).unwrap();
-            let read = read_exr(&path, layer, written.rect, &Pass::ALL).unwrap();
+            let planes = named_planes(layer, &Pass::ALL);
+            let attributes = multi_layer_attributes();
+            write_exr(&written, &planes, &attributes, Packing::Zip, &path).unwrap();
+            let read = read_exr(&path, written.rect, &planes).unwrap();
+            assert_eq!(read_attributes(&path).unwrap(), attributes);
             assert_eq!(read, written);
         }
         assert!(!part_path(&path).exists());
@@ -343,9 +394,12 @@ mod tests {
             height: 9,
         });
         written.planes.truncate(1);
-        write_exr(&written, Some("A"), Packing::None, &path).unwrap();
+        let planes = named_planes(Some("A"), &[Pass::Combined]);
+        write_exr(&written, &planes, &Attributes::new(), Packing::None, &path).unwrap();
         let rect = written.rect;
-        let read = |layer, rect, passes: &[Pass]| read_exr(&path, Some(layer), rect, passes);
+        let read = |layer, rect, passes: &[Pass]| {
+            read_exr(&path, rect, &named_planes(Some(layer), passes))
+        };
         assert!(read("A", rect, &[Pass::Combined]).is_ok());
         let wider = Rect { width: 17, ..rect };
         for result in [

@@ -9,12 +9,14 @@ pub mod fingerprint;
 pub mod frame_file;
 mod log;
 pub mod sandbox;
+mod system;
 mod tracer_engine;
 
-pub use blender::{BlenderEngine, BlenderOptions, find_blender};
+pub use blender::{BlenderEngine, BlenderOptions, Device, ProcessLimits, find_blender};
 pub use child::{ChildEngine, ChildProgram, serve_child};
 pub use cost::{RectangleCost, measure_cost};
 pub use fingerprint::{Calibration, calibrate, class_fingerprint};
+pub use frame_file::Plane;
 pub use tracer_engine::TracerEngine;
 
 use protocol::{EngineKind, Pass, Rect, RenderSettings, RenderedRect, Size};
@@ -29,11 +31,17 @@ use std::{
 /// Something that renders scenes. One value serves one job: [`Engine::prepare`] once, then rectangles.
 /// Calls block; run them on a thread of their own.
 pub trait Engine: Send {
-    /// Loads the scene file below `bundle` and keeps it loaded.
+    /// Loads the scene file below `bundle`, and of its scenes the named one or else the file's own choice, and keeps it
+    /// loaded.
     ///
     /// # Errors
     /// See [`EngineError`].
-    fn prepare(&mut self, bundle: &Path, entry: &str) -> Result<SceneDescription, EngineError>;
+    fn prepare(
+        &mut self,
+        bundle: &Path,
+        entry: &str,
+        scene: Option<&str>,
+    ) -> Result<SceneDescription, EngineError>;
 
     /// Renders rectangles of one frame, in the order given, each with the passes of `settings`: whole cells, and where
     /// single pixels cost no more than others (the tracer) any, thousands in one call.
@@ -51,6 +59,11 @@ pub trait Engine: Send {
 
     /// Program, version and build, known once a scene was prepared, as part of the determinism class: `tracer 0.1.0`, `blender 5.0.1 a1b2c3 CPU`.
     fn build(&self) -> String;
+
+    /// Devices that the engine reads, writes and commands, besides those that every program needs.
+    fn device_files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
 
     /// Folders and files that the engine's own program reads, besides those of the system: what a sandbox must
     /// leave open.
@@ -82,24 +95,49 @@ pub struct SceneDescription {
     pub engine: EngineKind,
     /// Size that the scene asks for (percentage applied), if it has an opinion.
     pub size: Option<Size>,
+    /// Does it render a part of the camera's picture, so that its size is fixed?
+    pub has_border: bool,
+    /// Are frames drawn as a whole only, not in rectangles?
+    pub whole_frames: bool,
     /// First and last frame of its animation.
     pub frames: (i32, i32),
+    /// Every how many frames one is rendered.
+    pub frame_step: i32,
     /// Frames a second.
     pub frame_rate: f32,
     /// Samples a pixel that the scene asks for, if it has an opinion.
     pub samples: Option<u32>,
-    /// Passes that the engine can deliver for it.
-    pub passes: Vec<Pass>,
-    /// Passes that finishing a frame needs (compositing, denoising), in canonical order: ask for at least these.
+    /// What the engine can deliver for it, in canonical order, with the names that frame files have for it. A job asks for
+    /// the first so many.
+    pub planes: Vec<Plane>,
+    /// Those that finishing a frame needs (compositing, denoising): ask for at least these.
     pub finish_passes: Vec<Pass>,
-    /// The layer that is rendered: the prefix of channel names in frame files, see [`frame_file`].
-    pub layer: Option<String>,
+    /// Where the scene's own program would write frames.
+    pub output: Option<SceneOutput>,
     /// See [`RenderSettings::guard_px`].
     pub guard_px: u32,
     /// What a person should know: "no camera: the scene was framed automatically".
     pub notes: Vec<String>,
     /// What will make the result differ from the scene's own program ("compositing is on: not applied yet").
     pub warnings: Vec<String>,
+}
+
+impl SceneDescription {
+    /// Everything that the engine can deliver.
+    pub fn passes(&self) -> Vec<Pass> {
+        self.planes.iter().map(|plane| plane.pass).collect()
+    }
+}
+
+/// Where and how a scene's own program writes frames.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct SceneOutput {
+    /// A path with `#` for each digit of the frame's number.
+    pub path: PathBuf,
+    /// The format's name in that program.
+    pub format: String,
+    /// What stands behind the names of files where there is one for each view.
+    pub suffixes: Vec<String>,
 }
 
 /// Why an engine could not do it.

@@ -18,6 +18,8 @@ pub struct Permissions {
     pub read: Vec<PathBuf>,
     /// Folders it may write to.
     pub write: Vec<PathBuf>,
+    /// Devices it may use, graphics cards: what tells of them is then open to it too.
+    pub devices: Vec<PathBuf>,
     /// Private memory, in bytes.
     pub memory_bytes_max: u64,
 }
@@ -69,7 +71,7 @@ impl fmt::Display for Confinement {
 
 /// Folders of the system that programs need, read only.
 #[cfg(target_os = "linux")]
-const SYSTEM_READ: [&str; 12] = [
+const SYSTEM_READ: [&str; 13] = [
     "/usr",
     "/lib",
     "/lib32",
@@ -79,10 +81,14 @@ const SYSTEM_READ: [&str; 12] = [
     "/nix/store",
     "/proc",
     "/sys/devices/system",
+    "/sys/fs/cgroup",
     "/etc/ld.so.cache",
     "/etc/fonts",
     "/etc/localtime",
 ];
+/// What the libraries of graphics cards read to find them.
+#[cfg(target_os = "linux")]
+const CARDS_READ: [&str; 1] = ["/sys"];
 /// Devices that programs read and write.
 #[cfg(target_os = "linux")]
 const SYSTEM_DEVICES: [&str; 4] = ["/dev/null", "/dev/zero", "/dev/urandom", "/dev/shm"];
@@ -114,6 +120,10 @@ fn restrict_files(permissions: &Permissions) -> Result<Enforcement, landlock::Ru
     let abi = ABI::V6;
     let (read, all) = (AccessFs::from_read(abi), AccessFs::from_all(abi));
     let device = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::ReadDir;
+    let card = device | AccessFs::IoctlDev;
+    let cards_read = CARDS_READ
+        .iter()
+        .filter(|_| !permissions.devices.is_empty());
     let status = Ruleset::default()
         .handle_access(all)?
         .handle_access(AccessNet::from_all(abi))?
@@ -121,6 +131,8 @@ fn restrict_files(permissions: &Permissions) -> Result<Enforcement, landlock::Ru
         .create()?
         .add_rules(path_beneath_rules(SYSTEM_READ, read))?
         .add_rules(path_beneath_rules(SYSTEM_DEVICES, device))?
+        .add_rules(path_beneath_rules(&permissions.devices, card))?
+        .add_rules(path_beneath_rules(cards_read, read))?
         .add_rules(path_beneath_rules(&permissions.read, read))?
         .add_rules(path_beneath_rules(&permissions.write, all))?
         .restrict_self()?;
@@ -137,6 +149,7 @@ pub fn probe() -> Enforcement {
     let nothing = Permissions {
         read: Vec::new(),
         write: Vec::new(),
+        devices: Vec::new(),
         memory_bytes_max: 0,
     };
     let tried = std::thread::spawn(move || restrict_files(&nothing).ok()).join();
@@ -199,6 +212,7 @@ mod tests {
         let permissions = Permissions {
             read: vec![scene.path().to_owned()],
             write: vec![scratch.path().to_owned()],
+            devices: Vec::new(),
             memory_bytes_max: MEMORY_BYTES_MAX_DEFAULT,
         };
         let tried = thread::spawn({

@@ -1,6 +1,6 @@
 //! The built-in path tracer as an engine.
 
-use crate::{CancelFlag, Engine, EngineError, SceneDescription};
+use crate::{CancelFlag, Engine, EngineError, SceneDescription, frame_file::named_planes};
 use protocol::{EngineKind, Pass, Rect, RenderSettings, RenderedRect, Size};
 use std::{collections::VecDeque, path::Path};
 use tracer::{
@@ -57,7 +57,16 @@ impl TracerEngine {
 }
 
 impl Engine for TracerEngine {
-    fn prepare(&mut self, bundle: &Path, entry: &str) -> Result<SceneDescription, EngineError> {
+    fn prepare(
+        &mut self,
+        bundle: &Path,
+        entry: &str,
+        scene: Option<&str>,
+    ) -> Result<SceneDescription, EngineError> {
+        if let Some(scene) = scene {
+            let why = format!("scenes of glTF files are not chosen by name: {scene}");
+            return Err(EngineError::Scene(why));
+        }
         *self = Self::default();
         let scene =
             Scene::load(&bundle.join(entry)).map_err(|e| EngineError::Scene(e.to_string()))?;
@@ -66,12 +75,15 @@ impl Engine for TracerEngine {
         Ok(SceneDescription {
             engine: EngineKind::Tracer,
             size: None,
+            has_border: false,
+            whole_frames: false,
             frames: about.frames,
+            frame_step: 1,
             frame_rate: about.frame_rate as f32,
             samples: None,
-            passes: Pass::ALL.to_vec(),
+            planes: named_planes(None, &Pass::ALL),
             finish_passes: vec![Pass::Combined],
-            layer: None,
+            output: None,
             guard_px: 0,
             notes: about.notes,
             warnings: about.warnings,

@@ -4,14 +4,14 @@
 mod support;
 
 use engine::{
-    BlenderEngine, BlenderOptions, CancelFlag, Engine, EngineError,
-    frame_file::{self, Packing},
+    BlenderEngine, BlenderOptions, CancelFlag, Engine, EngineError, blender::Finished, frame_file,
 };
 use protocol::{Pass, RenderSettings, RenderedRect, Size};
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 use support::{blender, rect, render, settings};
-
-const LAYER: &str = "ViewLayer";
 
 /// A whole frame rendered by Blender alone.
 fn alone(scene: &str, frame: i32, format: &str) -> PathBuf {
@@ -34,7 +34,7 @@ fn alone(scene: &str, frame: i32, format: &str) -> PathBuf {
 
 fn prepare_error(scene: &str) -> String {
     let mut engine = BlenderEngine::new(blender().found.clone(), BlenderOptions::default());
-    match engine.prepare(blender().folder.path(), scene) {
+    match engine.prepare(blender().folder.path(), scene, None) {
         Err(EngineError::Scene(why)) => why,
         other => panic!("{scene}: {other:?}"),
     }
@@ -80,8 +80,8 @@ fn rectangles_equal_whole_frames_in_every_pass() {
     assert_eq!(
         description.size,
         Some(Size {
-            width: 641,
-            height: 359
+            width: 320,
+            height: 288
         })
     );
     assert_eq!(
@@ -92,28 +92,28 @@ fn rectangles_equal_whole_frames_in_every_pass() {
         ),
         ((1, 10), Some(4), 0)
     );
-    assert_eq!(description.layer.as_deref(), Some(LAYER));
     assert!(
         description
-            .warnings
+            .planes
             .iter()
-            .any(|warning| warning.contains("Second"))
+            .any(|plane| plane.channels.contains(&"Second.Diffuse Color.R".into()))
     );
-    let settings = settings(&description, &Pass::ALL);
+    assert_eq!(description.warnings, [""; 0]);
+    let settings = settings(&description, description.planes.len());
     let whole = |frame| {
         let path = alone(&scene, frame, "exr");
-        frame_file::read_exr(&path, Some(LAYER), settings.size.rect(), &Pass::ALL).unwrap()
+        frame_file::read_exr(&path, settings.size.rect(), &description.planes).unwrap()
     };
     let frames = [whole(3), whole(5)];
     frames.iter().for_each(assert_varied);
     assert_ne!(frames[0], frames[1]);
     let parts = [
-        (3, rect(320, 160, 8, 8)),
-        (5, rect(256, 128, 64, 64)),
-        (3, rect(640, 352, 1, 7)),
+        (3, rect(160, 120, 8, 8)),
+        (5, rect(128, 96, 64, 64)),
+        (3, rect(312, 280, 8, 8)),
         (5, rect(0, 0, 8, 8)),
-        (3, rect(128, 0, 513, 359)),
-        (3, rect(0, 296, 64, 63)),
+        (3, rect(64, 0, 256, 288)),
+        (3, rect(0, 224, 64, 64)),
         (5, settings.size.rect()),
     ];
     for (frame, part) in parts {
@@ -129,7 +129,7 @@ fn rectangles_equal_whole_frames_in_every_pass() {
         passes: vec![Pass::Combined],
         ..settings.clone()
     };
-    let colour = render(&mut engine, &few, 3, rect(320, 160, 64, 64));
+    let colour = render(&mut engine, &few, 3, rect(128, 96, 64, 64));
     let only = RenderedRect {
         planes: frames[0].planes[..1].to_vec(),
         ..frames[0].clone()
@@ -140,11 +140,8 @@ fn rectangles_equal_whole_frames_in_every_pass() {
         samples: 8,
         ..few.clone()
     };
-    assert_ne!(
-        render(&mut engine, &more, 3, rect(320, 160, 64, 64)),
-        colour
-    );
-    assert_eq!(render(&mut engine, &few, 3, rect(320, 160, 64, 64)), colour);
+    assert_ne!(render(&mut engine, &more, 3, rect(128, 96, 64, 64)), colour);
+    assert_eq!(render(&mut engine, &few, 3, rect(128, 96, 64, 64)), colour);
 }
 
 #[test]
@@ -153,14 +150,14 @@ fn the_guard_makes_adaptive_sampling_exact() {
     let scene = blender.scene("adaptive");
     let (mut engine, description) = blender.engine(&scene);
     assert_eq!(description.guard_px, 32 / 16 + 2);
-    let settings = settings(&description, &[Pass::Combined]);
+    let settings = settings(&description, 1);
     let path = alone(&scene, 5, "exr");
     let whole =
-        frame_file::read_exr(&path, Some(LAYER), settings.size.rect(), &[Pass::Combined]).unwrap();
+        frame_file::read_exr(&path, settings.size.rect(), &description.planes[..1]).unwrap();
     for part in [
-        rect(256, 128, 64, 64),
-        rect(320, 200, 8, 8),
-        rect(576, 296, 65, 63),
+        rect(128, 96, 64, 64),
+        rect(160, 200, 8, 8),
+        rect(256, 224, 64, 64),
     ] {
         assert_equal_in(&whole, &render(&mut engine, &settings, 5, part), "adaptive");
     }
@@ -182,12 +179,11 @@ fn rectangles_of_our_own_scene_equal_its_frame() {
     let (mut engine, description) = blender.engine(scene);
     assert_eq!(description.warnings, [""; 0]);
     assert_eq!(description.frames, (1, 48));
-    let settings = settings(&description, &Pass::ALL);
+    let settings = settings(&description, description.planes.len());
     let whole = frame_file::read_exr(
         &alone(scene, 20, "exr"),
-        Some(LAYER),
         settings.size.rect(),
-        &Pass::ALL,
+        &description.planes,
     )
     .unwrap();
     assert_varied(&whole);
@@ -214,7 +210,7 @@ fn the_common_kernel_is_another_one_where_the_processor_has_more() {
         let (mut engine, description) = blender().engine_with(scene, common_kernel);
         let settings = RenderSettings {
             samples: 8,
-            ..settings(&description, &[Pass::Combined])
+            ..settings(&description, 1)
         };
         let part = render(&mut engine, &settings, 20, rect(192, 16, 96, 96));
         let bits = part.planes[0].1.iter().flatten();
@@ -231,7 +227,7 @@ fn the_common_kernel_is_another_one_where_the_processor_has_more() {
 fn another_seed_is_another_noise_and_leaves_no_trace() {
     let scene = blender().scene("plain");
     let (mut engine, description) = blender().engine(&scene);
-    let settings = settings(&description, &[Pass::Combined]);
+    let settings = settings(&description, 1);
     let mut part = |seed, frame| {
         let settings = RenderSettings {
             seed,
@@ -252,20 +248,16 @@ fn a_finished_frame_equals_blenders_own_picture() {
     for kind in ["plain", "composited"] {
         let scene = blender.scene(kind);
         let (mut engine, description) = blender.engine(&scene);
-        let settings = settings(&description, &Pass::ALL);
+        let settings = settings(&description, description.planes.len());
         let own = image::open(alone(&scene, 5, "png")).unwrap();
         let size = settings.size;
         // The frame comes from two halves, as it does from two workers.
-        let halves = [rect(0, 0, 320, 359), rect(320, 0, 321, 359)];
+        let halves = [rect(0, 0, 160, 288), rect(160, 0, 160, 288)];
         let parts = engine
             .render(&settings, 5, &halves, &CancelFlag::default())
             .unwrap();
-        let exr = blender.folder.path().join(format!("{kind}-assembled.exr"));
-        frame_file::write_exr(&joined(size, &parts), Some(LAYER), Packing::None, &exr).unwrap();
         let png = blender.folder.path().join(format!("{kind}-finished.png"));
-        engine
-            .finish_png(size, 5, &exr, &png, &CancelFlag::default())
-            .unwrap();
+        finish(&mut engine, &settings, &joined(size, &parts), &png).unwrap();
         let finished = image::open(&png).unwrap();
         assert_eq!(finished.color(), own.color(), "{kind}");
         assert_eq!(
@@ -277,7 +269,7 @@ fn a_finished_frame_equals_blenders_own_picture() {
             "{kind}: the pictures differ"
         );
         // Finishing leaves no trace in what is rendered next.
-        let again = render(&mut engine, &settings, 5, rect(320, 160, 64, 64));
+        let again = render(&mut engine, &settings, 5, rect(128, 96, 64, 64));
         assert_equal_in(&joined(size, &parts), &again, "after finishing");
     }
 }
@@ -297,34 +289,21 @@ fn a_denoised_frame_equals_blenders_own_within_rounding() {
         // Some packagers leave the denoiser out; then Blender alone does not denoise either.
         return;
     }
-    assert_eq!(
-        description.finish_passes,
-        [Pass::Combined, Pass::Normal, Pass::Albedo]
-    );
-    let settings = settings(&description, &description.finish_passes);
+    let finish_planes = description.finish_passes.len();
+    assert!((2..description.planes.len()).contains(&finish_planes));
+    let settings = settings(&description, finish_planes);
     let whole = render(&mut engine, &settings, 5, size.rect());
     let folder = blender.folder.path();
-    let (exr, png) = (folder.join("noisy.exr"), folder.join("denoised.png"));
-    frame_file::write_exr(&whole, description.layer.as_deref(), Packing::Zip, &exr).unwrap();
-    engine
-        .finish_png(size, 5, &exr, &png, &CancelFlag::default())
-        .unwrap();
+    let png = folder.join("denoised.png");
+    finish(&mut engine, &settings, &whole, &png).unwrap();
     // Without its data a frame is refused, not spoilt.
     let bare = RenderedRect {
         planes: whole.planes[..1].to_vec(),
         ..whole.clone()
     };
-    let bare_exr = folder.join("bare.exr");
-    frame_file::write_exr(
-        &bare,
-        description.layer.as_deref(),
-        Packing::None,
-        &bare_exr,
-    )
-    .unwrap();
-    let refused = engine.finish_png(size, 5, &bare_exr, &png, &CancelFlag::default());
+    let refused = finish(&mut engine, &settings, &bare, &folder.join("bare.png"));
     assert!(
-        matches!(&refused, Err(EngineError::Failed(why)) if why.contains("Normal")),
+        matches!(&refused, Err(EngineError::Failed(why)) if why.contains("Denoising")),
         "{refused:?}"
     );
     let (own, finished) = (
@@ -340,6 +319,50 @@ fn a_denoised_frame_equals_blenders_own_within_rounding() {
         different * 1000 < own.as_bytes().len(),
         "{different} values differ"
     );
+}
+
+/// Finishes frame 5.
+fn finish(
+    engine: &mut BlenderEngine,
+    settings: &RenderSettings,
+    assembled: &RenderedRect,
+    path: &Path,
+) -> Result<(), EngineError> {
+    let out = Finished {
+        path: path.to_owned(),
+        ending: None,
+    };
+    let files = engine.finish(settings, 5, assembled, &out, &CancelFlag::default())?;
+    assert_eq!(files, [path]);
+    Ok(())
+}
+
+/// Engines that draw have no tiles: any rectangle is cut out of the whole frame.
+#[test]
+fn drawn_frames_equal_blenders_own() {
+    let blender = blender();
+    let scene = blender.scene("workbench");
+    let mut engine = BlenderEngine::new(blender.found.clone(), BlenderOptions::default());
+    let description = match engine.prepare(blender.folder.path(), &scene, None) {
+        Err(EngineError::Missing(why)) => {
+            // Nothing draws here: that is said, and what to do.
+            assert!(
+                why.contains("graphics context") && why.contains("hint:"),
+                "{why}"
+            );
+            return;
+        }
+        prepared => prepared.unwrap(),
+    };
+    assert!(description.whole_frames);
+    let settings = settings(&description, 1);
+    let path = alone(&scene, 5, "exr");
+    let whole =
+        frame_file::read_exr(&path, settings.size.rect(), &description.planes[..1]).unwrap();
+    assert_varied(&whole);
+    for part in [rect(128, 96, 64, 64), settings.size.rect()] {
+        assert_equal_in(&whole, &render(&mut engine, &settings, 5, part), "drawn");
+    }
 }
 
 fn joined(size: Size, parts: &[RenderedRect]) -> RenderedRect {
@@ -387,11 +410,6 @@ fn scenes_that_cannot_render_right_are_refused_by_name() {
     let blender = blender();
     let why = prepare_error(&blender.scene("missing"));
     assert!(why.contains("wood.png"), "{why}");
-    let why = prepare_error(&blender.scene("workbench"));
-    assert!(
-        why.contains("BLENDER_WORKBENCH") && why.contains("hint:"),
-        "{why}"
-    );
     let why = prepare_error(&blender.scene("unbaked"));
     assert!(why.contains("Cloth of Cube"), "{why}");
     fs::write(blender.folder.path().join("garbage.blend"), [7; 5000]).unwrap();

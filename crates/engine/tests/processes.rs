@@ -6,7 +6,8 @@ mod support;
 
 use engine::{
     BlenderEngine, BlenderOptions, CancelFlag, ChildEngine, ChildProgram, Engine, EngineError,
-    TracerEngine, calibrate, class_fingerprint, find_blender, sandbox::Enforcement, serve_child,
+    ProcessLimits, TracerEngine, calibrate, class_fingerprint, find_blender, sandbox::Enforcement,
+    serve_child,
 };
 use protocol::{Pass, Rect, RenderSettings, Size};
 use std::{env, fs, io, path::Path, process::Command, thread, time::Duration};
@@ -34,6 +35,7 @@ fn main() -> io::Result<()> {
                 BlenderOptions {
                     threads: 1,
                     common_kernel: false,
+                    ..BlenderOptions::default()
                 },
             );
             serve_child(Box::new(engine), io::stdin(), io::stdout())
@@ -47,7 +49,7 @@ fn main() -> io::Result<()> {
 }
 
 fn run_tests(filter: &str) {
-    let tests: [(&str, fn()); 5] = [
+    let tests: [(&str, fn()); 8] = [
         ("a_child_gives_the_same_bits", a_child_gives_the_same_bits),
         (
             "a_lost_child_is_reported_and_replaced",
@@ -57,6 +59,18 @@ fn run_tests(filter: &str) {
         (
             "a_killed_blender_is_reported_and_started_again",
             a_killed_blender_is_reported_and_started_again,
+        ),
+        (
+            "a_warm_blender_that_is_lost_costs_nothing_but_time",
+            a_warm_blender_that_is_lost_costs_nothing_but_time,
+        ),
+        (
+            "a_blender_that_stands_still_is_ended",
+            a_blender_that_stands_still_is_ended,
+        ),
+        (
+            "a_scene_that_needs_too_much_memory_is_told_so",
+            a_scene_that_needs_too_much_memory_is_told_so,
         ),
         (
             "a_confined_blender_is_of_the_same_class",
@@ -80,6 +94,7 @@ fn settings() -> RenderSettings {
         seed: 7,
         passes: Pass::ALL.to_vec(),
         guard_px: 0,
+        scene: None,
     }
 }
 
@@ -91,7 +106,7 @@ fn tracer_child(bundle: &Path) -> ChildEngine {
     fs::write(bundle.join("triangle.gltf"), TRIANGLE).unwrap();
     let program = ChildProgram::new(&env::current_exe().unwrap(), ["--serve", "tracer"]);
     let mut child = ChildEngine::spawn(program).unwrap();
-    child.prepare(bundle, "triangle.gltf").unwrap();
+    child.prepare(bundle, "triangle.gltf", None).unwrap();
     child
 }
 
@@ -100,8 +115,10 @@ fn a_child_gives_the_same_bits() {
     let mut child = tracer_child(bundle.path());
     let mut direct = TracerEngine::new();
     assert_eq!(
-        child.prepare(bundle.path(), "triangle.gltf").unwrap(),
-        direct.prepare(bundle.path(), "triangle.gltf").unwrap()
+        child.prepare(bundle.path(), "triangle.gltf", None).unwrap(),
+        direct
+            .prepare(bundle.path(), "triangle.gltf", None)
+            .unwrap()
     );
     assert_eq!(child.build(), direct.build());
     let never = CancelFlag::default();
@@ -136,7 +153,9 @@ fn a_child_gives_the_same_bits() {
         let at = rendered.rect.y * frame.width + rendered.rect.x;
         assert_eq!(rendered.planes[0].1, [whole[at as usize]]);
     }
-    let error = child.prepare(bundle.path(), "nothing.gltf").unwrap_err();
+    let error = child
+        .prepare(bundle.path(), "nothing.gltf", None)
+        .unwrap_err();
     assert!(
         matches!(&error, EngineError::Scene(why) if why.contains("nothing.gltf")),
         "{error}"
@@ -198,12 +217,12 @@ fn a_confined_blender_is_of_the_same_class() {
     let blender = support::blender();
     let scene = blender.scene("plain");
     let (mut direct, description) = blender.engine(&scene);
-    let settings = support::settings(&description, &Pass::ALL);
+    let settings = support::settings(&description, description.planes.len());
     let path = blender.found.path.to_str().unwrap();
     let program = ChildProgram::new(&env::current_exe().unwrap(), ["--serve", "blender", path]);
     let mut child = ChildEngine::spawn(program).unwrap();
     assert_eq!(
-        child.prepare(blender.folder.path(), &scene).unwrap(),
+        child.prepare(blender.folder.path(), &scene, None).unwrap(),
         description
     );
     let never = CancelFlag::default();
@@ -216,52 +235,146 @@ fn a_confined_blender_is_of_the_same_class() {
     assert!(child.confinement().unwrap().files != Enforcement::None || !cfg!(target_os = "linux"));
 }
 
+/// A render that takes minutes unless something comes between.
+fn long(settings: &RenderSettings) -> RenderSettings {
+    RenderSettings {
+        samples: 60_000,
+        ..settings.clone()
+    }
+}
+
+/// Waits until the only child of this program uses a processor for a command, then sends it a signal.
+fn signal_while_rendering(name: &str) -> u32 {
+    let ours = children();
+    assert_eq!(ours.len(), 1);
+    thread::sleep(Duration::from_millis(300));
+    signal(ours[0], name);
+    ours[0]
+}
+
+fn signal(process: u32, name: &str) {
+    let sent = Command::new("kill")
+        .args(["-s", name, &process.to_string()])
+        .status();
+    assert!(sent.unwrap().success());
+}
+
+/// The first process had rendered nothing yet: whoever asked for it has to know.
 fn a_killed_blender_is_reported_and_started_again() {
     let blender = support::blender();
     let scene = blender.scene("plain");
-    let (mut engine, description) = blender.engine(&scene);
-    let settings = support::settings(&description, &[Pass::Combined]);
-    let expected = support::render(&mut engine, &settings, 3, support::rect(320, 160, 64, 64));
-    let long = RenderSettings {
-        samples: 60_000,
-        ..settings.clone()
-    };
-    let ours = children();
-    assert_eq!(ours.len(), 1);
-    let running = thread::spawn(move || {
-        let result = engine.render(&long, 3, &[long.size.rect()], &CancelFlag::default());
-        (engine, result)
-    });
-    thread::sleep(Duration::from_millis(200));
-    for id in ours {
-        let _ = Command::new("kill").args(["-9", &id.to_string()]).status();
+    // Blender's own handler of other signals waits for a thread that holds on, where it is the wrong one that gets them.
+    for (name, told) in [
+        ("KILL", "killed by somebody (SIGKILL)"),
+        ("ILL", "crashed (SIGILL)"),
+    ] {
+        let (mut engine, description) = blender.engine(&scene);
+        let settings = support::settings(&description, 1);
+        let long = long(&settings);
+        let running = thread::spawn(move || {
+            let result = engine.render(&long, 3, &[long.size.rect()], &CancelFlag::default());
+            (engine, result)
+        });
+        signal_while_rendering(name);
+        let (mut engine, result) = running.join().unwrap();
+        let Err(EngineError::Failed(why)) = result else {
+            panic!("{name}: {result:?}");
+        };
+        assert!(why.contains(told) && why.lines().count() == 1, "{why}");
+        assert!(!why.contains("Fra:") && !why.contains("quit"), "{why}");
+        support::render(&mut engine, &settings, 3, support::rect(160, 120, 8, 8));
     }
-    let (mut engine, result) = running.join().unwrap();
-    assert!(matches!(result, Err(EngineError::Failed(_))), "{result:?}");
-    assert_eq!(
-        support::render(&mut engine, &settings, 3, support::rect(320, 160, 64, 64)),
-        expected
-    );
+}
 
-    // Cancelling ends a render that would take minutes.
+/// Killed in the middle of a render after another: the render is done by a fresh process, and nobody notices.
+fn a_warm_blender_that_is_lost_costs_nothing_but_time() {
+    let blender = support::blender();
+    let scene = blender.scene("plain");
+    let (mut engine, description) = blender.engine(&scene);
+    let settings = RenderSettings {
+        samples: 64,
+        ..support::settings(&description, 1)
+    };
+    let part = support::rect(64, 64, 192, 128);
+    let expected = support::render(&mut engine, &settings, 3, part);
+    let running = thread::spawn(move || (support::render(&mut engine, &settings, 3, part), engine));
+    let lost = signal_while_rendering("KILL");
+    let (rendered, mut engine) = running.join().unwrap();
+    assert_eq!(rendered, expected);
+    assert!(!children().contains(&lost));
+
+    // Cancelling ends a render that would take minutes, and is not taken for a loss.
+    let settings = support::settings(&description, 1);
     let cancel = CancelFlag::default();
     let later = cancel.clone();
     let canceller = thread::spawn(move || {
         thread::sleep(Duration::from_millis(200));
         later.cancel();
     });
-    let long = RenderSettings {
-        samples: 60_000,
-        ..settings.clone()
-    };
+    let long = long(&settings);
     let result = engine.render(&long, 3, &[long.size.rect()], &cancel);
     canceller.join().unwrap();
     assert!(matches!(result, Err(EngineError::Cancelled)), "{result:?}");
-    assert_eq!(
-        support::render(&mut engine, &settings, 3, support::rect(320, 160, 64, 64)),
-        expected
+    support::render(&mut engine, &settings, 3, support::rect(160, 120, 8, 8));
+    engine.prepare(blender.folder.path(), &scene, None).unwrap();
+}
+
+fn limited(limits: ProcessLimits, folder: &Path, scene: &str) -> (BlenderEngine, RenderSettings) {
+    let options = BlenderOptions {
+        threads: 1,
+        limits,
+        ..BlenderOptions::default()
+    };
+    let mut engine = BlenderEngine::new(support::blender().found.clone(), options);
+    let description = engine.prepare(folder, scene, None).unwrap();
+    (engine, support::settings(&description, 1))
+}
+
+fn a_blender_that_stands_still_is_ended() {
+    let blender = support::blender();
+    let limits = ProcessLimits {
+        idle_max: Duration::from_secs(1),
+        ..ProcessLimits::default()
+    };
+    let (mut engine, settings) = limited(limits, blender.folder.path(), &blender.scene("plain"));
+    let long = long(&settings);
+    let running = thread::spawn(move || {
+        let result = engine.render(&long, 3, &[long.size.rect()], &CancelFlag::default());
+        (engine, result)
+    });
+    let stopped = signal_while_rendering("STOP");
+    let (mut engine, result) = running.join().unwrap();
+    let Err(EngineError::Failed(why)) = result else {
+        panic!("{result:?}");
+    };
+    assert!(why.starts_with("Blender hangs"), "{why}");
+    assert!(!children().contains(&stopped));
+    support::render(&mut engine, &settings, 3, support::rect(160, 120, 8, 8));
+}
+
+fn a_scene_that_needs_too_much_memory_is_told_so() {
+    let blender = support::blender();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("scene.blend");
+    blender.script("make_broken.py", &["heavy", path.to_str().unwrap()]);
+    let limits = ProcessLimits {
+        memory_bytes_max: 700 << 20,
+        ..ProcessLimits::default()
+    };
+    let (mut engine, settings) = limited(limits, folder.path(), "scene.blend");
+    let result = engine.render(
+        &settings,
+        1,
+        &[support::rect(0, 0, 16, 16)],
+        &CancelFlag::default(),
     );
-    engine.prepare(blender.folder.path(), &scene).unwrap();
+    let Err(EngineError::Failed(why)) = result else {
+        panic!("it did not need much memory");
+    };
+    assert!(
+        why.starts_with("out of memory: Blender holds") && why.contains("0.68 GiB"),
+        "{why}"
+    );
 }
 
 /// The processes that this test program started from a thread and that still run.

@@ -61,13 +61,13 @@ pub struct Expansion {
 }
 
 impl FrameRange {
-    /// All frames from `first` to `last`.
-    pub fn span(first: i32, last: i32) -> Self {
+    /// The frames from `first` to `last`, every `step` one.
+    pub fn span(first: i32, last: i32, step: u32) -> Self {
         Self {
             segments: vec![Segment {
                 first,
                 last,
-                step: 1,
+                step: step.max(1),
             }],
         }
     }

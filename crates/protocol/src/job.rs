@@ -4,11 +4,12 @@ use crate::{
     geometry::{Rect, Size},
     ids::{Blake3Hash, JobId, TaskId},
     limits::{
-        BLOB_BYTES_MAX, BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX, SAMPLES_MAX, TASK_BYTES_MAX,
-        TASK_RECTS_MAX,
+        BLOB_BYTES_MAX, BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX, PASSES_MAX, SAMPLES_MAX,
+        SCENE_NAME_BYTES_MAX, TASK_BYTES_MAX, TASK_RECTS_MAX,
     },
     pixels::canonical_length,
     secret_pixels::SecretPixels,
+    version::BlenderVersion,
 };
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, fmt};
@@ -44,16 +45,19 @@ pub enum Pass {
     Normal,
     /// Surface colour without light, in the first three channels.
     Albedo,
+    /// Four more channels of what the scene itself enables (layers, light passes, cryptomatte, views), by their number in
+    /// the engine's description of the scene.
+    Plane(u16),
 }
 
 impl Pass {
-    /// Every pass, in canonical order.
+    /// Every pass that has a name, in canonical order.
     pub const ALL: [Pass; 4] = [Pass::Combined, Pass::Depth, Pass::Normal, Pass::Albedo];
 
     /// Channels that carry data (the rest are zero).
     pub fn channels(self) -> usize {
         match self {
-            Pass::Combined => 4,
+            Pass::Combined | Pass::Plane(_) => 4,
             Pass::Depth => 1,
             Pass::Normal | Pass::Albedo => 3,
         }
@@ -62,12 +66,13 @@ impl Pass {
 
 impl fmt::Display for Pass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Combined => "combined",
-            Self::Depth => "depth",
-            Self::Normal => "normal",
-            Self::Albedo => "albedo",
-        })
+        match self {
+            Self::Combined => f.write_str("combined"),
+            Self::Depth => f.write_str("depth"),
+            Self::Normal => f.write_str("normal"),
+            Self::Albedo => f.write_str("albedo"),
+            Self::Plane(number) => write!(f, "plane {number}"),
+        }
     }
 }
 
@@ -84,6 +89,8 @@ pub struct RenderSettings {
     pub passes: Vec<Pass>,
     /// Pixels rendered and thrown away on each side of a rectangle because the engine's edge pixels are not exact.
     pub guard_px: u32,
+    /// The scene of a file that has several, unless it is the file's own choice.
+    pub scene: Option<String>,
 }
 
 /// A job as its requestor describes it to providers.
@@ -97,6 +104,8 @@ pub struct JobSpec {
     pub manifest_bytes: u64,
     /// Which engine renders it.
     pub engine: EngineKind,
+    /// The Blender that must render it: only the same release gives the same bits. None for other engines.
+    pub blender: Option<BlenderVersion>,
     /// What decides the pixels.
     pub settings: RenderSettings,
 }
@@ -119,6 +128,26 @@ impl JobSpec {
             return Err(SpecError(format!(
                 "{} samples: from 1 to {SAMPLES_MAX} are allowed",
                 settings.samples
+            )));
+        }
+        if let Some(scene) = &settings.scene
+            && (scene.is_empty() || scene.len() > SCENE_NAME_BYTES_MAX)
+        {
+            return Err(SpecError(format!(
+                "a scene's name of {} bytes is outside the limit",
+                scene.len()
+            )));
+        }
+        if settings.passes.len() > PASSES_MAX {
+            return Err(SpecError(format!(
+                "{} passes are over the limit",
+                settings.passes.len()
+            )));
+        }
+        if self.blender.is_some() != (self.engine == EngineKind::Blender) {
+            return Err(SpecError(format!(
+                "a version of Blender is named for jobs of Blender, and for no others: this one is of {}",
+                self.engine
             )));
         }
         if settings.passes.is_empty() || !settings.passes.is_sorted_by(|a, b| a < b) {
@@ -320,6 +349,7 @@ mod tests {
             manifest: Blake3Hash([2; 32]),
             manifest_bytes: 10,
             engine: EngineKind::Tracer,
+            blender: None,
             settings: RenderSettings {
                 size: Size {
                     width: 100,
@@ -329,6 +359,7 @@ mod tests {
                 seed: 0,
                 passes: Pass::ALL.to_vec(),
                 guard_px: 0,
+                scene: None,
             },
         }
     }
@@ -404,6 +435,13 @@ mod tests {
         assert!(bad.check().is_err());
         bad = good.clone();
         bad.settings.size.width = u32::MAX;
+        assert!(bad.check().is_err());
+        bad = good.clone();
+        bad.engine = EngineKind::Blender;
+        assert!(bad.check().is_err());
+        bad.blender = "5.0.1".parse().ok();
+        assert_eq!(bad.check(), Ok(()));
+        bad.engine = EngineKind::Tracer;
         assert!(bad.check().is_err());
 
         let whole = Rect {

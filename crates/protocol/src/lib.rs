@@ -13,6 +13,7 @@ pub mod message;
 pub mod money;
 pub mod pixels;
 pub mod secret_pixels;
+pub mod version;
 
 pub use frames::{FrameRange, FrameRangeError};
 pub use geometry::{Rect, Size, TileGrid};
@@ -21,3 +22,4 @@ pub use job::{BundleFile, EngineKind, JobSpec, Manifest, Pass, RenderSettings, T
 pub use money::Glm;
 pub use pixels::RenderedRect;
 pub use secret_pixels::SecretPixels;
+pub use version::BlenderVersion;

@@ -1,7 +1,7 @@
 //! Every bound on what a peer may send or a user may ask, as a named constant with its unit last.
 
 /// Version of the wire messages; peers refuse others by name.
-pub const PROTOCOL_VERSION: u16 = 4;
+pub const PROTOCOL_VERSION: u16 = 5;
 
 /// Longest side of a frame in pixels.
 pub const FRAME_SIDE_MAX_PX: u32 = 32_768;
@@ -11,6 +11,11 @@ pub const FRAME_AREA_MAX_PX: u64 = 1 << 27;
 pub const JOB_FRAMES_MAX: usize = 1_000_000;
 /// Most samples a pixel.
 pub const SAMPLES_MAX: u32 = 65_536;
+
+/// Most passes of a job, of four channels each: some forty layers with everything on.
+pub const PASSES_MAX: usize = 1_024;
+/// Longest name of a scene within a file, in bytes.
+pub const SCENE_NAME_BYTES_MAX: usize = 256;
 
 /// Most rectangles in one task (a tile task has one and cells of its neighbours, a probe task a few).
 pub const TASK_RECTS_MAX: usize = 1_024;

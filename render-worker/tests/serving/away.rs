@@ -61,9 +61,14 @@ impl Drop for GatedEngine {
 }
 
 impl Engine for GatedEngine {
-    fn prepare(&mut self, bundle: &Path, entry: &str) -> Result<SceneDescription, EngineError> {
+    fn prepare(
+        &mut self,
+        bundle: &Path,
+        entry: &str,
+        scene: Option<&str>,
+    ) -> Result<SceneDescription, EngineError> {
         self.gate.change(|counts| counts.loaded += 1);
-        self.tracer.prepare(bundle, entry)
+        self.tracer.prepare(bundle, entry, scene)
     }
 
     fn render(

@@ -32,6 +32,47 @@ async fn bad_offers_are_declined_and_strangers_refused() {
     worker.end().await;
 }
 
+/// Before anything of the job is fetched.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_of_another_blender_is_declined_by_name() {
+    let offered = async |own: Option<&str>, needed: &str| {
+        let worker = Worker::start(|config| {
+            config.engines = vec![EngineKind::Tracer, EngineKind::Blender];
+            config.blender = own.map(|version| version.parse().unwrap());
+        })
+        .await;
+        let requestor = Requestor::of(&worker).await;
+        let mut job = requestor.job();
+        (job.engine, job.blender) = (EngineKind::Blender, needed.parse().ok());
+        let reply = requestor.offer(&job).await;
+        worker.end().await;
+        reply
+    };
+    for (own, needed, why) in [
+        (
+            Some("4.5.15"),
+            "5.0.1",
+            "the job needs Blender 5.0.1, this worker has 4.5.15",
+        ),
+        (
+            None,
+            "5.0.1",
+            "the job needs Blender 5.0.1, this worker has none",
+        ),
+    ] {
+        let reply = offered(own, needed).await;
+        assert!(
+            matches!(&reply, Reply::Declined { reason } if reason == why),
+            "{reply:?}"
+        );
+    }
+    let reply = offered(Some("4.5.15"), "4.5.15").await;
+    assert!(
+        matches!(&reply, Reply::Quote { about, device, .. } if about.ends_with("blender 4.5.15") && device == "cpu"),
+        "{reply:?}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_of_others_declines() {
     let worker = Worker::start(|config| config.serve_only = vec![NodeId([3; 32])]).await;

@@ -1,6 +1,6 @@
 //! A worker in this process, and bare nodes that play its requestors.
 
-use engine::{Engine, TracerEngine};
+use engine::{Device, Engine, TracerEngine};
 use network::{Access, BlobStore, Identity, Node, NodeConfig, NodeEvent};
 use protocol::{
     Address, Blake3Hash, BundleFile, EngineKind, Glm, JobId, JobSpec, Manifest, NodeId, Pass, Rect,
@@ -41,6 +41,8 @@ fn config(data_dir: &Path, started: oneshot::Sender<Started>) -> WorkerConfig {
         peers: Vec::new(),
         mdns: false,
         engines: vec![EngineKind::Tracer],
+        blender: None,
+        device: Device::default(),
         price_megasample: Glm::from_wei(5),
         serve_only: Vec::new(),
         hold: HOUR,
@@ -192,12 +194,14 @@ impl Requestor {
             manifest,
             manifest_bytes: bytes.len() as u64,
             engine: EngineKind::Tracer,
+            blender: None,
             settings: RenderSettings {
                 size: Size::new(32, 16).unwrap(),
                 samples: 2,
                 seed: 1,
                 passes: vec![Pass::Combined],
                 guard_px: 0,
+                scene: None,
             },
         }
     }

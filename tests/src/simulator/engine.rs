@@ -25,12 +25,14 @@ pub fn job(size: Size) -> JobSpec {
         manifest: Blake3Hash([2; 32]),
         manifest_bytes: 10,
         engine: EngineKind::Tracer,
+        blender: None,
         settings: RenderSettings {
             size,
             samples: SAMPLES,
             seed: 0,
             passes: Pass::ALL.to_vec(),
             guard_px: 0,
+            scene: None,
         },
     }
 }

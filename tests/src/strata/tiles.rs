@@ -105,6 +105,7 @@ impl Prepared {
             seed: 0,
             passes: vec![Pass::Combined],
             guard_px: 0,
+            scene: None,
         }
     }
 

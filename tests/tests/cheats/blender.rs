@@ -22,6 +22,8 @@ bpy.ops.wm.open_mainfile(filepath=blend)
 camera = bpy.context.scene.camera.data
 camera.lens *= 2.2
 camera.shift_y = -0.4
+layer = bpy.context.view_layer
+layer.use_pass_normal = layer.use_pass_z = True
 bpy.ops.wm.save_as_mainfile(filepath=folder + '/closer.blend')
 cycles = bpy.context.scene.cycles
 cycles.seed += 1
@@ -58,14 +60,21 @@ impl SharedEngine {
         let found = find_blender(None).unwrap();
         let mut blender = BlenderEngine::new(found, BlenderOptions::default());
         let name = scene.file_name().unwrap().to_str().unwrap();
-        let about = blender.prepare(scene.parent().unwrap(), name).unwrap();
+        let about = blender
+            .prepare(scene.parent().unwrap(), name, None)
+            .unwrap();
         Self(Arc::new(Mutex::new((blender, about))))
     }
 }
 
 impl Engine for SharedEngine {
     /// The scene is open already.
-    fn prepare(&mut self, _: &Path, _: &str) -> Result<SceneDescription, EngineError> {
+    fn prepare(
+        &mut self,
+        _: &Path,
+        _: &str,
+        _: Option<&str>,
+    ) -> Result<SceneDescription, EngineError> {
         Ok(self.0.lock().unwrap().1.clone())
     }
 
@@ -92,18 +101,6 @@ impl Engine for SharedEngine {
 fn cheats_with_blender_are_caught_and_the_frames_are_right() {
     let python = std::env::var_os("BLENDER_PYTHON").expect("BLENDER_PYTHON is set by tests/run");
     let dir = tempfile::tempdir().unwrap();
-    let task = Task {
-        kind: EngineKind::Blender,
-        scene: dir.path().join("closer.blend"),
-        frames: 3..=7,
-        size: Size {
-            width: 256,
-            height: 256,
-        },
-        samples: 4,
-        tile_px: 128,
-        layer: Some("ViewLayer"),
-    };
     let saved = Command::new(python)
         .args(["-c", VARIANTS])
         .arg(scene("gyroscope.blend"))
@@ -111,7 +108,20 @@ fn cheats_with_blender_are_caught_and_the_frames_are_right() {
         .output()
         .expect("python starts");
     assert!(saved.status.success(), "{}", words(&saved));
-    let mut blender = SharedEngine::open(&task.scene);
+    let scene_file = dir.path().join("closer.blend");
+    let mut blender = SharedEngine::open(&scene_file);
+    let task = Task {
+        kind: EngineKind::Blender,
+        scene: scene_file,
+        frames: 3..=7,
+        size: Size {
+            width: 256,
+            height: 256,
+        },
+        samples: 4,
+        tile_px: 128,
+        planes: blender.0.lock().unwrap().1.planes.clone(),
+    };
     let variants: BTreeMap<&str, SharedEngine> = ["other_seed.blend", "no_bounces.blend"]
         .map(|name| (name, SharedEngine::open(&dir.path().join(name))))
         .into();

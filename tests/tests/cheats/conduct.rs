@@ -119,8 +119,13 @@ impl Cheat {
 }
 
 impl Engine for Cheat {
-    fn prepare(&mut self, bundle: &Path, entry: &str) -> Result<SceneDescription, EngineError> {
-        self.engine.prepare(bundle, entry)
+    fn prepare(
+        &mut self,
+        bundle: &Path,
+        entry: &str,
+        scene: Option<&str>,
+    ) -> Result<SceneDescription, EngineError> {
+        self.engine.prepare(bundle, entry, scene)
     }
 
     fn render(
@@ -187,7 +192,7 @@ fn edit(conduct: Conduct, rect: &Rect, pass: Pass, plane: &mut Vec<[f32; 4]>) {
         Conduct::AlphaOnly if pass == Pass::Combined => {
             plane.iter_mut().for_each(|pixel| pixel[3] *= 0.5);
         }
-        Conduct::NormalsOnly if pass == Pass::Normal => {
+        Conduct::NormalsOnly if matches!(pass, Pass::Normal | Pass::Plane(0)) => {
             plane.iter_mut().for_each(|pixel| pixel[0] += 0.01);
         }
         Conduct::Denormals => {

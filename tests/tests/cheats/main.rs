@@ -10,11 +10,12 @@ mod rubbish;
 mod tracer;
 
 use conduct::{Cheat, Conduct};
-use engine::{CancelFlag, Engine, frame_file::read_exr};
+use engine::{CancelFlag, Device, Engine, Plane, find_blender, frame_file::read_exr};
 use gate::Gate;
 use network::Identity;
 use protocol::{
-    Address, EngineKind, Glm, NodeId, Pass, RenderSettings, RenderedRect, Size, pixels::task_bytes,
+    Address, BlenderVersion, EngineKind, Glm, NodeId, Pass, RenderSettings, RenderedRect, Size,
+    pixels::task_bytes,
 };
 use render_worker::{Started, WorkerConfig, serve};
 use std::{
@@ -37,17 +38,23 @@ struct Task {
     size: Size,
     samples: u32,
     tile_px: u32,
-    layer: Option<&'static str>,
+    /// What its frames have, with the names of their files.
+    planes: Vec<Plane>,
 }
 
 impl Task {
+    fn passes(&self) -> Vec<Pass> {
+        self.planes.iter().map(|plane| plane.pass).collect()
+    }
+
     fn settings(&self) -> RenderSettings {
         RenderSettings {
             size: self.size,
             samples: self.samples,
             seed: 0,
-            passes: Pass::ALL.to_vec(),
+            passes: self.passes(),
             guard_px: 0,
+            scene: None,
         }
     }
 
@@ -56,7 +63,7 @@ impl Task {
         let (from, to) = (self.frames.start(), self.frames.end());
         let (size, samples, tile) = (self.size, self.samples, self.tile_px);
         let mut options =
-            format!("--frames {from}-{to} --size {size} --samples {samples} --tile {tile}");
+            format!("--frames {from}-{to} --size {size} --samples {samples} --tile {tile} --raw");
         for peer in peers {
             options += &format!(" --peer {peer}");
         }
@@ -79,13 +86,14 @@ impl Task {
 
     fn read(&self, dir: &Path, name: &str, frame: i32) -> RenderedRect {
         let path = dir.join(format!("{name}-{frame:04}.exr"));
-        read_exr(&path, self.layer, self.size.rect(), &Pass::ALL).unwrap()
+        read_exr(&path, self.size.rect(), &self.planes).unwrap()
     }
 
     /// All passes of all frames have the bits that the engine gives.
     fn assert_right(&self, dir: &Path, name: &str, truth: &BTreeMap<i32, RenderedRect>) {
+        let passes = self.passes();
         let bytes =
-            |frame: &RenderedRect| task_bytes(std::slice::from_ref(frame), &Pass::ALL).unwrap();
+            |frame: &RenderedRect| task_bytes(std::slice::from_ref(frame), &passes).unwrap();
         for frame in self.frames.clone() {
             let found = self.read(dir, name, frame);
             assert!(
@@ -123,6 +131,11 @@ impl Ran {
     }
 }
 
+/// The Blender of this computer, which the jobs of these tests need.
+fn own_blender() -> BlenderVersion {
+    find_blender(None).unwrap().release().unwrap()
+}
+
 /// Starts a worker in this process; it ends with the runtime.
 async fn start(
     kind: EngineKind,
@@ -139,6 +152,8 @@ async fn start(
         peers: Vec::new(),
         mdns: false,
         engines: vec![kind],
+        blender: (kind == EngineKind::Blender).then(own_blender),
+        device: Device::default(),
         price_megasample: Glm::from_wei(1_000_000_000_000),
         serve_only: Vec::new(),
         hold: std::time::Duration::ZERO,

@@ -20,7 +20,10 @@ mod gltf;
 mod scenes;
 mod statistics;
 
-use engine::{CancelFlag, Engine, TracerEngine, frame_file::read_exr};
+use engine::{
+    CancelFlag, Engine, TracerEngine,
+    frame_file::{named_planes, read_exr},
+};
 use gltf::Gltf;
 use protocol::{Pass, RenderSettings, RenderedRect, Size};
 use statistics::{Agreement, Blocks, Tolerance, blocks, compare};
@@ -45,7 +48,7 @@ fn traced(gltf: &Gltf, samples: u32) -> Frames {
     let dir = tempfile::tempdir().unwrap();
     gltf.write(dir.path());
     let mut engine = TracerEngine::new();
-    let about = engine.prepare(dir.path(), "scene.gltf").unwrap();
+    let about = engine.prepare(dir.path(), "scene.gltf", None).unwrap();
     assert_eq!(about.warnings, [""; 0]);
     let render = |seed| {
         let settings = RenderSettings {
@@ -54,6 +57,7 @@ fn traced(gltf: &Gltf, samples: u32) -> Frames {
             seed,
             passes: Pass::ALL.to_vec(),
             guard_px: 0,
+            scene: None,
         };
         let rects = [SIZE.rect()];
         let frames = engine.render(&settings, 1, &rects, &CancelFlag::default());
@@ -76,7 +80,11 @@ fn by_cycles(gltf: &Gltf, samples: u32) -> Frames {
     assert!(output.status.success(), "{}", words(&output));
     let read = |seed| {
         let path = dir.path().join(format!("{seed:04}.exr"));
-        read_exr(&path, Some("ViewLayer"), SIZE.rect(), &Pass::ALL)
+        read_exr(
+            &path,
+            SIZE.rect(),
+            &named_planes(Some("ViewLayer"), &Pass::ALL),
+        )
     };
     let frames: Result<Frames, _> = (0..SEEDS).map(read).collect();
     frames.unwrap_or_else(|error| panic!("{error}\n{}", words(&output)))

@@ -1,8 +1,8 @@
 //! How evidence is written in JSON: ids, hashes and bytes in hexadecimal, rectangles as `8x8+16+24`.
 
 use protocol::{
-    Blake3Hash, BundleFile, EngineKind, JobId, JobSpec, Manifest, NodeId, Rect, RenderSettings,
-    ids::Signature,
+    Blake3Hash, BlenderVersion, BundleFile, EngineKind, JobId, JobSpec, Manifest, NodeId, Rect,
+    RenderSettings, ids::Signature,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
@@ -28,7 +28,7 @@ macro_rules! written_as_displayed {
     )*};
 }
 
-written_as_displayed!(JobId, NodeId, Blake3Hash);
+written_as_displayed!(JobId, NodeId, Blake3Hash, BlenderVersion);
 
 impl Written for Vec<u8> {
     fn text(&self) -> String {
@@ -157,6 +157,8 @@ pub struct JobForm {
     manifest: Blake3Hash,
     manifest_bytes: u64,
     engine: EngineKind,
+    #[serde(with = "option")]
+    blender: Option<BlenderVersion>,
     settings: RenderSettings,
 }
 

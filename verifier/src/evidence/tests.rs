@@ -26,6 +26,7 @@ fn job() -> JobSpec {
         manifest: Blake3Hash([2; 32]),
         manifest_bytes: 10,
         engine: EngineKind::Tracer,
+        blender: None,
         settings: RenderSettings {
             size: Size {
                 width: 60,
@@ -35,6 +36,7 @@ fn job() -> JobSpec {
             seed: 0,
             passes: vec![Pass::Combined],
             guard_px: 0,
+            scene: None,
         },
     }
 }
@@ -300,10 +302,10 @@ fn texts_that_are_no_evidence_are_refused() {
         assert!(matches!(read, Err(EvidenceError::Malformed(_))), "{cut}");
     }
     let text = String::from_utf8(json).unwrap();
-    let later = text.replacen("\"version\": 1", "\"version\": 2", 1);
+    let later = text.replacen("\"version\": 2", "\"version\": 3", 1);
     assert_eq!(
         Bundle::from_json(later.as_bytes()),
-        Err(EvidenceError::Version(2))
+        Err(EvidenceError::Version(3))
     );
     let id = node(1).to_string();
     for (old, new) in [

@@ -1,7 +1,12 @@
 //! Finding Blender on this machine: the program itself, or a Python that imports it as the module `bpy`.
 
-use super::process::{Driver, private_command, run_bounded};
+use super::{
+    BlenderOptions,
+    device::{Device, ListedDevice},
+    process::{Driver, private_command, run_bounded},
+};
 use crate::{CancelFlag, EngineError};
+use protocol::{BlenderVersion, version::ParseVersionError};
 use std::{
     env, fmt,
     path::{Path, PathBuf},
@@ -48,15 +53,46 @@ pub struct Found {
 }
 
 impl Found {
-    /// Starts it once and gives what it then says of itself.
+    /// Which release it is, without what a packager adds to its name.
+    ///
+    /// # Errors
+    /// When it calls itself something that names no release.
+    pub fn release(&self) -> Result<BlenderVersion, EngineError> {
+        let named = self.version.parse();
+        named.map_err(|e: ParseVersionError| {
+            EngineError::Missing(format!("{}: {e}", self.path.display()))
+        })
+    }
+
+    /// Starts it once and gives what it then says of itself, if it can render with this device.
+    ///
+    /// # Errors
+    /// When it does not run, with the last of what it printed, or has no such device.
+    pub fn proven(self, device: Device) -> Result<Self, EngineError> {
+        let (found, mut driver) = self.started(device)?;
+        driver.use_device(device, &CancelFlag::default())?;
+        Ok(found)
+    }
+
+    /// Starts it once and gives what it then says of itself and of what it can render with.
     ///
     /// # Errors
     /// When it does not run, with the last of what it printed.
-    pub fn proven(mut self) -> Result<Self, EngineError> {
-        let (_, hello) = Driver::start(&self, false, &CancelFlag::default())?;
+    pub fn with_devices(self) -> Result<(Self, Vec<ListedDevice>), EngineError> {
+        let (found, mut driver) = self.started(Device::default())?;
+        let devices = driver.devices(&CancelFlag::default())?;
+        Ok((found, devices))
+    }
+
+    fn started(mut self, device: Device) -> Result<(Self, Driver), EngineError> {
+        let options = BlenderOptions {
+            device,
+            ..BlenderOptions::default()
+        };
+        let (driver, hello) = Driver::start(&self, &options, &CancelFlag::default())?;
         self.version = hello.version;
         self.build_hash = hello.build_hash;
-        Ok(self)
+        Ok((self, driver))
     }
 }
 

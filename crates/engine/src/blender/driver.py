@@ -5,6 +5,7 @@ output. Everything Blender itself prints goes to standard error, where the paren
 process exits when its standard input ends, so it never outlives its parent.
 """
 
+import array
 import ctypes
 import json
 import os
@@ -17,16 +18,31 @@ import bpy
 import _cycles  # Blender provides it once bpy is loaded.
 from cycles.engine import list_render_passes
 
+# Our other files lie beside this one.
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import cycles_devices
+import scene_pictures
+
 # Rectangles are aimed a quarter of a pixel inside, because Blender truncates fractions of the size.
 INSIDE_PIXEL = 0.25
 # Cycles' seeds end here.
 SEED_MAX = 2**31 - 1
 # A file that cannot be rendered may name thousands of missing files; a person reads the first few.
 NAMES_MAX = 20
-# What tiles may carry, in canonical order.
-PASSES = ("combined", "depth", "normal", "albedo")
 # In this order, because each value narrows what the next may be.
-IMAGE_SETTINGS = ("media_type", "file_format", "color_mode", "color_depth", "exr_codec", "use_exr_interleave")
+IMAGE_SETTINGS = (
+    "media_type", "file_format", "views_format", "color_mode", "color_depth", "exr_codec", "use_exr_interleave",
+)
+# A frame whose number stands out in a path.
+TELLTALE_FRAME = 1048573
+# Formats by the endings of files.
+FORMATS = {
+    "png": "PNG", "exr": "OPEN_EXR_MULTILAYER", "jpg": "JPEG", "jpeg": "JPEG", "tif": "TIFF", "tiff": "TIFF",
+    "webp": "WEBP", "bmp": "BMP", "tga": "TARGA", "hdr": "HDR", "dpx": "DPX", "cin": "CINEON", "jp2": "JPEG2000",
+}
+# Outputs of a Render Layers node whose names are not those of the passes.
+SOCKETS = {"Image": "Combined", "Alpha": "Combined", "Noisy Image": "Combined"}
+WHOLE_FRAME_ENGINES = {"BLENDER_EEVEE", "BLENDER_EEVEE_NEXT", "BLENDER_WORKBENCH"}
 
 
 class SceneError(Exception):
@@ -49,6 +65,10 @@ class Overrides:
         self.changed.append((owner, name, before))
         setattr(owner, name, value)
 
+    def keep(self, owner, *names):
+        """Has properties put back that will be set many times."""
+        self.changed += [(owner, name, getattr(owner, name)) for name in names]
+
     def restore(self):
         """Puts everything back, last change first."""
         for owner, name, before in reversed(self.changed):
@@ -63,28 +83,85 @@ class AssembledFrame(bpy.types.RenderEngine):
     bl_label = "Assembled frame"
     bl_use_preview = False
     bl_use_postprocess = True
-    source = ""
+    # What is delivered: {(layer, pass, view): floats, rows from the bottom}, metadata of the file, passes by layer.
+    pixels = {}
+    metadata = {}
+    passes = {}
 
     def update_render_passes(self, scene=None, renderlayer=None):
-        # The same list as Cycles has: the compositor cuts links to passes that an engine does not name.
-        for name, channels, kind in distinct_passes(scene, renderlayer):
+        # The same list as the scene's engine has: the compositor cuts links to passes that an engine does not name.
+        for name, channels, kind in AssembledFrame.passes.get(renderlayer.name, []):
             self.register_pass(scene, renderlayer, name, len(channels), channels, kind)
 
     def render(self, depsgraph):
-        scene = depsgraph.scene
-        result = self.begin_result(0, 0, scene.render.resolution_x, scene.render.resolution_y)
-        layer = result.layers[0]
-        there = {render_pass.name for render_pass in layer.passes}
-        for name, channels, _ in distinct_passes(scene, scene.view_layers[layer.name]):
+        render, layer = depsgraph.scene.render, depsgraph.view_layer.name
+        width, height = frame_window(render)[2:]
+        result = self.begin_result(0, 0, width, height, layer=layer)
+        there = {render_pass.name for render_pass in result.layers[0].passes}
+        for name, channels, _ in AssembledFrame.passes.get(layer, []):
             if name not in there:
-                self.add_pass(name, len(channels), channels, layer=layer.name)
-        result.load_from_file(AssembledFrame.source)
+                self.add_pass(name, len(channels), channels, layer=layer)
+        views = [view.name for view in result.views] if render.use_multiview else []
+        for render_pass in result.layers[0].passes:
+            view = views[render_pass.view_id] if views else None
+            pixels = AssembledFrame.pixels.get((layer, render_pass.name, view))
+            if pixels is not None:
+                set_pixels(render_pass, pixels)
         self.end_result(result)
+        for name, value in AssembledFrame.metadata.items():
+            self.get_result().stamp_data_add_field(name, value)
 
 
-def distinct_passes(scene, layer):
+def set_pixels(render_pass, pixels):
+    try:
+        render_pass.rect.foreach_set(pixels)
+    except TypeError:
+        # Blender 3.4 counts pixels where it reads values.
+        channels = render_pass.channels
+        render_pass.rect = [pixels[at : at + channels] for at in range(0, len(pixels), channels)]
+
+
+def cycles_passes(scene, layer):
     """What Cycles delivers for a layer, (name, channels, kind) each; its own list names some twice."""
-    return {render_pass[0]: render_pass for render_pass in reversed(list(list_render_passes(scene, layer)))}.values()
+    passes = {}
+    for render_pass in list_render_passes(scene, layer):
+        passes.setdefault(render_pass[0], render_pass)
+    return list(passes.values())
+
+
+def simple_passes(layer):
+    """What the engines that draw whole frames deliver, of the passes whose names no version changes."""
+    passes = [("Combined", "RGBA", "COLOR")]
+    passes += [("Depth", "Z", "VALUE")] if layer.use_pass_z else []
+    passes += [("Mist", "Z", "VALUE")] if layer.use_pass_mist else []
+    passes += [("Normal", "XYZ", "VECTOR")] if layer.use_pass_normal else []
+    return passes
+
+
+def full_size(render):
+    """Pixels of the camera's whole picture."""
+    percentage = render.resolution_percentage
+    return max(1, render.resolution_x * percentage // 100), max(1, render.resolution_y * percentage // 100)
+
+
+def frame_window(render):
+    """The part of the camera's picture that the user renders, in pixels: left, bottom, width, height."""
+    width, height = full_size(render)
+    if not render.use_border:
+        return 0, 0, width, height
+    # Blender multiplies in single precision and truncates.
+    single = lambda value: ctypes.c_float(value).value
+    left, right = (int(single(width * single(x))) for x in (render.border_min_x, render.border_max_x))
+    bottom, top = (int(single(height * single(y))) for y in (render.border_min_y, render.border_max_y))
+    return left, bottom, max(1, right - left), max(1, top - bottom)
+
+
+def view_names(render):
+    """Names of the views that are rendered; one without a name where there is one."""
+    if not render.use_multiview:
+        return [None]
+    used = [view.name for view in render.views if view.use]
+    return ["left", "right"] if render.views_format == "STEREO_3D" else used
 
 
 def libc_flush():
@@ -224,161 +301,269 @@ class Session:
         self.overrides = Overrides()
         self.configuration = None
         self.frame = None
-        self.layer = None
+        # The last frame of which all that it shows was found.
+        self.whole_frame = None
+        self.name = None
         self.image_settings = {}
+        self.window = None
+        self.needed = 0
         self.files = []
-        self.denoises = False
+        self.passes = []
         self.seed_added = 0
         self.seed = None
 
     @property
     def scene(self):
-        return bpy.context.scene
+        return bpy.data.scenes[self.name]
+
+    @property
+    def layers(self):
+        return [layer for layer in self.scene.view_layers if layer.use]
+
+    @property
+    def is_cycles(self):
+        return self.scene.render.engine == "CYCLES"
 
     # -- open and describe
 
     def open(self, command):
         path = command["path"]
         self.overrides = Overrides()
-        self.configuration = self.frame = None
+        self.configuration = self.frame = self.whole_frame = None
         self.seed_added = 0
         try:
             bpy.ops.wm.open_mainfile(filepath=path, use_scripts=False)
         except RuntimeError as error:
             raise SceneError(f"Blender cannot read the scene: {str(error).strip()}") from error
-        if os.path.realpath(bpy.data.filepath) != os.path.realpath(path) or self.scene is None:
+        if os.path.realpath(bpy.data.filepath) != os.path.realpath(path) or bpy.context.scene is None:
             raise SceneError("Blender did not open the scene: is it a .blend file of this or an older version?")
+        self.name = command["scene"] or bpy.context.scene.name
+        if self.name not in bpy.data.scenes:
+            raise SceneError(f"the file has no scene {self.name}, only {shown(s.name for s in bpy.data.scenes)}")
+        if bpy.context.window is not None:
+            # Blender renders other scenes than the window's without their animation.
+            bpy.context.window.scene = self.scene
         self.refuse()
-        enabled = [layer for layer in self.scene.view_layers if layer.use]
-        self.layer = enabled[0].name
-        own = self.scene.render.image_settings
-        self.image_settings = {name: getattr(own, name) for name in IMAGE_SETTINGS if hasattr(own, name)}
+        self.refuse_undecodable()
+        if not self.is_cycles:
+            # It has slightly other results, and only from the second frame on: Blender alone shows it by itself.
+            bpy.context.preferences.system.use_gpu_subdivision = False
+            self.try_graphics(command["scratch"])
+        image = self.scene.render.image_settings
+        self.image_settings = {name: getattr(image, name) for name in IMAGE_SETTINGS if hasattr(image, name)}
         self.set_frame(self.scene.frame_current)
-        wants = self.scene.cycles.use_denoising and enabled[0].cycles.use_denoising
-        self.denoises = bool(wants and _cycles.with_openimagedenoise)
-        return self.describe(enabled)
+        return self.describe()
 
     def refuse(self):
         """Refuses by name what cannot be rendered right."""
         scene = self.scene
         engine = scene.render.engine
-        if engine != "CYCLES":
+        if engine != "CYCLES" and engine not in WHOLE_FRAME_ENGINES:
             raise SceneError(
-                f"the scene's render engine is {engine}: only CYCLES can be divided into tiles; "
+                f"the scene's render engine is {engine}, which is not part of Blender; "
                 "hint: set Render Properties > Render Engine to Cycles and save"
             )
-        if scene.cycles.shading_system:
-            raise SceneError("the scene uses Open Shading Language, which is not supported")
-        if not any(layer.use for layer in scene.view_layers):
+        if not self.layers:
             raise SceneError("no view layer of the scene is enabled for rendering")
         cameras = [scene.camera] + [marker.camera for marker in scene.timeline_markers]
         if not any(cameras):
             raise SceneError("the scene has no camera; hint: add one and make it active")
+        editor = scene.sequence_editor
+        if scene.render.use_sequencer and editor is not None:
+            strips = getattr(editor, "strips", None) or getattr(editor, "sequences", [])
+            if any(strip.type != "SOUND" and not strip.mute for strip in strips):
+                raise SceneError(
+                    "the video sequencer has strips, which Blender would show in place of the scene; "
+                    "hint: turn off Output Properties > Post Processing > Sequencer"
+                )
         self.files, missing = needed_files(scene)
         if missing:
             raise SceneError(f"files that the scene needs are missing: {shown(missing)}")
         unbaked = unbaked_simulations(scene)
+        read = set().union(*self.passes_read().values())
+        unknown = read - {name for name, _, _ in simple_passes(self.layers[0])}
+        if not self.is_cycles and unknown:
+            raise SceneError(f"compositing reads passes that are not fetched from {engine}: {shown(unknown)}")
         if unbaked:
             raise SceneError(f"simulations are not baked: {shown(unbaked)}; hint: bake them to disk and save")
 
-    def own_samples(self):
-        """Samples a pixel that the scene asks for in the rendered layer."""
-        cycles = self.scene.cycles
-        layer = self.scene.view_layers[self.layer].samples
-        if layer == 0 or cycles.use_layer_samples == "IGNORE":
-            return cycles.samples
-        return layer if cycles.use_layer_samples == "USE" else min(layer, cycles.samples)
+    def try_graphics(self, scratch):
+        """Draws a few pixels of nothing: where there is no graphics context Blender ends here, not in the first frame."""
+        trial = bpy.data.scenes.new("graphics trial")
+        camera = bpy.data.cameras.new("graphics trial")
+        trial.camera = bpy.data.objects.new("graphics trial", camera)
+        trial.render.engine = "BLENDER_WORKBENCH"
+        trial.render.resolution_x = trial.render.resolution_y = 8
+        trial.render.filepath = os.path.join(scratch, "trial.png")
+        bpy.ops.render.render(write_still=True, scene=trial.name)
+        is_drawn = os.path.isfile(trial.render.filepath)
+        bpy.data.objects.remove(trial.camera)
+        bpy.data.cameras.remove(camera)
+        bpy.data.scenes.remove(trial)
+        if not is_drawn:
+            raise SceneError(f"{self.scene.render.engine} draws nothing here: there is no graphics context")
 
-    def describe(self, enabled):
+    def refuse_undecodable(self):
+        bad = scene_pictures.undecodable(image_paths)
+        if bad:
+            raise SceneError(f"pictures that the scene needs cannot be read: {shown(bad)}")
+
+    def refuse_lacking(self):
+        """Refuses the current frame if something that it shows is not there: it would be left out, or pink."""
+        if self.whole_frame == self.frame:
+            return
+        lacking = scene_pictures.lacking(self.scene, image_paths)
+        if lacking:
+            raise SceneError(f"files that frame {self.frame} needs are missing: {shown(lacking)}")
+        self.whole_frame = self.frame
+
+    def denoises(self, layer):
+        """Does Cycles denoise this layer after rendering?"""
+        wanted = self.is_cycles and self.scene.cycles.use_denoising and layer.cycles.use_denoising
+        return bool(wanted and _cycles.with_openimagedenoise)
+
+    def own_samples(self):
+        """Samples a pixel that the scene asks for: the most of its layers."""
         scene = self.scene
-        render = scene.render
-        notes, warnings = [], []
-        if len(enabled) > 1:
-            others = [layer.name for layer in enabled[1:]]
-            warnings.append(f"only the view layer {self.layer} is rendered, not {shown(others)}")
-        self.warn_of_output(warnings)
-        self.warn_of_cycles(enabled[0], warnings)
+        if scene.render.engine == "BLENDER_WORKBENCH":
+            return {"OFF": 1, "FXAA": 1}.get(scene.display.render_aa) or int(scene.display.render_aa)
+        if not self.is_cycles:
+            return scene.eevee.taa_render_samples
+        return max(self.samples_of(layer) for layer in self.layers)
+
+    def samples_of(self, layer):
+        cycles, own = self.scene.cycles, layer.samples
+        if own == 0 or cycles.use_layer_samples == "IGNORE":
+            return cycles.samples
+        return own if cycles.use_layer_samples == "USE" else min(own, cycles.samples)
+
+    def describe(self):
+        scene = self.scene
+        render, image = scene.render, scene.render.image_settings
+        warnings = []
+        if self.is_cycles:
+            self.warn_of_cycles(warnings)
         if bpy.app.autoexec_fail:
             message = str(bpy.app.autoexec_fail_message).strip()
             warnings.append(f"the scene's scripts and scripted drivers do not run: {message}")
-        if render.pixel_aspect_x != render.pixel_aspect_y:
-            notes.append("pixels are not square")
-        size = [render.resolution_x * render.resolution_percentage // 100,
-                render.resolution_y * render.resolution_percentage // 100]
+        self.passes = self.rendered_passes()
+        _, _, width, height = frame_window(render)
         return {
-            "layer": self.layer,
+            "scene": self.name,
             "files": self.files,
-            "size": [max(1, side) for side in size],
+            "size": [width, height],
+            "has_border": render.use_border,
+            "whole_frames": not self.is_cycles,
             "frames": [scene.frame_start, scene.frame_end],
+            "frame_step": scene.frame_step,
             "frame_rate": render.fps / render.fps_base,
             "samples": self.own_samples(),
-            "adaptive": bool(scene.cycles.use_adaptive_sampling),
-            "denoises": self.denoises,
-            "finish_passes": [name for name in PASSES if name in self.finish_passes()],
-            "notes": notes,
+            "adaptive": bool(self.is_cycles and scene.cycles.use_adaptive_sampling),
+            "guided_volumes": self.guides_volumes(),
+            "passes": self.passes,
+            "needed_passes": self.needed,
+            "output": {
+                "path": self.output_path(),
+                "format": "PNG" if render.is_movie_format else image.file_format,
+                "suffixes": self.view_suffixes(),
+            },
             "warnings": warnings,
         }
 
-    def warn_of_output(self, warnings):
-        scene = self.scene
-        render = scene.render
-        lacking = [name for name in self.passes_read() if name not in self.carried()]
-        if lacking:
-            warnings.append(f"compositing reads passes that are not rendered: {shown(lacking)}")
-        editor = scene.sequence_editor
-        if render.use_sequencer and editor is not None:
-            strips = getattr(editor, "strips_all", None) or getattr(editor, "sequences_all", [])
-            if len(strips) > 0:
-                warnings.append("the video sequencer is on: its strips are left out")
-        if render.use_multiview:
-            warnings.append("stereo views are on: only one view is rendered")
-        if render.is_movie_format:
-            warnings.append("the scene writes a movie: pictures are written instead")
+    def guides_volumes(self):
+        """Does Cycles sample volumes as it found their neighbourhood, as it does from Blender 5.0 on?"""
+        if not self.is_cycles or getattr(self.scene.cycles, "volume_biased", True):
+            return False
+        trees = [owner.node_tree for owner in (*bpy.data.materials, *bpy.data.worlds) if owner.node_tree and owner.users]
+        sockets = (socket for tree in trees for node in tree.nodes for socket in node.inputs)
+        return any(socket.name == "Volume" and socket.is_linked for socket in sockets)
 
-    def carried(self):
-        """Outputs of a Render Layers node that tiles carry, and the pass that each comes from."""
-        sockets = {"Image": "combined", "Alpha": "combined", "Depth": "depth", "Denoising Albedo": "albedo"}
-        # Normals are those of the denoising data when the scene is denoised.
-        return sockets | {"Denoising Normal" if self.denoises else "Normal": "normal"}
+    def output_path(self):
+        """Where Blender would write frames, with `#` in place of the number's digits."""
+        render = self.scene.render
+        runs = re.findall("#+", os.path.basename(render.filepath))
+        digits = len(runs[-1]) if runs else 4
+        if render.is_movie_format:
+            stem = os.path.splitext(bpy.path.abspath(render.filepath))[0]
+            return os.path.abspath(stem + ("" if runs else "#" * digits) + ".png")
+        path = os.path.abspath(render.frame_path(frame=TELLTALE_FRAME))
+        before, _, after = path.rpartition(str(TELLTALE_FRAME).zfill(digits))
+        return before + "#" * digits + after
+
+    def view_suffixes(self):
+        """What stands behind the names of files that Blender writes one of for each view."""
+        render = self.scene.render
+        if not render.use_multiview or render.image_settings.views_format != "INDIVIDUAL":
+            return []
+        return [view.file_suffix for view in render.views if view.name in view_names(render)]
+
+    def rendered_passes(self):
+        """Everything that the scene's engine delivers of all layers and views, what finishing needs first."""
+        read = self.passes_read()
+        needed, others = [], []
+        views = view_names(self.scene.render)
+        for layer in self.layers:
+            passes = self.raw_passes(layer)
+            wanted = read.get(layer.name, set()) | {"Combined"}
+            if self.denoises(layer):
+                wanted |= {"Denoising Albedo", "Denoising Normal"}
+            everything = not wanted <= {name for name, _, _ in passes}
+            for name, channels, _ in passes:
+                target = needed if everything or name in wanted else others
+                target += [{"layer": layer.name, "pass": name, "view": view, "channels": channels, "denoised":
+                            name == "Combined" and self.denoises(layer)} for view in views]
+        self.needed = len(needed)
+        return needed + others
+
+    def raw_passes(self, layer):
+        """What rectangles have of a layer: denoising is off then, and its data on."""
+        if not self.is_cycles:
+            return simple_passes(layer)
+        change = Overrides()
+        self.keep_denoising_data(layer, change)
+        change.set(self.scene.cycles, "use_denoising", False)
+        passes = cycles_passes(self.scene, layer)
+        change.restore()
+        return passes
+
+    def keep_denoising_data(self, layer, overrides):
+        if self.denoises(layer):
+            overrides.set(layer.cycles, "denoising_store_passes", True)
 
     def passes_read(self):
-        """Outputs of Render Layers nodes that the compositor reads."""
+        """Passes that the compositor reads, by layer."""
         scene = self.scene
         # From 5.0 the compositor's nodes are a group of the scene; before, a tree that could be switched off.
         if hasattr(scene, "compositing_node_group"):
             tree = scene.compositing_node_group
         else:
             tree = scene.node_tree if scene.use_nodes else None
+        read = {}
         if not scene.render.use_compositing or tree is None:
-            return []
-        read = []
+            return read
         for node in tree.nodes:
-            if node.bl_idname != "CompositorNodeRLayers" or node.mute:
-                continue
-            used = [socket.name for socket in node.outputs if socket.is_linked]
-            own = node.scene in (None, self.scene) and node.layer == self.layer
-            read += used if own else [f"{name} of {node.layer}" for name in used]
+            if node.bl_idname == "CompositorNodeRLayers" and node.scene in (None, scene):
+                used = {SOCKETS.get(socket.name, socket.name) for socket in node.outputs if socket.is_linked}
+                read.setdefault(node.layer, set()).update(used)
+            if node.bl_idname == "CompositorNodeCryptomatteV2" and node.source == "RENDER":
+                for layer in self.layers:
+                    names = {name for name, _, _ in self.raw_passes(layer) if name.startswith("Crypto")}
+                    read.setdefault(layer.name, set()).update(names)
         return read
 
-    def finish_passes(self):
-        """The passes that finishing a frame needs."""
-        carried = self.carried()
-        needed = {"combined"} | {carried[name] for name in self.passes_read() if name in carried}
-        return needed | ({"normal", "albedo"} if self.denoises else set())
-
-    def warn_of_cycles(self, layer, warnings):
+    def warn_of_cycles(self, warnings):
         scene = self.scene
         cycles = scene.cycles
-        if cycles.use_denoising and layer.cycles.use_denoising:
-            if not self.denoises:
-                warnings.append("denoising is on, but this Blender was built without OpenImageDenoise: left out")
+        wants = cycles.use_denoising and any(layer.cycles.use_denoising for layer in self.layers)
+        if wants and not _cycles.with_openimagedenoise:
+            warnings.append("denoising is on, but this Blender was built without OpenImageDenoise: left out")
         if cycles.time_limit > 0:
             warnings.append("a time limit is set: all samples are rendered instead")
         if getattr(cycles, "use_guiding", False):
             warnings.append("path guiding is on: rendered without it, because it depends on what was rendered before")
-        if scene.render.use_freestyle and layer.use_freestyle:
+        if scene.render.use_freestyle and any(layer.use_freestyle for layer in self.layers):
             warnings.append("Freestyle lines are on: left out, because they need whole frames")
-        if cycles.device != "CPU":
+        if cycles.device != "CPU" and cycles_devices.setting() == "CPU":
             warnings.append("the scene asks for a graphics card: rendered on the processor")
         kinds = {"GPENCIL", "GREASEPENCIL"}
         if any(item.type in kinds and not item.hide_render for item in scene.objects):
@@ -401,127 +586,202 @@ class Session:
         """Brings the scene into the state that rendering rectangles needs, once for each kind of request."""
         if self.configuration == wanted:
             return
-        self.overrides.restore()
+        self.restore()
         if self.seed_added != wanted["seed"]:
             # A seed that is animated comes with its frame.
             self.frame, self.seed_added = None, wanted["seed"]
         scene, change = self.scene, self.overrides.set
         own_samples = self.own_samples()
         self.common_overrides(wanted["size"], wanted["threads"])
-        render, cycles = scene.render, scene.cycles
-        change(render, "use_border", True)
+        render = scene.render
+        self.window = frame_window(render)
         change(render, "use_crop_to_border", True)
-        change(render, "use_persistent_data", True)
+        change(render, "use_persistent_data", not self.layers_disturb_each_other())
         change(render, "use_compositing", False)
         change(render, "use_sequencer", False)
         change(render, "use_stamp", False)
-        change(cycles, "device", "CPU")
-        change(cycles, "use_denoising", False)
-        change(cycles, "use_guiding", False)
-        change(cycles, "time_limit", 0.0)
-        if wanted["seed"] != 0:
-            self.seed = (cycles.seed + wanted["seed"]) & SEED_MAX
-            change(cycles, "seed", self.seed)
-        layer = scene.view_layers[self.layer]
-        if wanted["samples"] != own_samples:
-            change(cycles, "samples", wanted["samples"])
-            change(layer, "samples", 0)
-        change(layer, "use_pass_combined", True)
-        change(layer, "use_pass_z", "depth" in wanted["passes"])
-        normal = "normal" in wanted["passes"]
-        change(layer, "use_pass_normal", normal and not self.denoises)
-        denoising_data = "albedo" in wanted["passes"] or (normal and self.denoises)
-        change(layer.cycles, "denoising_store_passes", denoising_data)
+        self.overrides.keep(render, "use_border", "border_min_x", "border_max_x", "border_min_y", "border_max_y")
+        if self.is_cycles:
+            self.configure_cycles(wanted, own_samples)
+        elif render.engine != "BLENDER_WORKBENCH":
+            change(scene.eevee, "taa_render_samples", wanted["samples"])
+        for layer in self.layers:
+            change(layer, "use_pass_combined", True)
         self.set_image_settings({
             "media_type": "MULTI_LAYER_IMAGE",
             "file_format": "OPEN_EXR_MULTILAYER",
+            "views_format": "MULTIVIEW",
             "color_depth": "32",
             "exr_codec": "NONE",
             "use_exr_interleave": True,
         })
         self.configuration = wanted
 
+    def layers_disturb_each_other(self):
+        """Blender 4.3 to 4.5 keeps the blue noise of one layer's sample count for the next layer, with its data."""
+        if not (4, 3, 0) <= bpy.app.version < (5, 0, 0) or not self.is_cycles:
+            return False
+        cycles = self.scene.cycles
+        counts = {layer.samples or cycles.samples for layer in self.layers}
+        return len(counts) > 1 and cycles.use_layer_samples != "IGNORE" and cycles.sampling_pattern != "TABULATED_SOBOL"
+
+    def configure_cycles(self, wanted, own_samples):
+        cycles, change = self.scene.cycles, self.overrides.set
+        for layer in self.layers:
+            self.keep_denoising_data(layer, self.overrides)
+        change(cycles, "device", cycles_devices.setting())
+        change(cycles, "use_denoising", False)
+        change(cycles, "use_guiding", False)
+        change(cycles, "time_limit", 0.0)
+        if wanted["seed"] != 0:
+            self.seed = (cycles.seed + wanted["seed"]) & SEED_MAX
+            change(cycles, "seed", self.seed)
+        if wanted["samples"] != own_samples:
+            change(cycles, "samples", wanted["samples"])
+            for layer in self.layers:
+                change(layer, "samples", 0)
+
     def common_overrides(self, size, threads):
-        """What rectangles and finished frames have in common: one layer, one view, this size."""
-        scene, change = self.scene, self.overrides.set
-        render = scene.render
-        for layer in scene.view_layers:
-            change(layer, "use", layer.name == self.layer)
+        """What rectangles and finished frames have in common."""
+        change, render = self.overrides.set, self.scene.render
         change(render, "use_single_layer", False)
         change(render, "use_freestyle", False)
-        change(render, "use_multiview", False)
         change(render, "use_render_cache", False)
         change(render, "use_overwrite", True)
         change(render, "use_placeholder", False)
-        change(render, "use_file_extension", False)
-        change(render, "resolution_percentage", 100)
-        change(render, "resolution_x", size[0])
-        change(render, "resolution_y", size[1])
+        if tuple(size) != frame_window(render)[2:]:
+            if render.use_border:
+                raise SceneError("the scene renders a border: its size cannot be changed")
+            change(render, "resolution_percentage", 100)
+            change(render, "resolution_x", size[0])
+            change(render, "resolution_y", size[1])
         if threads > 0:
             change(render, "threads_mode", "FIXED")
             change(render, "threads", threads)
         else:
             change(render, "threads_mode", "AUTO")
 
+    def restore(self):
+        self.overrides.restore()
+        self.set_image_settings(self.image_settings)
+        self.configuration = None
+
     def write_picture(self, output):
         if self.scene.camera is None:
             raise SceneError(f"no camera is active in frame {self.frame}")
         self.scene.render.filepath = output
         try:
-            bpy.ops.render.render(write_still=True)
+            bpy.ops.render.render(write_still=True, scene=self.name)
         except RuntimeError as error:
             raise RuntimeError(f"Blender did not render frame {self.frame}: {str(error).strip()}") from error
-        if not os.path.isfile(output):
-            raise RuntimeError(f"Blender wrote nothing for frame {self.frame}")
 
-    def render(self, command):
-        size, rect = command["size"], command["rect"]
-        self.configure({key: command[key] for key in ("size", "samples", "seed", "passes", "threads")})
-        if self.frame != command["frame"]:
-            self.set_frame(command["frame"])
-        cycles = self.scene.cycles
-        if command["seed"] != 0 and cycles.seed != self.seed:
-            self.seed = (cycles.seed + command["seed"]) & SEED_MAX
-            cycles.seed = self.seed
+    def write_frame(self, output):
+        """Renders an animation of the current frame, as `blender -f` does: File Output nodes number their files only then."""
+        if self.scene.camera is None:
+            raise SceneError(f"no camera is active in frame {self.frame}")
+        scene = self.scene
+        # Together, because Blender moves one to keep them in order.
+        self.overrides.keep(scene, "frame_start", "frame_end")
+        scene.frame_start = scene.frame_end = self.frame
+        folder, name = os.path.split(output)
+        number = re.compile(f"{'-' * (self.frame < 0)}0*{abs(self.frame)}(?![0-9])")
+        *_, last = number.finditer(name)
+        scene.render.filepath = os.path.join(folder, name[: last.start()] + "#" * len(last[0].lstrip("-")) + name[last.end() :])
+        try:
+            bpy.ops.render.render(animation=True, scene=self.name)
+        except RuntimeError as error:
+            raise RuntimeError(f"Blender did not finish frame {self.frame}: {str(error).strip()}") from error
+
+    def aim(self, rect):
+        """Lets Blender render exactly this rectangle (x, y from the top, width, height) of the frame."""
         render = self.scene.render
-        x, y, width, height = rect
-        bottom = size[1] - y - height
+        left, bottom, width, height = self.window
+        x, y = left + rect[0], bottom + height - rect[1] - rect[3]
+        if not self.is_cycles and rect == [0, 0, width, height]:
+            # The whole frame is drawn as the user has it.
+            return
+        render.use_border = True
+        full = full_size(render)
         fraction = lambda pixel, side: min(1.0, (pixel + INSIDE_PIXEL) / side)
         # The maximum first: Blender keeps no order between the two, but a border of no width is refused later.
-        render.border_max_x = fraction(x + width, size[0])
-        render.border_min_x = fraction(x, size[0])
-        render.border_max_y = fraction(bottom + height, size[1])
-        render.border_min_y = fraction(bottom, size[1])
+        render.border_max_x = fraction(x + rect[2], full[0])
+        render.border_min_x = fraction(x, full[0])
+        render.border_max_y = fraction(y + rect[3], full[1])
+        render.border_min_y = fraction(y, full[1])
+
+    def render(self, command):
+        self.configure({key: command[key] for key in ("size", "samples", "seed", "threads")})
+        if self.frame != command["frame"]:
+            self.set_frame(command["frame"])
+        self.refuse_lacking()
+        if self.is_cycles:
+            cycles = self.scene.cycles
+            if command["seed"] != 0 and cycles.seed != self.seed:
+                self.seed = (cycles.seed + command["seed"]) & SEED_MAX
+                cycles.seed = self.seed
+        self.aim(command["rect"])
         self.write_picture(command["output"])
-        return {"resident_bytes": resident_bytes()}
+        if not os.path.isfile(command["output"]):
+            raise RuntimeError(f"Blender wrote nothing for frame {self.frame}")
+        opaque = self.is_cycles and scene_pictures.is_opaque(self.scene, self.layers[0])
+        card = cycles_devices.in_use(self.scene) if self.is_cycles else None
+        return {"resident_bytes": resident_bytes(), "opaque": opaque, "card": card}
 
     # -- finish
 
     def denoise(self, command):
-        """Denoises a file with the scene's settings, as Cycles does after rendering."""
-        self.overrides.restore()
-        self.configuration = None
-        layer = self.scene.view_layers[self.layer]
+        """Denoises a file with a layer's settings, as Cycles does after rendering."""
+        self.restore()
+        layer = self.scene.view_layers[command["layer"]]
         pointers = [owner.as_pointer() for owner in (bpy.context.preferences, self.scene, layer)]
         _cycles.denoise(*pointers, input=[command["exr"]], output=[command["output"]])
         return {"resident_bytes": resident_bytes()}
 
+    def choose_format(self, ending):
+        """The format that files with this ending have: with the scene's settings if it is the scene's own."""
+        render = self.scene.render
+        image = render.image_settings
+        if ending is None and not render.is_movie_format:
+            return
+        wanted = FORMATS["png" if ending is None else ending]
+        same = {"OPEN_EXR", "OPEN_EXR_MULTILAYER"} if wanted == "OPEN_EXR_MULTILAYER" else {wanted}
+        if image.file_format in same:
+            return
+        layers = wanted == "OPEN_EXR_MULTILAYER"
+        self.set_image_settings({"media_type": "MULTI_LAYER_IMAGE" if layers else "IMAGE", "file_format": wanted})
+        if layers:
+            self.set_image_settings({"color_depth": "32", "exr_codec": "ZIP"})
+            if render.use_multiview:
+                self.set_image_settings({"views_format": "MULTIVIEW"})
+
+    def load_pixels(self, path, passes):
+        """The passes of an assembled frame, one after the other in a file of 32-bit floats."""
+        AssembledFrame.pixels = {}
+        _, _, width, height = frame_window(self.scene.render)
+        with open(path, "rb") as file:
+            for entry in passes:
+                pixels = array.array("f")
+                pixels.fromfile(file, width * height * len(entry["channels"]))
+                AssembledFrame.pixels[entry["layer"], entry["pass"], entry["view"]] = pixels
+
     def finish(self, command):
-        """Lets Blender treat an assembled frame as if it had just rendered it, and write the picture."""
-        self.overrides.restore()
-        self.configuration = None
+        """Lets Blender treat an assembled frame as if it had just rendered it, and write its files."""
+        self.restore()
+        scene = self.scene
+        list_passes = (lambda layer: cycles_passes(scene, layer)) if self.is_cycles else simple_passes
+        # The list names what Blender's own render would have: the denoiser's input too.
+        AssembledFrame.passes = {layer.name: list_passes(layer) for layer in self.layers}
         self.common_overrides(command["size"], command["threads"])
-        change, render = self.overrides.set, self.scene.render
-        change(render, "use_border", False)
-        change(render, "engine", AssembledFrame.bl_idname)
-        self.set_image_settings(self.image_settings)
-        self.set_image_settings({"media_type": "IMAGE", "file_format": "PNG"})
-        AssembledFrame.source = command["exr"]
+        self.choose_format(command["ending"])
+        self.load_pixels(command["pixels"], command["passes"])
+        AssembledFrame.metadata = command["metadata"]
+        self.overrides.set(scene.render, "engine", AssembledFrame.bl_idname)
         self.set_frame(command["frame"])
         try:
-            self.write_picture(command["output"])
+            self.write_frame(command["output"])
         finally:
-            self.overrides.restore()
+            AssembledFrame.pixels = {}
+            self.restore()
         return {"resident_bytes": resident_bytes()}
 
 
@@ -553,7 +813,7 @@ def main():
 
     bpy.utils.register_class(AssembledFrame)
     session = Session()
-    actions = {"open": session.open, "render": session.render, "denoise": session.denoise, "finish": session.finish}
+    actions = cycles_devices.ACTIONS | {"open": session.open, "render": session.render, "denoise": session.denoise, "finish": session.finish}
     commands = queue.Queue(maxsize=4)
     threading.Thread(target=read_commands, args=(stdin, commands), daemon=True).start()
     build_hash = bpy.app.build_hash

@@ -6,18 +6,28 @@
 //! result depends on what was rendered before.
 
 mod denoise;
+mod device;
 mod discovery;
+mod ending;
+mod finish;
+mod passes;
+mod picture;
 mod process;
+mod watch;
 
+pub use device::{Backend, Device, ListedDevice};
 pub use discovery::{Found, ProgramKind, find_blender};
+pub use finish::{Finished, write_raw};
+pub use watch::ProcessLimits;
 
 use crate::{
-    CancelFlag, Engine, EngineError, SceneDescription,
-    frame_file::{self, Packing},
+    CancelFlag, Engine, EngineError, SceneDescription, SceneOutput,
+    frame_file::{self, Attributes, Plane},
     sandbox,
 };
+use passes::LayerPass;
 use process::{Driver, DriverCommand};
-use protocol::{EngineKind, Pass, Rect, RenderSettings, RenderedRect, Size};
+use protocol::{EngineKind, Rect, RenderSettings, RenderedRect, Size};
 use serde::Deserialize;
 use std::{
     fs,
@@ -33,6 +43,8 @@ const RENDER_SECONDS_MAX: u64 = 48 * 3_600;
 const GROWTH_BYTES_MAX: u64 = 4 << 30;
 /// Samples a pixel over which the influence of adaptive sampling spreads by one more pixel in Cycles.
 const SAMPLES_PER_GUARD_PX: u32 = 16;
+/// Pixels to each side that Cycles filters the guides of volumes over.
+const VOLUME_FILTER_PX: u32 = 5;
 /// Width of the edge that adaptive sampling changes in any case.
 const ADAPTIVE_EDGE_PX: u32 = 2;
 
@@ -44,6 +56,10 @@ pub struct BlenderOptions {
     /// Render with the kernel that every processor has, so that processors of different ages share a determinism class;
     /// costs some 5 to 8 % of the time.
     pub common_kernel: bool,
+    /// What renders.
+    pub device: Device,
+    /// What its process may do before it is ended.
+    pub limits: ProcessLimits,
 }
 
 /// A scene opened in Blender.
@@ -55,35 +71,54 @@ pub struct BlenderEngine {
     driver: Option<Driver>,
     /// Memory of the process after its first rectangle.
     first_resident_bytes: Option<u64>,
+    /// Are the texts in the header of the next rectangle wanted?
+    keep_attributes: bool,
+    attributes: Attributes,
+    /// Was the last process lost after it had rendered something?
+    is_lost_when_warm: bool,
+    /// The card that renders, once the process runs.
+    card: Option<ListedDevice>,
 }
 
 #[derive(Clone)]
 struct OpenScene {
     path: PathBuf,
-    layer: String,
-    denoises: bool,
-    finish_passes: Vec<Pass>,
+    /// The scene of the file that was asked for.
+    name: Option<String>,
+    passes: Vec<LayerPass>,
+    passes_needed: usize,
+    planes: Vec<Plane>,
+    whole_frames: bool,
 }
 
 /// The driver's answer to `open`.
 #[derive(Deserialize)]
 struct Opened {
-    layer: String,
     files: Vec<PathBuf>,
     size: (u32, u32),
+    has_border: bool,
+    whole_frames: bool,
     frames: (i32, i32),
+    frame_step: i32,
     frame_rate: f32,
     samples: u32,
     adaptive: bool,
-    denoises: bool,
-    finish_passes: Vec<Pass>,
-    notes: Vec<String>,
+    guided_volumes: bool,
+    passes: Vec<LayerPass>,
+    needed_passes: usize,
+    output: SceneOutput,
     warnings: Vec<String>,
 }
 
 #[derive(Deserialize)]
 struct Done {
     resident_bytes: u64,
+    /// Has every pixel that was rendered an alpha?
+    #[serde(default)]
+    opaque: bool,
+    /// Cycles' id of the card that rendered.
+    #[serde(default)]
+    card: Option<String>,
 }
 
 impl BlenderEngine {
@@ -96,6 +131,10 @@ impl BlenderEngine {
             files: Vec::new(),
             driver: None,
             first_resident_bytes: None,
+            keep_attributes: false,
+            attributes: Attributes::new(),
+            is_lost_when_warm: false,
+            card: None,
         }
     }
 
@@ -104,84 +143,38 @@ impl BlenderEngine {
         &self.found.path
     }
 
+    /// Its Blender, as far as it is known before it runs.
+    pub fn found(&self) -> &Found {
+        &self.found
+    }
+
     /// Every file besides the scene file that the prepared scene needs (textures, sequences, linked scenes, fonts,
     /// caches), absolute and sorted.
     pub fn dependencies(&self) -> &[PathBuf] {
         &self.files
     }
 
-    /// Turns an assembled frame (see [`frame_file`]) into the PNG that Blender itself would have written for
-    /// it: Blender takes the pixels in place of a render, then applies the scene's denoising, compositing, view
-    /// transform, dither and output settings. The file must have the [`SceneDescription::finish_passes`].
-    ///
-    /// The result has the same pixels as Blender's own, denoised frames within rounding.
-    ///
-    /// # Errors
-    /// See [`EngineError`].
-    pub fn finish_png(
+    fn open(
         &mut self,
-        size: Size,
-        frame: i32,
-        exr: &Path,
-        out: &Path,
+        path: &Path,
+        scene: Option<&str>,
         cancel: &CancelFlag,
-    ) -> Result<(), EngineError> {
-        self.driver(cancel)?;
-        let scene = self.scene.clone().ok_or_else(no_scene)?;
-        let mut exr = absolute(exr)?;
-        frame_file::check_exr(&exr, Some(&scene.layer), size.rect(), &scene.finish_passes)
-            .map_err(|e| EngineError::Failed(e.to_string()))?;
-        if scene.denoises {
-            exr = self.denoise(&scene, size, &exr, cancel)?;
-        }
-        let part = absolute(&frame_file::part_path(out))?;
-        let command = DriverCommand::Finish {
-            frame,
-            size: [size.width, size.height],
-            threads: self.options.threads,
-            exr: &exr,
-            output: &part,
-        };
-        self.request::<Done>(&command, cancel)?;
-        fs::rename(&part, out).map_err(|e| EngineError::Failed(format!("{}: {e}", out.display())))
-    }
-
-    /// Denoises an assembled frame; gives the file with the result, which lives as long as the process.
-    fn denoise(
-        &mut self,
-        scene: &OpenScene,
-        size: Size,
-        exr: &Path,
-        cancel: &CancelFlag,
-    ) -> Result<PathBuf, EngineError> {
-        let failed = |e: frame_file::FrameFileError| EngineError::Failed(format!("denoising: {e}"));
-        let folder = self.driver(cancel)?.folder().to_owned();
-        let layer = scene.layer.as_str();
-        let passes = &scene.finish_passes;
-        let mut frame =
-            frame_file::read_exr(exr, Some(layer), size.rect(), passes).map_err(failed)?;
-        let (noisy, denoised) = (folder.join("noisy.exr"), folder.join("denoised.exr"));
-        denoise::write_input(&frame, layer, &noisy).map_err(failed)?;
-        self.request::<Done>(
-            &DriverCommand::Denoise {
-                exr: &noisy,
-                output: &denoised,
-            },
-            cancel,
-        )?;
-        denoise::read_output(&mut frame, layer, &denoised).map_err(failed)?;
-        frame_file::write_exr(&frame, Some(layer), Packing::None, &denoised).map_err(failed)?;
-        Ok(denoised)
-    }
-
-    fn open(&mut self, path: &Path, cancel: &CancelFlag) -> Result<Opened, EngineError> {
+    ) -> Result<Opened, EngineError> {
         self.driver = None;
         self.first_resident_bytes = None;
-        let (mut driver, hello) = Driver::start(&self.found, self.options.common_kernel, cancel)?;
+        let (mut driver, hello) = Driver::start(&self.found, &self.options, cancel)?;
         self.found.version = hello.version;
         self.found.build_hash = hello.build_hash;
-        let command = DriverCommand::Open { path };
-        let opened = driver.request(&command, cancel, Duration::from_secs(OPEN_SECONDS_MAX))?;
+        self.card = driver.use_device(self.options.device, cancel)?;
+        let scratch = driver.folder().to_owned();
+        let command = DriverCommand::Open {
+            path,
+            scene,
+            scratch: &scratch,
+        };
+        let opened = driver
+            .request(&command, cancel, Duration::from_secs(OPEN_SECONDS_MAX))
+            .map_err(without_graphics)?;
         if let Some(error) = driver.take_log_errors().first() {
             return Err(EngineError::Scene(format!(
                 "Blender reads the scene with errors: {error}"
@@ -196,11 +189,24 @@ impl BlenderEngine {
         if self.driver.is_none() {
             let scene = self.scene.clone();
             let scene = scene.ok_or_else(no_scene)?;
-            self.open(&scene.path, cancel)?;
+            self.open(&scene.path, scene.name.as_deref(), cancel)?;
         }
         self.driver
             .as_mut()
             .ok_or_else(|| EngineError::Failed("Blender is not running".into()))
+    }
+
+    /// Does something that needs the process, and once more in a fresh one if the warm one was lost with it: what it had
+    /// gathered, or somebody who ended it, may have been the reason.
+    fn once_more<T>(
+        &mut self,
+        mut work: impl FnMut(&mut Self) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        self.is_lost_when_warm = false;
+        match work(self) {
+            Err(EngineError::Failed(_)) if self.is_lost_when_warm => work(self),
+            result => result,
+        }
     }
 
     /// Sends a command; a process that failed it is not used again.
@@ -212,6 +218,7 @@ impl BlenderEngine {
         let driver = self.driver(cancel)?;
         let result = driver.request(command, cancel, Duration::from_secs(RENDER_SECONDS_MAX));
         let errors = driver.take_log_errors();
+        self.is_lost_when_warm = driver.is_lost_when_warm();
         let result = match (result, errors.first()) {
             (Ok(_), Some(error)) => Err(EngineError::Failed(format!("Blender printed: {error}"))),
             (result, _) => result,
@@ -229,12 +236,12 @@ impl BlenderEngine {
         rect: Rect,
         cancel: &CancelFlag,
     ) -> Result<RenderedRect, EngineError> {
-        let layer = self
-            .scene
-            .as_ref()
-            .map(|scene| scene.layer.clone())
-            .unwrap_or_default();
-        let grown = rect.grown(settings.guard_px, settings.size);
+        let scene = self.scene.clone().ok_or_else(no_scene)?;
+        let planes = planes_of(&scene, settings)?;
+        let grown = match scene.whole_frames {
+            true => settings.size.rect(),
+            false => rect.grown(settings.guard_px, settings.size),
+        };
         let output = self.driver(cancel)?.folder().join("rectangle.exr");
         let command = DriverCommand::Render {
             frame,
@@ -242,18 +249,35 @@ impl BlenderEngine {
             rect: [grown.x, grown.y, grown.width, grown.height],
             samples: settings.samples,
             seed: settings.seed,
-            passes: settings.passes.iter().map(Pass::to_string).collect(),
             threads: self.options.threads,
             output: &output,
         };
         let done = self.request::<Done>(&command, cancel)?;
-        let rendered = frame_file::read_exr(&output, Some(&layer), grown, &settings.passes)
+        let rendered = frame_file::read_exr(&output, grown, planes)
             .map_err(|e| EngineError::Failed(format!("rectangle {grown} of frame {frame}: {e}")))?;
+        if self.keep_attributes {
+            self.attributes = frame_file::read_attributes(&output)
+                .map_err(|e| EngineError::Failed(e.to_string()))?;
+        }
         fs::remove_file(&output)
             .map_err(|e| EngineError::Failed(format!("{}: {e}", output.display())))?;
-        check_finite(&rendered, frame)?;
+        self.check_card(done.card.as_deref())?;
+        picture::check(&rendered, frame, done.opaque)?;
         self.restart_when_grown(done.resident_bytes);
         Ok(crop(rendered, rect))
+    }
+
+    /// What rendered is what was to render.
+    fn check_card(&self, rendered_with: Option<&str>) -> Result<(), EngineError> {
+        let wanted = self.card.as_ref();
+        match wanted.map(|card| card.id.as_str()) == rendered_with {
+            true => Ok(()),
+            false => Err(EngineError::Failed(format!(
+                "Blender did not render with the device {} but with {}",
+                self.options.device,
+                rendered_with.unwrap_or("the processor")
+            ))),
+        }
     }
 
     fn restart_when_grown(&mut self, resident_bytes: u64) {
@@ -266,7 +290,12 @@ impl BlenderEngine {
 }
 
 impl Engine for BlenderEngine {
-    fn prepare(&mut self, bundle: &Path, entry: &str) -> Result<SceneDescription, EngineError> {
+    fn prepare(
+        &mut self,
+        bundle: &Path,
+        entry: &str,
+        scene: Option<&str>,
+    ) -> Result<SceneDescription, EngineError> {
         self.scene = None;
         let path = absolute(&bundle.join(entry))?;
         if !path.is_file() {
@@ -275,29 +304,37 @@ impl Engine for BlenderEngine {
                 path.display()
             )));
         }
-        let opened = self.open(&path, &CancelFlag::default())?;
+        let opened = self.open(&path, scene, &CancelFlag::default())?;
         let size = Size::new(opened.size.0.into(), opened.size.1.into())
             .map_err(|e| EngineError::Scene(format!("the scene's resolution: {e}")))?;
-        self.scene = Some(OpenScene {
-            path,
-            layer: opened.layer.clone(),
-            denoises: opened.denoises,
-            finish_passes: opened.finish_passes.clone(),
-        });
-        self.files = opened.files;
-        Ok(SceneDescription {
+        let (planes, planes_needed) = passes::planes(&opened.passes, opened.needed_passes);
+        let finish_passes = planes[..planes_needed].iter().map(|plane| plane.pass);
+        let description = SceneDescription {
             engine: EngineKind::Blender,
             size: Some(size),
+            has_border: opened.has_border,
+            whole_frames: opened.whole_frames,
             frames: opened.frames,
+            frame_step: opened.frame_step,
             frame_rate: opened.frame_rate,
             samples: Some(opened.samples),
-            passes: Pass::ALL.to_vec(),
-            finish_passes: opened.finish_passes,
-            layer: Some(opened.layer),
-            guard_px: guard_px(opened.adaptive, opened.samples),
-            notes: opened.notes,
+            finish_passes: finish_passes.collect(),
+            planes: planes.clone(),
+            output: Some(opened.output),
+            guard_px: guard_px(opened.adaptive, opened.guided_volumes, opened.samples),
+            notes: Vec::new(),
             warnings: opened.warnings,
-        })
+        };
+        self.scene = Some(OpenScene {
+            path,
+            name: scene.map(str::to_owned),
+            passes: opened.passes,
+            passes_needed: opened.needed_passes,
+            planes,
+            whole_frames: opened.whole_frames,
+        });
+        self.files = opened.files;
+        Ok(description)
     }
 
     fn render(
@@ -310,40 +347,108 @@ impl Engine for BlenderEngine {
         if settings.samples == 0 {
             return Err(EngineError::Failed("0 samples were asked for".into()));
         }
+        if let Some(rect) = rects.iter().find(|rect| !rect.is_inside(settings.size)) {
+            let size = settings.size;
+            return Err(EngineError::Failed(format!(
+                "{rect} is outside of a {size} frame"
+            )));
+        }
+        let whole = match self.scene.as_ref().is_some_and(|scene| scene.whole_frames) {
+            true => {
+                let all = settings.size.rect();
+                Some(self.once_more(|engine| engine.render_one(settings, frame, all, cancel))?)
+            }
+            false => None,
+        };
         let mut rendered = Vec::with_capacity(rects.len());
         for &rect in rects {
             if cancel.is_cancelled() {
                 return Err(EngineError::Cancelled);
             }
-            if !rect.is_inside(settings.size) {
-                let size = settings.size;
-                return Err(EngineError::Failed(format!(
-                    "{rect} is outside of a {size} frame"
-                )));
-            }
-            rendered.push(self.render_one(settings, frame, rect, cancel)?);
+            rendered.push(match &whole {
+                Some(whole) => crop(whole.clone(), rect),
+                None => {
+                    self.once_more(|engine| engine.render_one(settings, frame, rect, cancel))?
+                }
+            });
         }
         Ok(rendered)
     }
 
     fn build(&self) -> String {
-        format!(
-            "blender {} {} CPU",
-            self.found.version, self.found.build_hash
-        )
+        let Found {
+            version,
+            build_hash,
+            ..
+        } = &self.found;
+        match &self.card {
+            None => format!("blender {version} {build_hash} CPU"),
+            Some(card) => format!(
+                "blender {version} {build_hash} {} {}",
+                card.backend, card.name
+            ),
+        }
     }
 
     fn program_files(&self) -> Vec<PathBuf> {
         sandbox::installation(&self.found.path)
     }
+
+    fn device_files(&self) -> Vec<PathBuf> {
+        self.options.device.files()
+    }
 }
 
 /// Pixels at the edge of a border render that adaptive sampling makes differ from a whole frame's: measured 1 to
-/// 2 at 64 samples; by Cycles' source the influence can spread one pixel per 16 samples.
-fn guard_px(adaptive: bool, samples: u32) -> u32 {
-    match adaptive {
+/// 2 at 64 samples; by Cycles' source the influence can spread one pixel per 16 samples. What guides the sampling of volumes
+/// is filtered after 1, 2, 4 and so on samples, not after the last: measured 8 pixels at 4 samples, 12 at 64 and 256.
+fn guard_px(adaptive: bool, guided_volumes: bool, samples: u32) -> u32 {
+    let of_sampling = match adaptive {
         true => samples / SAMPLES_PER_GUARD_PX + ADAPTIVE_EDGE_PX,
         false => 0,
+    };
+    let of_volumes = match guided_volumes {
+        true => samples.max(2).next_power_of_two().ilog2() * VOLUME_FILTER_PX,
+        false => 0,
+    };
+    of_sampling + of_volumes
+}
+
+/// The planes that are asked for: the first of the scene's.
+fn planes_of<'a>(
+    scene: &'a OpenScene,
+    settings: &RenderSettings,
+) -> Result<&'a [Plane], EngineError> {
+    let planes = scene.planes.get(..settings.passes.len());
+    let are_they = |planes: &&[Plane]| {
+        planes
+            .iter()
+            .map(|plane| plane.pass)
+            .eq(settings.passes.iter().copied())
+    };
+    planes.filter(are_they).ok_or_else(|| {
+        let (asked, there) = (settings.passes.len(), scene.planes.len());
+        EngineError::Failed(format!(
+            "the scene has {there} planes of passes, not the {asked} that are asked for"
+        ))
+    })
+}
+
+/// What Blender prints before it aborts because nothing draws.
+const NO_GRAPHICS: [&str; 2] = ["GLX or EGL context", "No OpenGL vendor"];
+
+/// Says what is missing where Blender ended for want of a graphics context.
+fn without_graphics(error: EngineError) -> EngineError {
+    match error {
+        EngineError::Failed(why) if NO_GRAPHICS.iter().any(|known| why.contains(known)) => {
+            EngineError::Missing(
+                "the scene's render engine draws with a graphics card, and there is no graphics context here; hint: install \
+                 the card's driver, or Mesa's (Debian: libegl1 libgl1-mesa-dri), or set Render Properties > Render Engine to \
+                 Cycles"
+                    .into(),
+            )
+        }
+        error => error,
     }
 }
 
@@ -353,25 +458,6 @@ fn no_scene() -> EngineError {
 
 fn absolute(path: &Path) -> Result<PathBuf, EngineError> {
     std::path::absolute(path).map_err(|e| EngineError::Failed(format!("{}: {e}", path.display())))
-}
-
-fn check_finite(rendered: &RenderedRect, frame: i32) -> Result<(), EngineError> {
-    let rect = rendered.rect;
-    for (pass, plane) in &rendered.planes {
-        let bad = plane
-            .iter()
-            .position(|pixel| !pixel.iter().all(|value| value.is_finite()));
-        if let Some(index) = bad {
-            let (x, y) = (
-                rect.x + index as u32 % rect.width,
-                rect.y + index as u32 / rect.width,
-            );
-            return Err(EngineError::Failed(format!(
-                "pixel {x},{y} of pass {pass} of frame {frame} is not a finite number"
-            )));
-        }
-    }
-    Ok(())
 }
 
 /// The part of a rendered rectangle that was asked for.
@@ -402,6 +488,7 @@ fn crop(rendered: RenderedRect, rect: Rect) -> RenderedRect {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::Pass;
 
     #[test]
     fn a_guard_is_cropped_away() {
@@ -437,8 +524,14 @@ mod tests {
     #[test]
     fn the_guard_follows_the_samples() {
         assert_eq!(
-            [guard_px(false, 512), guard_px(true, 64), guard_px(true, 1)],
-            [0, 6, 2]
+            [
+                guard_px(false, false, 512),
+                guard_px(true, false, 64),
+                guard_px(true, false, 1),
+                guard_px(false, true, 1),
+                guard_px(false, true, 24)
+            ],
+            [0, 6, 2, 5, 25]
         );
     }
 }

@@ -1,13 +1,24 @@
 //! The Blender process: starting it with nothing of our environment, talking to the driver script in it,
 //! and ending it.
 
-use super::discovery::{Found, ProgramKind};
+use super::{
+    BlenderOptions,
+    device::{self, Device, ListedDevice},
+    discovery::{Found, ProgramKind},
+    ending,
+    passes::LayerPass,
+    watch::Watch,
+};
 use crate::{
     CancelFlag, EngineError,
     environment::isolated,
+    frame_file::Attributes,
     log::{Log, for_lines},
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use std::{
     ffi::OsStr,
     fs,
@@ -24,6 +35,11 @@ use std::{
 use tempfile::TempDir;
 
 const DRIVER: &str = include_str!("driver.py");
+/// What the driver imports, beside it.
+const DRIVER_MODULES: [(&str, &str); 2] = [
+    ("cycles_devices.py", include_str!("cycles_devices.py")),
+    ("scene_pictures.py", include_str!("scene_pictures.py")),
+];
 
 /// What keeps Cycles from kernels that only some processors have: 5.0 knows the first, 3.4 both.
 const COMMON_KERNEL: [&str; 2] = ["CYCLES_CPU_NO_AVX2", "CYCLES_CPU_NO_AVX"];
@@ -37,8 +53,6 @@ const START_SECONDS_MAX: u64 = 180;
 const CANCEL_GRACE_MS: u64 = 300;
 /// Longest time that the log may lag behind an answer.
 const LOG_LAG_MS_MAX: u64 = 2_000;
-/// Lines of log in an error message.
-const ERROR_LINES: usize = 3;
 /// Exit status of a driver whose script failed.
 const SCRIPT_FAILED: &str = "70";
 
@@ -87,10 +101,22 @@ pub(super) fn run_bounded(mut command: Command, limit: Duration) -> Result<Strin
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "command", rename_all = "lowercase")]
 pub(super) enum DriverCommand<'a> {
+    /// Lists what Cycles can render with.
+    Devices,
+    /// Renders with this card from now on.
+    Use {
+        /// As Cycles calls them.
+        backend: &'a str,
+        id: &'a str,
+    },
     /// Opens a scene and describes it.
     Open {
         /// The .blend file, absolute.
         path: &'a Path,
+        /// One of its scenes, if not the file's own choice.
+        scene: Option<&'a str>,
+        /// A folder for trials.
+        scratch: &'a Path,
     },
     /// Renders one rectangle into a multi-layer EXR.
     Render {
@@ -100,20 +126,43 @@ pub(super) enum DriverCommand<'a> {
         samples: u32,
         /// Added to the scene's own.
         seed: u32,
-        passes: Vec<String>,
         threads: u32,
         output: &'a Path,
     },
-    /// Denoises a multi-layer EXR with denoising data.
-    Denoise { exr: &'a Path, output: &'a Path },
-    /// Turns an assembled frame into the picture that Blender would have written.
-    Finish {
-        frame: i32,
-        size: [u32; 2],
-        threads: u32,
+    /// Denoises a layer's multi-layer EXR with denoising data.
+    Denoise {
+        layer: &'a str,
         exr: &'a Path,
         output: &'a Path,
     },
+    /// Turns an assembled frame into the files that Blender would have written.
+    Finish(FinishCommand<'a>),
+}
+
+/// See [`DriverCommand::Finish`].
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct FinishCommand<'a> {
+    pub(super) frame: i32,
+    pub(super) size: [u32; 2],
+    pub(super) threads: u32,
+    /// The passes one after the other, in 32-bit floats.
+    pub(super) pixels: &'a Path,
+    pub(super) passes: &'a [LayerPass],
+    /// Texts for the headers of files that have them.
+    pub(super) metadata: &'a Attributes,
+    /// Format by the ending of files, or else the scene's own.
+    pub(super) ending: Option<&'a str>,
+    pub(super) output: &'a Path,
+}
+
+impl DriverCommand<'_> {
+    /// Does it work on pixels?
+    fn is_work(&self) -> bool {
+        matches!(
+            self,
+            Self::Render { .. } | Self::Denoise { .. } | Self::Finish { .. }
+        )
+    }
 }
 
 #[derive(Serialize)]
@@ -146,13 +195,18 @@ pub(super) struct Driver {
     log: Arc<Mutex<Log>>,
     home: TempDir,
     next_id: u64,
+    watch: Watch,
+    /// Has it ended, or was it ended because it could not go on?
+    is_lost: bool,
+    /// Has it answered a command that works on pixels?
+    has_rendered: bool,
 }
 
 impl Driver {
     /// Starts Blender and waits for the driver's first word.
     pub(super) fn start(
         found: &Found,
-        common_kernel: bool,
+        options: &BlenderOptions,
         cancel: &CancelFlag,
     ) -> Result<(Self, Hello), EngineError> {
         let failed = |what: &str, e: io::Error| EngineError::Failed(format!("{what}: {e}"));
@@ -161,7 +215,10 @@ impl Driver {
             .tempdir()
             .map_err(|e| failed("no temporary folder for Blender", e))?;
         let script = home.path().join("driver.py");
-        fs::write(&script, DRIVER).map_err(|e| failed("the driver script was not written", e))?;
+        for (name, text) in DRIVER_MODULES.into_iter().chain([("driver.py", DRIVER)]) {
+            fs::write(home.path().join(name), text)
+                .map_err(|e| failed("the driver script was not written", e))?;
+        }
         let nonce = home
             .path()
             .file_name()
@@ -176,7 +233,8 @@ impl Driver {
                 .args(["--python-exit-code", SCRIPT_FAILED, "--python"])
                 .arg(&script),
         };
-        if common_kernel {
+        command.envs(options.device.environment());
+        if options.common_kernel {
             command.envs(COMMON_KERNEL.map(|name| (name, "1")));
         }
         let mut child = command
@@ -193,6 +251,7 @@ impl Driver {
         let log = Arc::new(Mutex::new(Log::default()));
         let answers = read_answers(stdout, nonce.clone());
         read_log(stderr, nonce, Arc::clone(&log));
+        let watch = Watch::new(child.id(), options.limits);
         let mut driver = Self {
             child,
             commands,
@@ -200,6 +259,9 @@ impl Driver {
             log,
             home,
             next_id: 0,
+            watch,
+            is_lost: false,
+            has_rendered: false,
         };
         let hello = driver.answer(cancel, Duration::from_secs(START_SECONDS_MAX))?;
         Ok((driver, hello))
@@ -234,7 +296,42 @@ impl Driver {
         {
             return Err(self.died());
         }
-        self.answer(cancel, limit)
+        self.watch.begin();
+        let answer = self.answer(cancel, limit)?;
+        self.has_rendered |= command.is_work();
+        Ok(answer)
+    }
+
+    /// What Cycles can render with.
+    pub(super) fn devices(
+        &mut self,
+        cancel: &CancelFlag,
+    ) -> Result<Vec<ListedDevice>, EngineError> {
+        let limit = Duration::from_secs(START_SECONDS_MAX);
+        self.request(&DriverCommand::Devices, cancel, limit)
+    }
+
+    /// Chooses what renders from now on; gives the card, none when it is the processor.
+    pub(super) fn use_device(
+        &mut self,
+        device: Device,
+        cancel: &CancelFlag,
+    ) -> Result<Option<ListedDevice>, EngineError> {
+        if device.is_cpu() {
+            return Ok(None);
+        }
+        let listed = self.devices(cancel)?;
+        let card = device::choose(device, &listed)?;
+        let (backend, id) = (card.backend.as_str(), card.id.as_str());
+        let limit = Duration::from_secs(START_SECONDS_MAX);
+        self.request::<IgnoredAny>(&DriverCommand::Use { backend, id }, cancel, limit)?;
+        Ok(Some(card.clone()))
+    }
+
+    /// Did the process end or have to be ended, after it had rendered something? Then what was asked of it may be
+    /// possible for a fresh one.
+    pub(super) fn is_lost_when_warm(&self) -> bool {
+        self.is_lost && self.has_rendered
     }
 
     /// The known errors in what Blender printed during the last command.
@@ -285,6 +382,10 @@ impl Driver {
                     return Err(EngineError::Cancelled);
                 }
             }
+            if let Some(why) = self.watch.look() {
+                self.is_lost = true;
+                return Err(EngineError::Failed(why));
+            }
             if started.elapsed() > limit {
                 let why = format!("Blender did not answer in {} s", limit.as_secs());
                 return Err(EngineError::Failed(self.with_log(&why)));
@@ -303,17 +404,26 @@ impl Driver {
     }
 
     fn died(&mut self) -> EngineError {
-        let status = match self.child.wait() {
-            Ok(status) => status.to_string(),
-            Err(e) => e.to_string(),
-        };
-        EngineError::Failed(self.with_log(&format!("Blender ended unexpectedly ({status})")))
+        self.is_lost = true;
+        let status = self.child.wait().ok();
+        self.wait_for_end_of_log();
+        EngineError::Failed(ending::told(status, &self.lock_log(), &self.watch))
+    }
+
+    /// The last that a process prints says most; what it started may hold the pipe open.
+    fn wait_for_end_of_log(&self) {
+        let started = Instant::now();
+        while !self.lock_log().has_ended
+            && started.elapsed() < Duration::from_millis(LOG_LAG_MS_MAX)
+        {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     fn with_log(&self, why: &str) -> String {
-        match self.lock_log().last_lines(ERROR_LINES) {
-            lines if lines.is_empty() => why.to_owned(),
-            lines => format!("{why}; it printed: {lines}"),
+        match self.lock_log().relevant_line() {
+            Some(line) => format!("{why}; the last it printed: {line}"),
+            None => why.to_owned(),
         }
     }
 
@@ -356,5 +466,6 @@ fn read_log(stderr: impl Read + Send + 'static, nonce: String, log: Arc<Mutex<Lo
             }
             true
         });
+        log.lock().unwrap_or_else(PoisonError::into_inner).has_ended = true;
     });
 }

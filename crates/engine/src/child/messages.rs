@@ -21,8 +21,7 @@ const _: () = assert!((RENDER_RECTS_MAX * size_of::<Rect>() * 2) as u64 <= MESSA
 pub(super) enum ToChild {
     /// The first message: confine yourself, then load this scene.
     Prepare {
-        bundle: PathBuf,
-        entry: String,
+        file: SceneFile,
         scratch: PathBuf,
         memory_bytes_max: u64,
     },
@@ -38,13 +37,21 @@ pub(super) enum ToChild {
     Cancel { number: u64 },
 }
 
+/// What a child loads, as [`crate::Engine::prepare`] is told.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct SceneFile {
+    pub(super) bundle: PathBuf,
+    pub(super) entry: String,
+    pub(super) scene: Option<String>,
+}
+
 /// From child to parent.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum FromChild {
     /// The first message: the engine is there.
     Hello,
     /// The answer to `Prepare`.
-    Prepared(Result<Prepared, Failure>),
+    Prepared(Box<Result<Prepared, Failure>>),
     /// The pixels of the next so many rectangles follow, in so many bytes.
     Rects { count: u32, bytes: u64 },
     /// The answer to `Render`, after its rectangles.

@@ -13,7 +13,8 @@ use crate::{
     sandbox::{Confinement, MEMORY_BYTES_MAX_DEFAULT},
 };
 use messages::{
-    FromChild, RENDER_RECTS_MAX, ToChild, pixel_bytes, read_pixels, receive, receive_pixels, send,
+    FromChild, RENDER_RECTS_MAX, SceneFile, ToChild, pixel_bytes, read_pixels, receive,
+    receive_pixels, send,
 };
 use protocol::{Rect, RenderSettings, RenderedRect};
 use std::{
@@ -36,8 +37,6 @@ const POLL_MS: u64 = 10;
 const START_SECONDS_MAX: u64 = 300;
 /// A child that does not stop by itself within this time of a cancel is killed.
 const CANCEL_GRACE_MS: u64 = 1_000;
-/// Lines of the child's errors in a message.
-const ERROR_LINES: usize = 3;
 
 /// How to start the child.
 #[derive(Debug, Clone)]
@@ -66,7 +65,7 @@ pub struct ChildEngine {
     program: ChildProgram,
     build: String,
     running: Option<Running>,
-    scene: Option<(PathBuf, String)>,
+    scene: Option<SceneFile>,
     confinement: Option<Confinement>,
 }
 
@@ -94,8 +93,7 @@ impl ChildEngine {
     /// Lets a fresh child confine itself and load the scene.
     fn load(
         &mut self,
-        bundle: PathBuf,
-        entry: String,
+        file: SceneFile,
         cancel: &CancelFlag,
     ) -> Result<SceneDescription, EngineError> {
         // A child confines itself to one scene for good.
@@ -110,8 +108,7 @@ impl ChildEngine {
             None => Running::start(&self.program)?,
         };
         let prepare = ToChild::Prepare {
-            bundle,
-            entry,
+            file,
             scratch: running.scratch.path().to_owned(),
             memory_bytes_max: self.program.memory_bytes_max,
         };
@@ -129,12 +126,22 @@ impl ChildEngine {
 }
 
 impl Engine for ChildEngine {
-    fn prepare(&mut self, bundle: &Path, entry: &str) -> Result<SceneDescription, EngineError> {
+    fn prepare(
+        &mut self,
+        bundle: &Path,
+        entry: &str,
+        scene: Option<&str>,
+    ) -> Result<SceneDescription, EngineError> {
         let bundle = bundle
             .canonicalize()
             .map_err(|e| EngineError::Scene(format!("{}: {e}", bundle.display())))?;
-        let description = self.load(bundle.clone(), entry.to_owned(), &CancelFlag::default())?;
-        self.scene = Some((bundle, entry.to_owned()));
+        let file = SceneFile {
+            bundle,
+            entry: entry.to_owned(),
+            scene: scene.map(str::to_owned),
+        };
+        let description = self.load(file.clone(), &CancelFlag::default())?;
+        self.scene = Some(file);
         Ok(description)
     }
 
@@ -147,9 +154,8 @@ impl Engine for ChildEngine {
     ) -> Result<Vec<RenderedRect>, EngineError> {
         if self.running.is_none() {
             let scene = self.scene.clone();
-            let (bundle, entry) =
-                scene.ok_or_else(|| EngineError::Failed("no scene was prepared".into()))?;
-            self.load(bundle, entry, cancel)?;
+            let file = scene.ok_or_else(|| EngineError::Failed("no scene was prepared".into()))?;
+            self.load(file, cancel)?;
         }
         let Some(running) = &mut self.running else {
             return Err(EngineError::Failed(
@@ -327,9 +333,11 @@ impl Running {
 
     fn broken(&self, why: &str) -> EngineError {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        EngineError::Failed(match log.last_lines(ERROR_LINES) {
-            lines if lines.is_empty() => format!("the rendering process failed: {why}"),
-            lines => format!("the rendering process failed: {why}; it printed: {lines}"),
+        EngineError::Failed(match log.relevant_line() {
+            None => format!("the rendering process failed: {why}"),
+            Some(line) => {
+                format!("the rendering process failed: {why}; the last it printed: {line}")
+            }
         })
     }
 }

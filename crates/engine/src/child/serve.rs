@@ -5,7 +5,6 @@ use crate::{CancelFlag, Engine, EngineError, sandbox};
 use protocol::{Rect, RenderSettings};
 use std::{
     io::{self, BufReader, Read, Write},
-    path::PathBuf,
     process,
     sync::mpsc::{Receiver, SyncSender, sync_channel},
     thread,
@@ -34,33 +33,32 @@ pub fn serve_child(
 ) -> io::Result<()> {
     send(&mut stdout, &FromChild::Hello)?;
     let mut stdin = BufReader::new(stdin);
-    let (bundle, entry) = match receive(&mut stdin)? {
+    let (file, confinement) = match receive(&mut stdin)? {
         None => return Ok(()),
         Some(ToChild::Prepare {
-            bundle,
-            entry,
+            file,
             scratch,
             memory_bytes_max,
         }) => {
             let read = engine
                 .program_files()
                 .into_iter()
-                .chain([bundle.clone()])
+                .chain([file.bundle.clone()])
                 .collect();
             let permissions = sandbox::Permissions {
                 read,
                 write: vec![scratch],
+                devices: engine.device_files(),
                 memory_bytes_max,
             };
             // Threads that exist already would stay free: the pipe's reader starts after this.
             let confinement = sandbox::confine(&permissions)?;
-            ((bundle, confinement), entry)
+            (file, confinement)
         }
         Some(_) => return Err(io::Error::other("the first message is not the scene")),
     };
-    let (bundle, confinement): (PathBuf, _) = bundle;
     let requests = read_requests(stdin);
-    let description = engine.prepare(&bundle, &entry);
+    let description = engine.prepare(&file.bundle, &file.entry, file.scene.as_deref());
     let prepared = description.map(|description| Prepared {
         description,
         confinement,
@@ -68,7 +66,7 @@ pub fn serve_child(
     });
     send(
         &mut stdout,
-        &FromChild::Prepared(prepared.map_err(Into::into)),
+        &FromChild::Prepared(Box::new(prepared.map_err(Into::into))),
     )?;
     for request in requests {
         let result = render(engine.as_mut(), &request, &mut stdout)?;

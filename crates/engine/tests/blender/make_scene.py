@@ -50,7 +50,7 @@ def set_render():
     cycles.samples, cycles.use_adaptive_sampling, cycles.use_denoising = 4, False, False
     cycles.use_animated_seed = True
     render.use_motion_blur = True
-    # Half of an odd size, and a border and a second layer that must not matter.
+    # A part of half of an odd size, two layers, and passes of colour and of data.
     render.resolution_x, render.resolution_y, render.resolution_percentage = 1283, 719, 50
     render.use_border, render.use_crop_to_border = True, True
     render.border_min_x, render.border_max_x = 0.2, 0.7
@@ -59,7 +59,10 @@ def set_render():
     render.dither_intensity = 1.0
     render.image_settings.file_format = "PNG"
     render.image_settings.color_mode = "RGBA"
-    scene.view_layers.new("Second")
+    scene.view_layers.new("Second").use_pass_diffuse_color = True
+    layer = scene.view_layers[0]
+    layer.use_pass_z = layer.use_pass_normal = layer.use_pass_mist = True
+    layer.use_pass_cryptomatte_object, layer.pass_cryptomatte_depth = True, 2
     scene.frame_start, scene.frame_end = 1, 10
 
 

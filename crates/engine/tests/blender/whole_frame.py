@@ -10,12 +10,7 @@ SCENE, FRAME, KIND, OUTPUT = sys.argv[sys.argv.index("--") + 1:][:4]
 bpy.ops.wm.open_mainfile(filepath=os.path.abspath(SCENE), use_scripts=False)
 scene = bpy.context.scene
 render = scene.render
-render.use_border = False
-for layer in scene.view_layers[1:]:
-    layer.use = False
 if KIND == "exr":
-    layer = scene.view_layers[0]
-    layer.use_pass_z = layer.use_pass_normal = layer.cycles.denoising_store_passes = True
     render.use_compositing = False
     if hasattr(render.image_settings, "media_type"):
         render.image_settings.media_type = "MULTI_LAYER_IMAGE"

@@ -5,7 +5,7 @@ use engine::{
     blender::{Found, ProgramKind},
     find_blender,
 };
-use protocol::{Pass, Rect, RenderSettings, RenderedRect};
+use protocol::{Rect, RenderSettings, RenderedRect};
 use std::{
     path::Path,
     process::{Command, Stdio},
@@ -83,20 +83,23 @@ impl Blender {
         let options = BlenderOptions {
             threads: 1,
             common_kernel,
+            ..BlenderOptions::default()
         };
         let mut engine = BlenderEngine::new(self.found.clone(), options);
-        let description = engine.prepare(self.folder.path(), scene).unwrap();
+        let description = engine.prepare(self.folder.path(), scene, None).unwrap();
         (engine, description)
     }
 }
 
-pub fn settings(description: &SceneDescription, passes: &[Pass]) -> RenderSettings {
+/// Settings with the first so many planes of the scene's passes.
+pub fn settings(description: &SceneDescription, planes: usize) -> RenderSettings {
     RenderSettings {
         size: description.size.unwrap(),
         samples: description.samples.unwrap(),
         seed: 0,
-        passes: passes.to_vec(),
+        passes: description.passes()[..planes].to_vec(),
         guard_px: description.guard_px,
+        scene: None,
     }
 }
 

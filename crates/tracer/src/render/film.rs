@@ -54,6 +54,8 @@ impl Pixel {
             Pass::Depth => [self.depth, 0.0, 0.0, 0.0],
             Pass::Normal => mean(&self.normal, 0.0),
             Pass::Albedo => mean(&self.albedo, 0.0),
+            // Nobody asks the tracer for what only other engines have.
+            Pass::Plane(_) => [0.0; 4],
         }
     }
 }

@@ -40,6 +40,7 @@ pub fn settings(size: Size, samples: u32) -> RenderSettings {
         seed: 7,
         passes: Pass::ALL.to_vec(),
         guard_px: 0,
+        scene: None,
     }
 }
 

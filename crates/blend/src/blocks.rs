@@ -15,6 +15,7 @@ use std::{
     cell::Cell,
     collections::{HashMap, HashSet},
     io::{Read, Seek},
+    ops::Range,
 };
 
 /// A block's code, which for datablocks is also how their names begin.
@@ -43,7 +44,8 @@ pub(crate) struct Block {
     struct_index: usize,
     /// Where its content begins in the unpacked file.
     at: u64,
-    bytes: Box<[u8]>,
+    /// Its content among that of all blocks.
+    content: Range<usize>,
 }
 
 /// Where a text stands in the unpacked file.
@@ -76,6 +78,8 @@ pub(crate) struct Blend {
     headers: BlockHeaders,
     dna: Dna,
     blocks: Vec<Block>,
+    /// The content of all of them: there are too many for memory of their own each.
+    contents: Vec<u8>,
     datablocks: HashMap<u64, usize>,
     parts: HashMap<(u32, u64), usize>,
     /// Elements of lists that were followed: a list may lead back to its beginning.
@@ -99,6 +103,7 @@ impl Blend {
             headers,
             dna: Dna::default(),
             blocks: Vec::new(),
+            contents: Vec::new(),
             datablocks: HashMap::new(),
             parts: HashMap::new(),
             list_items: Cell::new(0),
@@ -122,9 +127,7 @@ impl Blend {
                         let what = format!("its objects and nodes take more than {gib} GiB");
                         return Err(BlendError::TooLarge(what));
                     }
-                    let at = source.position();
-                    let bytes = source.read_vec(header.bytes)?;
-                    blend.keep(&header, datablock.number, (at, bytes));
+                    blend.keep(&header, datablock.number, &mut source)?;
                 }
             }
         }
@@ -134,8 +137,17 @@ impl Blend {
         )))
     }
 
-    fn keep(&mut self, header: &BlockHeader, datablock: u32, (at, bytes): (u64, Vec<u8>)) {
-        let index = self.blocks.len();
+    /// Reads the content of a block, which was found to be short.
+    fn keep<R: Read + Seek>(
+        &mut self,
+        header: &BlockHeader,
+        datablock: u32,
+        source: &mut Source<R>,
+    ) -> Result<(), BlendError> {
+        let (index, at, start) = (self.blocks.len(), source.position(), self.contents.len());
+        let length = usize::try_from(header.bytes).map_err(|_| BlendError::CutShort)?;
+        self.contents.resize(start + length, 0);
+        source.read_exact(&mut self.contents[start..])?;
         if header.code == DATA {
             self.parts.insert((datablock, header.address), index);
         } else {
@@ -146,8 +158,13 @@ impl Blend {
             datablock,
             struct_index: header.struct_index,
             at,
-            bytes: bytes.into(),
+            content: start..start + length,
         });
+        Ok(())
+    }
+
+    fn bytes(&self, block: &Block) -> &[u8] {
+        &self.contents[block.content.clone()]
     }
 
     fn complete(self) -> Result<Self, BlendError> {
@@ -164,7 +181,7 @@ impl Blend {
     /// The first struct of a block; none when its length is not that of the struct.
     fn view<'a>(&'a self, block: &'a Block) -> Option<View<'a>> {
         let structure = self.dna.structs.get(block.struct_index)?;
-        let bytes = block.bytes.get(..structure.bytes)?;
+        let bytes = self.bytes(block).get(..structure.bytes)?;
         Some(View::new(self, block.datablock, structure, bytes, block.at))
     }
 
@@ -197,9 +214,9 @@ impl Blend {
             length_at: block.at.checked_sub(before)?,
             length_bytes,
             at: block.at,
-            bytes: block.bytes.len(),
+            bytes: block.content.len(),
         };
-        Some((&block.bytes, place))
+        Some((self.bytes(block), place))
     }
 
     /// The datablock of this number.
@@ -257,7 +274,7 @@ impl Blend {
     fn elements<'a>(&'a self, block: &'a Block) -> impl Iterator<Item = View<'a>> {
         let structure = self.dna.structs.get(block.struct_index);
         structure.into_iter().flat_map(move |structure| {
-            let elements = block.bytes.chunks_exact(structure.bytes.max(1));
+            let elements = self.bytes(block).chunks_exact(structure.bytes.max(1));
             elements.enumerate().map(move |(index, bytes)| {
                 let at = block.at + (index * structure.bytes) as u64;
                 View::new(self, block.datablock, structure, bytes, at)
@@ -275,7 +292,8 @@ impl Blend {
             let own = |block: &&Block| block.datablock == datablock;
             for block in self.blocks[start..].iter().take_while(own) {
                 let structure = self.dna.structs.get(block.struct_index);
-                for address in addresses(&self.dna, block, structure, &mut offsets) {
+                let content = (block.struct_index, self.bytes(block));
+                for address in addresses(&self.dna, content, structure, &mut offsets) {
                     let to = self.datablocks.get(&address);
                     let to = to.and_then(|index| self.blocks.get(*index));
                     if let Some(to) = to.filter(|to| reached.insert(to.datablock)) {
@@ -291,13 +309,13 @@ impl Blend {
 /// The addresses in a block: those of its structs' pointers, or all that may be one where it has no struct.
 fn addresses(
     dna: &Dna,
-    block: &Block,
+    (struct_index, bytes): (usize, &[u8]),
     structure: Option<&Struct>,
     offsets: &mut HashMap<usize, Vec<usize>>,
 ) -> Vec<u64> {
     let (step, offsets): (usize, &[usize]) = match structure {
-        Some(structure) if block.struct_index != RAW && structure.bytes > 0 => {
-            let known = offsets.entry(block.struct_index);
+        Some(structure) if struct_index != RAW && structure.bytes > 0 => {
+            let known = offsets.entry(struct_index);
             let known = known.or_insert_with(|| dna.pointer_offsets(structure));
             (structure.bytes, known)
         }
@@ -307,7 +325,7 @@ fn addresses(
         let bytes = element.get(*at..)?.first_chunk()?;
         Some(u64::from_le_bytes(*bytes)).filter(|address| *address != 0)
     };
-    let elements = block.bytes.chunks_exact(step);
+    let elements = bytes.chunks_exact(step);
     elements
         .flat_map(|element| offsets.iter().filter_map(move |at| address_at(element, at)))
         .collect()

@@ -2,10 +2,10 @@
 //! libraries that they link.
 
 use crate::{
-    BlendError, Dependency, DependencyKind, FrozenDriver, State,
+    BlendError, Dependency, DependencyKind, FrozenDriver, Simulation, State,
     blocks::Blend,
     dependencies::{self, Found, LIBRARY_ARCHIVE},
-    drivers, limits, paths,
+    drivers, limits, paths, simulations,
     view::View,
 };
 use std::{
@@ -21,24 +21,27 @@ type Wanted = BTreeMap<PathBuf, BTreeSet<String>>;
 struct Used {
     found: Found,
     drivers: Vec<FrozenDriver>,
+    simulations: Vec<Simulation>,
     /// What it links from others.
     linked: Wanted,
 }
 
-/// Adds to what the scene itself needs what its libraries need.
+/// What moves in libraries.
+#[derive(Default)]
+pub(crate) struct Moving {
+    pub drivers: Vec<FrozenDriver>,
+    pub simulations: Vec<Simulation>,
+}
+
+/// Adds to what the scene itself needs what its libraries need, and gives what moves in them.
 ///
 /// # Errors
 /// When the libraries link each other without end.
-pub(crate) fn add(
-    blend: &Blend,
-    file: &Path,
-    found: &mut Found,
-    drivers: &mut Vec<FrozenDriver>,
-) -> Result<(), BlendError> {
+pub(crate) fn add(blend: &Blend, file: &Path, found: &mut Found) -> Result<Moving, BlendError> {
+    let mut moving = Moving::default();
     let mut waiting = linked(blend.datablocks(), file);
     let mut seen = Wanted::new();
     let mut opened = 0;
-    drivers.extend(drivers::frozen(blend, None));
     while let Some((library, names)) = waiting.pop_first() {
         let known = seen.entry(library.clone()).or_default();
         let before = known.len();
@@ -57,7 +60,7 @@ pub(crate) fn add(
                 let new = used.found.paths.into_iter();
                 let new: Vec<_> = new.filter(|path| !found.paths.contains(path)).collect();
                 found.paths.extend(new);
-                drivers.extend(used.drivers);
+                moving.add(used.drivers, used.simulations);
                 for (path, names) in used.linked {
                     waiting.entry(path).or_default().extend(names);
                 }
@@ -65,9 +68,26 @@ pub(crate) fn add(
             Err(error) => set_unreadable(&mut found.dependencies, &library, &error),
         }
     }
-    Ok(())
+    Ok(moving)
 }
 
+impl Moving {
+    /// A library may be opened again for more of it.
+    fn add(&mut self, drivers: Vec<FrozenDriver>, simulations: Vec<Simulation>) {
+        let new: Vec<_> = drivers
+            .into_iter()
+            .filter(|driver| !self.drivers.contains(driver))
+            .collect();
+        self.drivers.extend(new);
+        let new: Vec<_> = simulations
+            .into_iter()
+            .filter(|simulation| !self.simulations.contains(simulation))
+            .collect();
+        self.simulations.extend(new);
+    }
+}
+
+/// What these datablocks of a library need and do, and what they link from others.
 fn used_of(library: &Path, names: &BTreeSet<String>) -> Result<Used, BlendError> {
     let blend = Blend::read(File::open(library).map_err(BlendError::Io)?)?;
     let is_named = |view: &View<'_>| view.full_name().is_some_and(|name| names.contains(&name));
@@ -90,9 +110,13 @@ fn used_of(library: &Path, names: &BTreeSet<String>) -> Result<Used, BlendError>
         view.is_none_or(|view| view.struct_name() != "Library")
     });
     wanted.extend(libraries.map(|view| view.datablock()));
+    let objects = blend.of_code(*b"OB");
+    let objects = objects.filter(|o| !o.is_linked() && reached.contains(&o.datablock()));
+    let objects: Vec<View<'_>> = objects.collect();
     Ok(Used {
         found: dependencies::of(&blend, library, Some(&wanted)),
         drivers: drivers::frozen(&blend, Some(&reached)),
+        simulations: simulations::of_objects(&objects, library),
         linked: further,
     })
 }

@@ -39,14 +39,27 @@ pub(crate) fn objects<'a>(scene: &View<'a>) -> Vec<View<'a>> {
         .collect()
 }
 
+/// Those of a scene of this file.
 pub(crate) fn of(scene: &View<'_>, file: &Path) -> Vec<Simulation> {
-    let (objects, caches) = (objects(scene), PointCaches { file });
-    let mut found: Vec<Simulation> = rigid_bodies(scene, &objects, &caches).into_iter().collect();
-    for object in objects.iter().filter(|object| renders(object)) {
+    let objects = objects(scene);
+    let bodies = rigid_bodies(scene, &objects, &PointCaches { file });
+    bodies
+        .into_iter()
+        .chain(of_objects(&objects, file))
+        .collect()
+}
+
+/// Those of objects of this file that render.
+pub(crate) fn of_objects(objects: &[View<'_>], file: &Path) -> Vec<Simulation> {
+    let caches = PointCaches { file };
+    let rendered = objects.iter().filter(|object| renders(object));
+    let modified = rendered.flat_map(|object| {
         let modifiers = object.list("modifiers");
-        found.extend(modifiers.filter_map(|modifier| of_modifier(object, &modifier, &caches)));
-    }
-    found
+        modifiers.map(move |modifier| (object, modifier))
+    });
+    modified
+        .filter_map(|(object, modifier)| of_modifier(object, &modifier, &caches))
+        .collect()
 }
 
 /// The caches that cloth, particles and the like have, and where those on disk lie.

@@ -1,8 +1,9 @@
 //! A file in short: what it renders and what it needs.
 
 use crate::{
-    BlendError, Compression, Dependency, FrozenDriver, NamedPath, SceneSummary, Version,
-    blocks::Blend, dependencies, header, linked, scene, source::Source, view::View,
+    BlendError, Compression, Dependency, FrozenDriver, NamedPath, SceneSummary, Simulation,
+    Version, blocks::Blend, dependencies, drivers, header, linked, scene, source::Source,
+    view::View,
 };
 use serde::Serialize;
 use std::{fs::File, path::Path};
@@ -26,6 +27,8 @@ pub struct Summary {
     /// Paths of files that are not packed, in the scene and in the libraries that it links.
     #[serde(skip)]
     pub paths: Vec<NamedPath>,
+    /// Simulations of objects in linked libraries.
+    pub linked_simulations: Vec<Simulation>,
     /// Properties that stand still, because only Python can work their drivers out.
     pub drivers: Vec<FrozenDriver>,
     /// Texts that want to run as scripts when the file is opened.
@@ -51,8 +54,10 @@ impl Summary {
 pub fn read(path: &Path) -> Result<Summary, BlendError> {
     let path = std::path::absolute(path).map_err(BlendError::Io)?;
     let blend = Blend::read(File::open(&path).map_err(BlendError::Io)?)?;
-    let (mut found, mut drivers) = (dependencies::of(&blend, &path, None), Vec::new());
-    linked::add(&blend, &path, &mut found, &mut drivers)?;
+    let mut found = dependencies::of(&blend, &path, None);
+    let moving = linked::add(&blend, &path, &mut found)?;
+    let mut drivers = drivers::frozen(&blend, None);
+    drivers.extend(moving.drivers);
     let summary = Summary {
         version: blend.version,
         compression: blend.compression,
@@ -61,6 +66,7 @@ pub fn read(path: &Path) -> Result<Summary, BlendError> {
         dependencies: found.dependencies,
         paths: found.paths,
         drivers,
+        linked_simulations: moving.simulations,
         scripts: scripts(&blend),
     };
     match blend.has_endless_list() {

@@ -24,6 +24,14 @@ pub fn check(file: &Path, scene: Option<&str>) -> Result<(Summary, Checked), Fai
         })?,
     };
     let mut refusals = refusals_of_scene(scene);
+    let simulations = scene.simulations.iter().chain(&summary.linked_simulations);
+    let unbaked = simulations.filter(|simulation| !simulation.baked);
+    refusals.extend(unbaked.map(|simulation| {
+        format!(
+            "a simulation is not baked: {}; hint: bake it to disk and save",
+            simulation.name
+        )
+    }));
     refusals.extend(refusals_of_files(&summary, scene));
     let mut warnings = warnings_of_scene(scene);
     warnings.extend(warnings_of_file(&summary, scene));
@@ -203,16 +211,6 @@ fn refusals_of_scene(scene: &SceneSummary) -> Vec<String> {
     if scene.camera.is_none() && scene.marker_cameras.is_empty() {
         refusals.push("the scene has no camera; hint: add one and make it active".into());
     }
-    let unbaked = scene
-        .simulations
-        .iter()
-        .filter(|simulation| !simulation.baked);
-    refusals.extend(unbaked.map(|simulation| {
-        format!(
-            "a simulation is not baked: {}; hint: bake it to disk and save",
-            simulation.name
-        )
-    }));
     refusals
 }
 

@@ -16,7 +16,8 @@ const MANIFEST_BYTES_MAX: u64 = 1 << 14;
 
 fn look(scene: &Path) -> Value {
     let printed = blender("look", scene);
-    let last = printed.lines().last().expect("a line of JSON");
+    let last = printed.lines().rfind(|line| line.starts_with('{'));
+    let last = last.expect("a line of JSON");
     serde_json::from_str(last).unwrap_or_else(|e| panic!("{e}: {last}"))
 }
 

@@ -25,7 +25,8 @@ fn blender(action: &str, path: &Path) -> String {
 
 fn tell(path: &Path) -> Value {
     let printed = blender("tell", path);
-    let last = printed.lines().last().expect("a line of JSON");
+    let last = printed.lines().rfind(|line| line.starts_with('{'));
+    let last = last.expect("a line of JSON");
     serde_json::from_str(last).unwrap_or_else(|e| panic!("{e}: {last}"))
 }
 
@@ -64,7 +65,14 @@ fn sorted(values: &Value, keys: &[&str]) -> Vec<Value> {
 fn assert_agrees(file: &Path) -> Value {
     let (theirs, report) = (tell(file), check_json(file));
     let ours = &report["summary"];
-    for key in ["version", "active_scene", "scripts", "drivers"] {
+    let keys = [
+        "version",
+        "active_scene",
+        "scripts",
+        "drivers",
+        "linked_simulations",
+    ];
+    for key in keys {
         assert_eq!(ours[key], theirs[key], "{key} of {}", file.display());
     }
     let (our_scenes, their_scenes) = (
@@ -135,7 +143,7 @@ fn scenes_are_told_as_blender_tells_them() {
             .any(|r| r.contains("not baked: Wind of Flag")),
         "{refusals:?}"
     );
-    assert_eq!(refusals.len(), 11, "{refusals:?}");
+    assert_eq!(refusals.len(), 12, "{refusals:?}");
     let warnings = texts(&report["warnings"]);
     for part in [
         "startup.py",
@@ -187,6 +195,28 @@ fn scenes_are_told_as_blender_tells_them() {
             .any(|r| r.contains("props.blend") && r.contains("not a .blend file")),
         "{refusals:?}"
     );
+}
+
+#[test]
+fn simulations_of_nodes_are_baked_while_their_files_are_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().canonicalize().unwrap();
+    blender("make_baked", &folder);
+    let refusals = |name: &str| check_json(&folder.join(name))["refusals"].clone();
+    let unbaked =
+        json!(["a simulation is not baked: Growth of grown; hint: bake it to disk and save"]);
+    assert_eq!(refusals("unbaked.blend"), unbaked);
+    assert_eq!(refusals("baked.blend"), json!([]));
+    let report = check_json(&folder.join("baked.blend"));
+    let needed = report["summary"]["dependencies"].as_array().unwrap();
+    let is_bake = |needed: &&Value| needed["name"] == "geometry nodes";
+    let bake = needed.iter().find(is_bake).expect("the bake is needed");
+    assert!(
+        bake["state"]["present"]["files"].as_u64() > Some(2),
+        "{bake}"
+    );
+    std::fs::remove_dir_all(folder.join("blendcache_baked")).unwrap();
+    assert_eq!(refusals("baked.blend"), unbaked);
 }
 
 #[test]

@@ -63,7 +63,7 @@ def make_library(folder):
         wanted.materials = ["deep"]
     mesh.materials.append(bpy.data.materials["wood"])
     mesh.materials.append(next(m for m in bpy.data.materials if m.library))
-    keep(bpy.data.objects.new("crate", mesh))
+    keep(bpy.data.objects.new("crate", mesh)).modifiers.new("Lid", "CLOTH")
     bpy.ops.wm.save_as_mainfile(filepath=os.path.join(folder, "props", "props.blend"), compress=True)
     bpy.ops.file.make_paths_relative()
     bpy.ops.wm.save_mainfile()
@@ -295,7 +295,11 @@ def tell_simulations(scene):
     world = scene.rigidbody_world
     if world is not None and world.collection is not None and len(world.collection.objects) > 0:
         yield {"name": "rigid bodies", "baked": world.point_cache.is_baked}
-    for item in scene.objects:
+    yield from tell_objects([item for item in scene.objects if item.library is None])
+
+
+def tell_objects(items):
+    for item in items:
         for modifier in item.modifiers:
             simulates = modifier.type in {"CLOTH", "SOFT_BODY", "FLUID"} or (
                 modifier.type == "NODES" and "GeometryNodeSimulationOutput" in kinds_of_nodes(modifier.node_group))
@@ -443,6 +447,7 @@ def tell(path):
         "version": "%d.%d" % tuple(bpy.data.version[:2]),
         "scenes": [tell_scene(scene) for scene in bpy.data.scenes if scene.library is None],
         "dependencies": sorted(found, key=lambda item: (item["kind"], item["name"])),
+        "linked_simulations": list(tell_objects([item for item in bpy.data.objects if item.library])),
         "drivers": sorted(tell_drivers(), key=lambda driver: driver["property"]),
         "scripts": [text.name for text in bpy.data.texts if text.use_module],
     }))
@@ -545,6 +550,47 @@ def make_outside(folder):
         save_as_is(at("project", name + ".blend"), compress=compress)
 
 
+def geometry_group(name):
+    group = bpy.data.node_groups.new(name, "GeometryNodeTree")
+    for direction in ("INPUT", "OUTPUT"):
+        group.interface.new_socket("Geometry", in_out=direction, socket_type="NodeSocketGeometry")
+    return group, group.nodes.new("NodeGroupInput"), group.nodes.new("NodeGroupOutput")
+
+
+def make_baked(folder):
+    """A scene with a simulation of geometry nodes, in a group within a group, baked to disk."""
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    scene = bpy.context.scene
+    scene.frame_end, scene.render.engine = 3, "CYCLES"
+    scene.camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
+    scene.collection.objects.link(scene.camera)
+    inner, start, end = geometry_group("inner")
+    before, after = inner.nodes.new("GeometryNodeSimulationInput"), inner.nodes.new("GeometryNodeSimulationOutput")
+    before.pair_with_output(after)
+    socket = lambda sockets: next(item for item in sockets if item.type == "GEOMETRY")
+    for left, right in [(start, before), (before, after), (after, end)]:
+        inner.links.new(socket(left.outputs), socket(right.inputs))
+    outer, start, end = geometry_group("outer")
+    node = outer.nodes.new("GeometryNodeGroup")
+    node.node_tree = inner
+    outer.links.new(start.outputs[0], node.inputs[0])
+    outer.links.new(node.outputs[0], end.inputs[0])
+    mesh = bpy.data.meshes.new("grown")
+    mesh.from_pydata([(0, 0, 0), (1, 0, 0), (0, 1, 0)], [], [(0, 1, 2)])
+    item = bpy.data.objects.new("grown", mesh)
+    scene.collection.objects.link(item)
+    modifier = item.modifiers.new("Growth", "NODES")
+    modifier.node_group = outer
+    bpy.ops.wm.save_as_mainfile(filepath=os.path.join(folder, "unbaked.blend"))
+    bpy.ops.wm.save_as_mainfile(filepath=os.path.join(folder, "baked.blend"))
+    bake = modifier.bakes[0]
+    if hasattr(bake, "bake_target"):
+        bake.bake_target = "DISK"
+    bpy.ops.object.geometry_node_bake_single(
+        session_uid=item.session_uid, modifier_name=modifier.name, bake_id=bake.bake_id)
+    bpy.ops.wm.save_mainfile()
+
+
 def look(path):
     """What a scene looks like, and the files of it that Blender does not find."""
     bpy.ops.wm.open_mainfile(filepath=path, use_scripts=False)
@@ -562,5 +608,5 @@ def look(path):
                       "files": sorted(os.path.normpath(name) for name in found)}))
 
 
-ACTIONS = {"make": make, "tell": tell, "make_outside": make_outside, "look": look}
+ACTIONS = {"make": make, "tell": tell, "make_outside": make_outside, "make_baked": make_baked, "look": look}
 ACTIONS[sys.argv[-2]](os.path.abspath(sys.argv[-1]))

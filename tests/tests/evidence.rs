@@ -60,9 +60,12 @@ impl Farm {
             seed: 0,
             passes: vec![Pass::Combined, Pass::Depth],
             guard_px: 0,
+            scene: None,
         };
         let mut engine = TracerEngine::new();
-        let about = engine.prepare(path.parent().unwrap(), &entry).unwrap();
+        let about = engine
+            .prepare(path.parent().unwrap(), &entry, None)
+            .unwrap();
         let never = CancelFlag::default();
         let calibration = calibrate(&mut engine, &settings, about.frames.0, &never).unwrap();
         Self {

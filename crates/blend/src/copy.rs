@@ -1,9 +1,11 @@
 //! Copies of scene files with other paths in them, so that a scene finds its files in another place.
 
-use crate::{BlendError, NamedPath, blocks::Place, source::Source};
+use crate::{
+    BlendError, Compression, NamedPath, blocks::Place, frames::FrameWriter, source::Source,
+};
 use std::{
     fs::File,
-    io::{self, Write},
+    io::{self, Read, Seek, Write},
     path::Path,
 };
 
@@ -17,7 +19,7 @@ struct Patch {
     inserted: Vec<u8>,
 }
 
-/// Writes a copy of a scene file, unpacked, in which each of these paths of it is replaced by the text beside it.
+/// Writes a copy of a scene file, packed as Blender packs if it is packed so and else not at all, in which each of these paths of it is replaced by the text beside it.
 ///
 /// # Errors
 /// When the file cannot be read or the copy not written, or a text has no room where its path stands.
@@ -33,7 +35,23 @@ pub fn copy_with_paths(
         .flatten()
         .collect();
     patches.sort_by_key(|patch| patch.at);
-    let (mut source, _) = Source::new(File::open(file).map_err(BlendError::Io)?)?;
+    let (source, compression) = Source::new(File::open(file).map_err(BlendError::Io)?)?;
+    match compression {
+        Compression::Zstd => {
+            let mut packed = FrameWriter::new(to)?;
+            write_patched(source, &patches, &mut packed)?;
+            packed.finish().map_err(BlendError::Io)
+        }
+        // Only old files are packed otherwise.
+        Compression::None | Compression::Gzip => write_patched(source, &patches, to),
+    }
+}
+
+fn write_patched<R: Read + Seek>(
+    mut source: Source<R>,
+    patches: &[Patch],
+    to: &mut impl Write,
+) -> Result<(), BlendError> {
     for patch in patches {
         let before = patch.at.checked_sub(source.position());
         let before = before.ok_or_else(|| BlendError::damaged("two of its paths overlap"))?;

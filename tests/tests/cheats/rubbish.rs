@@ -59,7 +59,7 @@ const ALL: [Rubbish; 10] = [
 /// The class that honest workers of this job have, so that a liar gets leases.
 fn class_of(engine: &mut TracerEngine, job: &JobSpec) -> Blake3Hash {
     let room = scene("reading_room.glb");
-    let described = engine.prepare(room.parent().unwrap(), "reading_room.glb");
+    let described = engine.prepare(room.parent().unwrap(), "reading_room.glb", None);
     let (frame, settings) = (described.unwrap().frames.0, &job.settings);
     let calibration = calibrate(engine, settings, frame, &CancelFlag::default()).unwrap();
     class_fingerprint(&engine.build(), calibration.root)

@@ -4,9 +4,9 @@ use crate::{
     Company, MakeEngine, Ran, Task, assert_anybody_finds_them_wrong,
     conduct::{Conduct, defaced},
 };
-use engine::{Engine, TracerEngine};
+use engine::{Engine, TracerEngine, frame_file::named_planes};
 use farm::limits::FLAKY_MAX;
-use protocol::{EngineKind, Rect, RenderedRect, Size, TileGrid};
+use protocol::{EngineKind, Pass, Rect, RenderedRect, Size, TileGrid};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
@@ -54,7 +54,7 @@ pub fn task() -> Task {
 fn engine(name: &str) -> TracerEngine {
     let mut engine = TracerEngine::new();
     let path = scene(name);
-    engine.prepare(path.parent().unwrap(), name).unwrap();
+    engine.prepare(path.parent().unwrap(), name, None).unwrap();
     engine
 }
 

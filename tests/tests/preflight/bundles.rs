@@ -62,39 +62,31 @@ fn a_bundle_of_files_from_everywhere_looks_like_the_scene() {
     let home = folder.join("home");
     fs::create_dir(&home).unwrap();
     blender("make_outside", &home);
-    for name in ["shot", "packed"] {
-        let scene = home.join("project").join(format!("{name}.blend"));
-        let before = fs::read(&scene).unwrap();
-        let own = look(&scene);
-        assert_eq!(own["missing"], serde_json::json!([]));
-        let data = folder.join(name);
-        fs::create_dir(&data).unwrap();
-        let output = job(&data, &scene, "####.png", "--frames 2 --local 1");
-        assert!(output.status.success(), "{}", words(&output));
-        assert!(fs::read(&scene).unwrap() == before, "the scene was changed");
+    let scene = home.join("project/packed.blend");
+    let before = fs::read(&scene).unwrap();
+    let own = look(&scene);
+    assert_eq!(own["missing"], serde_json::json!([]));
+    let output = job(&folder, &scene, "####.png", "--frames 2 --local 1");
+    assert!(output.status.success(), "{}", words(&output));
+    assert!(fs::read(&scene).unwrap() == before, "the scene was changed");
 
-        let blobs = find_blobs(&data);
-        let manifest = manifest(&blobs, &format!("{name}.blend"));
-        let place = folder.join(format!("{name} elsewhere"));
-        let files = lay_out(&manifest, &blobs, &place);
-        assert_eq!(files.len(), 12, "{:?}", files.keys());
-        let hidden = folder.join("hidden");
-        fs::rename(&home, &hidden).unwrap();
-        let theirs = look(&place.join(&manifest.entry));
-        fs::rename(&hidden, &home).unwrap();
-
-        assert_eq!(theirs["missing"], serde_json::json!([]));
-        let named: Vec<PathBuf> = serde_json::from_value(theirs["files"].clone()).unwrap();
-        assert!(
-            named.iter().all(|file| file.starts_with(&place)),
-            "{named:?}"
-        );
-        assert_eq!(named.len(), own["files"].as_array().unwrap().len());
-        assert!(theirs["pixels"] == own["pixels"], "{name} looks different");
-        let home = home.to_string_lossy();
-        let names_home = |path: &String| path.contains(home.as_ref());
-        assert!(!files.keys().any(names_home));
-    }
+    let blobs = find_blobs(&folder);
+    let manifest = manifest(&blobs, "packed.blend");
+    let place = folder.join("elsewhere");
+    let files = lay_out(&manifest, &blobs, &place);
+    assert_eq!(files.len(), 12, "{:?}", files.keys());
+    fs::rename(&home, folder.join("hidden")).unwrap();
+    let theirs = look(&place.join(&manifest.entry));
+    assert_eq!(theirs["missing"], serde_json::json!([]));
+    let named: Vec<PathBuf> = serde_json::from_value(theirs["files"].clone()).unwrap();
+    assert!(
+        named.iter().all(|file| file.starts_with(&place)),
+        "{named:?}"
+    );
+    assert_eq!(named.len(), own["files"].as_array().unwrap().len());
+    assert!(theirs["pixels"] == own["pixels"], "it looks different");
+    let home = home.to_string_lossy();
+    assert!(!files.keys().any(|path| path.contains(home.as_ref())));
 }
 
 fn find_blobs(data: &Path) -> PathBuf {
@@ -150,6 +142,24 @@ fn what_is_missing_is_refused_before_blender_starts() {
     let expected = format!("error: the image crate.png is missing: {}", gone.display());
     assert!(said.contains(&expected), "{said}");
     assert!(!said.contains("no/such/blender"), "{said}");
+
+    // A path of another kind of computer.
+    let mut bytes = fs::read(&scene).unwrap();
+    let wall = folder.join("textures/wall.png");
+    let wall = wall.to_str().unwrap().as_bytes();
+    let at = bytes.windows(wall.len()).position(|window| window == wall);
+    let at = at.expect("the scene names it");
+    bytes[at..at + wall.len()].fill(0);
+    let theirs = br"C:\tex\wall.png";
+    bytes[at..at + theirs.len()].copy_from_slice(theirs);
+    fs::write(&scene, bytes).unwrap();
+    let output = check(&scene, &[]);
+    assert_eq!(output.status.code(), Some(4));
+    let said = words(&output);
+    assert!(
+        said.contains(r"C:\tex\wall.png is a path of a Windows computer; hint: pack"),
+        "{said}"
+    );
 
     let output = check(&scene, &["--scene", "Nowhere"]);
     assert_eq!(output.status.code(), Some(4));

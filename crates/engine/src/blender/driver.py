@@ -440,11 +440,7 @@ class Session:
     def describe(self):
         scene = self.scene
         render, image = scene.render, scene.render.image_settings
-        notes, warnings = [], []
-        if not self.is_cycles:
-            notes.append(f"{render.engine} draws whole frames: no tiles; it needs a graphics card, or Mesa's")
-        if render.is_movie_format:
-            notes.append("the scene writes a movie: pictures are written; -o NAME.mp4 makes the video of them")
+        warnings = []
         if self.is_cycles:
             self.warn_of_cycles(warnings)
         if bpy.app.autoexec_fail:
@@ -471,7 +467,6 @@ class Session:
                 "format": "PNG" if render.is_movie_format else image.file_format,
                 "suffixes": self.view_suffixes(),
             },
-            "notes": notes,
             "warnings": warnings,
         }
 

@@ -107,7 +107,6 @@ struct Opened {
     passes: Vec<LayerPass>,
     needed_passes: usize,
     output: SceneOutput,
-    notes: Vec<String>,
     warnings: Vec<String>,
 }
 
@@ -323,7 +322,7 @@ impl Engine for BlenderEngine {
             planes: planes.clone(),
             output: Some(opened.output),
             guard_px: guard_px(opened.adaptive, opened.guided_volumes, opened.samples),
-            notes: opened.notes,
+            notes: Vec::new(),
             warnings: opened.warnings,
         };
         self.scene = Some(OpenScene {
@@ -489,6 +488,7 @@ fn crop(rendered: RenderedRect, rect: Rect) -> RenderedRect {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::Pass;
 
     #[test]
     fn a_guard_is_cropped_away() {

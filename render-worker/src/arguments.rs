@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::limits::{MEMORY_GIB_DEFAULT, MEMORY_GIB_MAX};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use engine::Device;
 use protocol::{EngineKind, Glm, NodeId};
@@ -68,6 +69,10 @@ pub struct ServeArguments {
     /// the same bits and can check each other's work. All of a farm have to, and `render --common-kernel`.
     #[arg(long)]
     pub common_kernel: bool,
+    /// Most memory that rendering may take, in GiB. A Blender that needs more is ended and its task given back; one is
+    /// ended earlier where the computer has hardly any left.
+    #[arg(long, value_name = "GIB", default_value_t = MEMORY_GIB_DEFAULT, value_parser = clap::value_parser!(u32).range(1..=MEMORY_GIB_MAX))]
+    pub memory: u32,
     /// Accept offers from this requestor only; may be given several times.
     #[arg(long, value_name = "NODEID")]
     pub serve_only: Vec<NodeId>,
@@ -129,6 +134,8 @@ pub struct EngineArguments {
     pub common_kernel: bool,
     #[arg(long)]
     pub device: Device,
+    #[arg(long)]
+    pub memory: u32,
     #[arg(long)]
     pub blender: Option<PathBuf>,
 }

@@ -3,7 +3,10 @@
 //! The file and the scene may come from a stranger: limits hold before anything is done, and the cell is rendered by a
 //! confined process without keys.
 
-use crate::{config::WorkerError, engine_process::EngineProcesses, limits::GUARD_MAX_PX};
+use crate::{
+    blender_release::check_blender, config::WorkerError, engine_process::EngineProcesses,
+    limits::GUARD_MAX_PX,
+};
 use engine::{CancelFlag, Device, calibrate, class_fingerprint, find_blender};
 use network::verify_proof;
 use protocol::{Blake3Hash, EngineKind, Manifest, NodeId, message::printable, pixels::task_bytes};
@@ -160,7 +163,12 @@ fn render(checking: &Checking, scene: &Path, bundle: &Bundle) -> Result<Rendered
     let folder = check_scene(scene, &bundle.manifest)?;
     let blender = match bundle.job.engine {
         EngineKind::Tracer => None,
-        EngineKind::Blender => Some(find_blender(checking.blender.as_deref())?.path),
+        EngineKind::Blender => {
+            let found = find_blender(checking.blender.as_deref())?;
+            check_blender(bundle.job.blender, Some(found.release()?))
+                .map_err(WorkerError::Evidence)?;
+            Some(found.path)
+        }
     };
     let processes = EngineProcesses::new(
         checking.program.clone(),

@@ -42,6 +42,16 @@ pub struct WorkerConfig {
     pub started: Option<oneshot::Sender<Started>>,
 }
 
+impl WorkerConfig {
+    /// The kind of device that an engine renders with: the tracer has the processor only.
+    pub(crate) fn device_of(&self, engine: EngineKind) -> &'static str {
+        match engine {
+            EngineKind::Tracer => Device::default().kind(),
+            EngineKind::Blender => self.device.kind(),
+        }
+    }
+}
+
 /// What a peer must know to use a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Started {

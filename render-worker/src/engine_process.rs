@@ -1,9 +1,13 @@
 //! Both ends of a rendering process: how the worker starts it, and what it runs.
 
-use crate::{arguments::EngineArguments, config::WorkerError};
+use crate::{
+    arguments::EngineArguments,
+    config::WorkerError,
+    limits::{ADDRESSES_PER_MEMORY, MEMORY_GIB_DEFAULT},
+};
 use engine::{
     BlenderEngine, BlenderOptions, CancelFlag, ChildEngine, ChildProgram, Device, Engine,
-    EngineError, SceneDescription, TracerEngine, find_blender, serve_child,
+    EngineError, ProcessLimits, SceneDescription, TracerEngine, find_blender, serve_child,
 };
 use protocol::{EngineKind, Rect, RenderSettings, RenderedRect};
 use std::{
@@ -27,6 +31,8 @@ pub struct EngineProcesses {
     pub common_kernel: bool,
     /// What Blender renders with.
     pub device: Device,
+    /// Most memory that a process may hold, in GiB.
+    pub memory_gib: u32,
 }
 
 impl EngineProcesses {
@@ -45,6 +51,7 @@ impl EngineProcesses {
             blender,
             common_kernel,
             device,
+            memory_gib: MEMORY_GIB_DEFAULT,
         })
     }
 
@@ -60,9 +67,17 @@ impl EngineProcesses {
         if self.common_kernel {
             args.push("--common-kernel".into());
         }
-        let program = ChildProgram::new(&self.executable, args);
+        args.extend(["--memory".into(), self.memory_gib.to_string().into()]);
+        let program = ChildProgram {
+            memory_bytes_max: bytes(self.memory_gib).saturating_mul(ADDRESSES_PER_MEMORY),
+            ..ChildProgram::new(&self.executable, args)
+        };
         Ok(Box::new(ChildEngine::spawn(program)?))
     }
+}
+
+fn bytes(gib: u32) -> u64 {
+    u64::from(gib) << 30
 }
 
 /// The process: serves one engine over standard input and output.
@@ -79,7 +94,10 @@ pub fn run(arguments: &EngineArguments) -> Result<(), WorkerError> {
                 threads,
                 common_kernel: arguments.common_kernel,
                 device: arguments.device,
-                ..BlenderOptions::default()
+                limits: ProcessLimits {
+                    memory_bytes_max: bytes(arguments.memory),
+                    ..ProcessLimits::default()
+                },
             };
             Box::new(BlenderEngine::new(found, options))
         }

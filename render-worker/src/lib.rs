@@ -3,6 +3,7 @@
 //! [`serve`] is the whole provider with its engine left open; [`main`] is the command line around it.
 
 mod arguments;
+mod blender_release;
 mod bookkeeper;
 mod bundle;
 pub mod check_evidence;

@@ -31,5 +31,10 @@ pub const REDIAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from
 pub const NOTES_MAX: usize = 64;
 /// Vouchers that wait for the disk.
 pub const VOUCHERS_MAX: usize = 64;
+/// Memory of a rendering process unless told otherwise, and the most that can be told, in GiB.
+pub const MEMORY_GIB_DEFAULT: u32 = 64;
+pub const MEMORY_GIB_MAX: i64 = 1 << 16;
+/// What a process may ask the system for, in what it may hold: it asks for much that it never touches.
+pub const ADDRESSES_PER_MEMORY: u64 = 2;
 /// Time for renders to stop by themselves when the worker stops.
 pub const STOP_MAX: Duration = Duration::from_secs(2);

@@ -164,12 +164,9 @@ fn serve(program: Vec<String>, arguments: ServeArguments) -> Result<ExitCode, Wo
     let (engines, found) = engines(&arguments)?;
     let release = found.as_ref().map(Found::release).transpose()?;
     let blender = found.map(|found| found.path);
-    let processes = EngineProcesses::new(
-        program,
-        arguments.threads,
-        blender,
-        (arguments.common_kernel, arguments.device),
-    )?;
+    let choices = (arguments.common_kernel, arguments.device);
+    let mut processes = EngineProcesses::new(program, arguments.threads, blender, choices)?;
+    processes.memory_gib = arguments.memory;
     let (started, starts) = oneshot::channel();
     let config = WorkerConfig {
         identity: keys.identity,

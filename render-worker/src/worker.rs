@@ -1,6 +1,7 @@
 //! The worker's loop: answers requestors, hands tasks to renderers, tells what became of them.
 
 use crate::{
+    blender_release::check_blender,
     bookkeeper::Bookkeeper,
     bundle,
     config::{Started, WorkerConfig, WorkerError},
@@ -11,10 +12,10 @@ use crate::{
     renderer::{MakeEngine, News, Note, Renderer, Work},
     tiles::Tiles,
 };
-use engine::{CancelFlag, Device, Engine, EngineError};
+use engine::{CancelFlag, Engine, EngineError};
 use network::{BlobStore, NetworkError, Node, NodeConfig, NodeEvent, Replier};
 use protocol::{
-    Address, Blake3Hash, BlenderVersion, EngineKind, JobId, JobSpec, NodeId, TaskId, TaskSpec,
+    Address, Blake3Hash, EngineKind, JobId, JobSpec, NodeId, TaskId, TaskSpec,
     limits::TASKS_HELD_MAX,
     message::{Reply, Request, bounded_text},
 };
@@ -144,22 +145,6 @@ fn refused(reason: &str) -> Reply {
     }
 }
 
-/// Another release renders other pixels, so that all of its work would be thrown away.
-fn check_blender(
-    needed: Option<BlenderVersion>,
-    own: Option<BlenderVersion>,
-) -> Result<(), String> {
-    match (needed, own) {
-        (Some(needed), Some(own)) if needed != own => Err(format!(
-            "the job needs Blender {needed}, this worker has {own}"
-        )),
-        (Some(needed), None) => Err(format!(
-            "the job needs Blender {needed}, this worker has none"
-        )),
-        _ => Ok(()),
-    }
-}
-
 impl Worker {
     fn event(&mut self, event: NodeEvent) {
         match event {
@@ -250,17 +235,12 @@ impl Worker {
         let version = spec.blender.map(|version| format!(" {version}"));
         let version = version.unwrap_or_default();
         let about = bounded_text(&format!("{}, {}{version}", self.config.about, spec.engine));
-        // The tracer has the processor only.
-        let device = match spec.engine {
-            EngineKind::Tracer => Device::default().kind(),
-            EngineKind::Blender => self.config.device.kind(),
-        };
+        let device = self.config.device_of(spec.engine).to_owned();
         let id = spec.id;
         if !goes_on {
             earlier.into_iter().for_each(|id| self.close(id));
             self.jobs.insert(id, Job::new(peer, payer, spec));
         }
-        let device = device.to_owned();
         let mut held = Vec::new();
         if let Some(job) = self.jobs.get_mut(&id) {
             // What is under way to the requestor's earlier process or connection may not arrive: it is said again

@@ -359,6 +359,7 @@ mod tests {
                 seed: 0,
                 passes: Pass::ALL.to_vec(),
                 guard_px: 0,
+                scene: None,
             },
         }
     }

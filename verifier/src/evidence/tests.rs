@@ -36,6 +36,7 @@ fn job() -> JobSpec {
             seed: 0,
             passes: vec![Pass::Combined],
             guard_px: 0,
+            scene: None,
         },
     }
 }

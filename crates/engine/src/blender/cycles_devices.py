@@ -11,7 +11,7 @@ def preferences():
     return bpy.context.preferences.addons["cycles"].preferences
 
 
-def listed():
+def listed(_command):
     """Every processor and graphics card, one of these for each way to use it."""
     found = {}
     for backend in BACKENDS:
@@ -21,13 +21,17 @@ def listed():
     return list(found.values())
 
 
-def use(backend, identity):
+def use(command):
     """Renders with this graphics card and nothing else from now on."""
-    chosen = preferences()
+    chosen, backend, identity = preferences(), command["backend"], command["id"]
     chosen.compute_device_type = backend
     chosen.refresh_devices()
     for device in chosen.devices:
         device.use = device.type == backend and device.id == identity
+    return {}
+
+
+ACTIONS = {"devices": listed, "use": use}
 
 
 def setting():

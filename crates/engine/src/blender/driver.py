@@ -788,11 +788,6 @@ class Session:
 # ---- commands ------------------------------------------------------------------------------------
 
 
-def use_device(command):
-    cycles_devices.use(command["backend"], command["id"])
-    return {}
-
-
 def read_commands(stream, commands):
     """Hands commands over; exits the process, even while it renders, when the parent is gone."""
     for line in stream:
@@ -818,8 +813,7 @@ def main():
 
     bpy.utils.register_class(AssembledFrame)
     session = Session()
-    devices = {"devices": lambda _: cycles_devices.listed(), "use": use_device}
-    actions = devices | {"open": session.open, "render": session.render, "denoise": session.denoise, "finish": session.finish}
+    actions = cycles_devices.ACTIONS | {"open": session.open, "render": session.render, "denoise": session.denoise, "finish": session.finish}
     commands = queue.Queue(maxsize=4)
     threading.Thread(target=read_commands, args=(stdin, commands), daemon=True).start()
     build_hash = bpy.app.build_hash

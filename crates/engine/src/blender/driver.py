@@ -685,7 +685,11 @@ class Session:
         scene.frame_start = scene.frame_end = self.frame
         folder, name = os.path.split(output)
         number = re.compile(f"{'-' * (self.frame < 0)}0*{abs(self.frame)}(?![0-9])")
-        *_, last = number.finditer(name)
+        found = list(number.finditer(name))
+        if not found:
+            # An animation would add the number to the name.
+            return self.write_picture(output)
+        last = found[-1]
         scene.render.filepath = os.path.join(folder, name[: last.start()] + "#" * len(last[0].lstrip("-")) + name[last.end() :])
         try:
             bpy.ops.render.render(animation=True, scene=self.name)

@@ -386,26 +386,6 @@ fn joined(size: Size, parts: &[RenderedRect]) -> RenderedRect {
 }
 
 #[test]
-fn files_that_a_scene_needs_are_listed() {
-    let blender = blender();
-    let scene = blender.scene("textured");
-    let folder = blender.folder.path().join("textures");
-    fs::create_dir_all(&folder).unwrap();
-    let grain = folder.join("grain.png");
-    frame_file::write_png(
-        Size {
-            width: 1,
-            height: 1,
-        },
-        &[90, 60, 30, 255],
-        &grain,
-    )
-    .unwrap();
-    let (engine, _) = blender.engine(&scene);
-    assert_eq!(engine.dependencies(), [grain]);
-}
-
-#[test]
 fn scenes_that_cannot_render_right_are_refused_by_name() {
     let blender = blender();
     let why = prepare_error(&blender.scene("missing"));

@@ -12,6 +12,9 @@ use std::{
 };
 use tests::{render, words};
 
+/// Cycles' denoiser of files rounds otherwise than the one that works while a frame is rendered; 5e-6 was measured.
+const DENOISED_APART_MAX: f32 = 2e-5;
+
 /// A scene that Blender and `render` make frames of, each in a copy of its own.
 struct Trial {
     blender: Blender,
@@ -19,6 +22,8 @@ struct Trial {
     scene: &'static str,
     /// Files that the scene came with.
     made: usize,
+    /// How far values in EXR may be apart.
+    rounding: f32,
 }
 
 impl Trial {
@@ -28,6 +33,7 @@ impl Trial {
             folder: tempfile::tempdir().unwrap(),
             scene,
             made: 0,
+            rounding: 0.0,
         };
         // Made once: a scene made again may differ in the last bits of what modifiers made of its meshes.
         blender.make(scene, variant, &trial.blend("own"));
@@ -58,7 +64,7 @@ impl Trial {
         );
         let output = render(&data, &arguments);
         let mut found = match output.status.success() {
-            true => pictures::differences(&own, &self.place("our")),
+            true => pictures::differences(&own, &self.place("our"), self.rounding),
             false => vec![words(&output)],
         };
         if !found.is_empty() {
@@ -108,12 +114,18 @@ fn compare(which: Which, trial: impl Fn(&Blender) -> Vec<String>) {
 
 #[test]
 fn compositor_and_file_output_nodes() {
-    finished(Which::Every, "lanterns", &[], "2,3");
+    finished(Which::Every, "lanterns", &[], "3");
 }
 
 #[test]
 fn denoised_layers() {
-    finished(Which::Every, "corner", &[], "2");
+    compare(Which::Every, |blender| {
+        let mut trial = Trial::new(blender, "corner", &[]);
+        trial.rounding = DENOISED_APART_MAX;
+        blender.reference(&["frames", text(&trial.blend("own")), "2"]);
+        trial.differences("2", &[])
+    });
+    raw(Which::Newest, "corner", &[], "2");
 }
 
 #[test]

@@ -7,8 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Everything in which two folders differ, a line each; empty when nothing does. Scenes themselves are not looked at.
-pub fn differences(own: &Path, our: &Path) -> Vec<String> {
+/// Everything in which two folders differ, a line each; empty when nothing does. Scenes themselves are not looked at. Values in
+/// EXR may be `rounding` apart.
+pub fn differences(own: &Path, our: &Path, rounding: f32) -> Vec<String> {
     let (owns, ours) = (files(own), files(our));
     let missing = owns.difference(&ours);
     let mut found: Vec<String> = missing
@@ -19,7 +20,7 @@ pub fn differences(own: &Path, our: &Path) -> Vec<String> {
     for file in owns.intersection(&ours) {
         let (one, other) = (own.join(file), our.join(file));
         let apart = match file.extension().and_then(|ending| ending.to_str()) {
-            Some("exr") => exr_differences(&one, &other),
+            Some("exr") => exr_differences(&one, &other, rounding),
             Some("blend") => Vec::new(),
             _ => picture_differences(&one, &other),
         };
@@ -144,7 +145,7 @@ impl Channel {
         }
     }
 
-    fn difference(&self, other: &Self) -> Option<String> {
+    fn difference(&self, other: &Self, rounding: f32) -> Option<String> {
         if self.kind != other.kind || self.bits.len() != other.bits.len() {
             return Some(format!("{} in place of {}", other.kind, self.kind));
         }
@@ -152,7 +153,8 @@ impl Channel {
         let count = bits.filter(|(l, r)| l != r).count();
         let values = self.values.iter().zip(&other.values);
         let most = values.map(|(l, r)| (l - r).abs()).fold(0.0, f32::max);
-        (count > 0).then(|| {
+        let within = most > 0.0 && most <= rounding;
+        (count > 0 && !within).then(|| {
             format!(
                 "{count} of {} values differ, by up to {most:.3e}",
                 self.bits.len()
@@ -161,7 +163,7 @@ impl Channel {
     }
 }
 
-fn exr_differences(own: &Path, our: &Path) -> Vec<String> {
+fn exr_differences(own: &Path, our: &Path, rounding: f32) -> Vec<String> {
     let (own, our) = (Exr::read(own), Exr::read(our));
     let mut found = Vec::new();
     if own.size != our.size {
@@ -179,7 +181,7 @@ fn exr_differences(own: &Path, our: &Path) -> Vec<String> {
         match our.channels.get(name) {
             None => found.push(format!("channel {name} is missing")),
             Some(other) => {
-                let apart = channel.difference(other);
+                let apart = channel.difference(other, rounding);
                 found.extend(apart.map(|apart| format!("channel {name}: {apart}")));
             }
         }

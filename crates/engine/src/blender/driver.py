@@ -236,32 +236,13 @@ def named_files():
                 yield absolute(node.filepath, group), False
 
 
-def cache_folders(scene):
-    """Folders of baked simulations."""
-    stem = os.path.splitext(os.path.basename(bpy.data.filepath))[0]
-    yield absolute(f"//blendcache_{stem}", None)
-    for item in scene.objects:
-        for modifier in item.modifiers:
-            if modifier.type == "FLUID" and modifier.fluid_type == "DOMAIN":
-                yield absolute(modifier.domain_settings.cache_directory, item)
-            if getattr(modifier, "bake_directory", ""):
-                yield absolute(modifier.bake_directory, item)
-
-
-def needed_files(scene):
-    """Every file besides the scene itself that it needs: those that are there, and those that are not."""
-    present, missing = set(), set()
+def missing_files():
+    """Files that the scene names and that are not there."""
+    missing = set()
     for path, is_sequence in named_files():
-        members = sequence(path) if is_sequence else []
-        present.update(members)
-        if os.path.isfile(path):
-            present.add(path)
-        elif not members:
+        if not os.path.isfile(path) and not (is_sequence and sequence(path)):
             missing.add(path)
-    for top in cache_folders(scene):
-        for folder, _, names in os.walk(top):
-            present.update(os.path.join(folder, name) for name in names)
-    return sorted(present), missing
+    return missing
 
 
 def unbaked_simulations(scene):
@@ -284,10 +265,6 @@ def unbaked_simulations(scene):
             if modifier.type == "FLUID" and modifier.fluid_type == "DOMAIN":
                 if not modifier.domain_settings.has_cache_baked_any and not modifier.domain_settings.has_cache_baked_data:
                     found.append(f"{modifier.name} of {item.name}")
-            if modifier.type == "NODES" and modifier.node_group is not None:
-                nodes = modifier.node_group.nodes
-                if any(node.bl_idname == "GeometryNodeSimulationOutput" for node in nodes):
-                    found.append(f"simulation nodes {modifier.node_group.name} of {item.name}")
     return found
 
 
@@ -307,7 +284,6 @@ class Session:
         self.image_settings = {}
         self.window = None
         self.needed = 0
-        self.files = []
         self.passes = []
         self.seed_added = 0
         self.seed = None
@@ -376,7 +352,7 @@ class Session:
                     "the video sequencer has strips, which Blender would show in place of the scene; "
                     "hint: turn off Output Properties > Post Processing > Sequencer"
                 )
-        self.files, missing = needed_files(scene)
+        missing = missing_files()
         if missing:
             raise SceneError(f"files that the scene needs are missing: {shown(missing)}")
         unbaked = unbaked_simulations(scene)
@@ -450,7 +426,6 @@ class Session:
         _, _, width, height = frame_window(render)
         return {
             "scene": self.name,
-            "files": self.files,
             "size": [width, height],
             "has_border": render.use_border,
             "whole_frames": not self.is_cycles,
@@ -685,7 +660,11 @@ class Session:
         scene.frame_start = scene.frame_end = self.frame
         folder, name = os.path.split(output)
         number = re.compile(f"{'-' * (self.frame < 0)}0*{abs(self.frame)}(?![0-9])")
-        *_, last = number.finditer(name)
+        found = list(number.finditer(name))
+        if not found:
+            # An animation would add the number to the name.
+            return self.write_picture(output)
+        last = found[-1]
         scene.render.filepath = os.path.join(folder, name[: last.start()] + "#" * len(last[0].lstrip("-")) + name[last.end() :])
         try:
             bpy.ops.render.render(animation=True, scene=self.name)

@@ -67,7 +67,6 @@ pub struct BlenderEngine {
     found: Found,
     options: BlenderOptions,
     scene: Option<OpenScene>,
-    files: Vec<PathBuf>,
     driver: Option<Driver>,
     /// Memory of the process after its first rectangle.
     first_resident_bytes: Option<u64>,
@@ -94,7 +93,6 @@ struct OpenScene {
 /// The driver's answer to `open`.
 #[derive(Deserialize)]
 struct Opened {
-    files: Vec<PathBuf>,
     size: (u32, u32),
     has_border: bool,
     whole_frames: bool,
@@ -128,7 +126,6 @@ impl BlenderEngine {
             found,
             options,
             scene: None,
-            files: Vec::new(),
             driver: None,
             first_resident_bytes: None,
             keep_attributes: false,
@@ -146,12 +143,6 @@ impl BlenderEngine {
     /// Its Blender, as far as it is known before it runs.
     pub fn found(&self) -> &Found {
         &self.found
-    }
-
-    /// Every file besides the scene file that the prepared scene needs (textures, sequences, linked scenes, fonts,
-    /// caches), absolute and sorted.
-    pub fn dependencies(&self) -> &[PathBuf] {
-        &self.files
     }
 
     fn open(
@@ -333,7 +324,6 @@ impl Engine for BlenderEngine {
             planes,
             whole_frames: opened.whole_frames,
         });
-        self.files = opened.files;
         Ok(description)
     }
 

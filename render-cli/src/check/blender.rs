@@ -254,17 +254,17 @@ fn missing(needed: &Dependency, path: &Path) -> String {
              here (File > External Data > Find Missing Files), and save",
             needed.path
         ),
-        false => format!("the {kind} {name} is missing: {}", path.display()),
+        false => format!(
+            "the {kind} {name} is missing: {}; hint: put it there, or relink it in Blender (File > External Data > Find \
+             Missing Files), and save",
+            path.display()
+        ),
     }
 }
 
 fn warnings_of_scene(scene: &SceneSummary) -> Vec<String> {
     let cycles = scene.cycles.as_ref();
     let cases = [
-        (
-            scene.frame_step > 1,
-            "the scene leaves out frames: all are rendered unless --frames says otherwise",
-        ),
         (
             scene.freestyle,
             "Freestyle lines are on: left out, because they need whole frames",

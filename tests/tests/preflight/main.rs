@@ -149,7 +149,6 @@ fn scenes_are_told_as_blender_tells_them() {
         "startup.py",
         "location of Driven stands still",
         "rotation_euler of Driven stands still",
-        "leaves out frames",
         "graphics card",
         "grease pencil",
     ] {

@@ -16,12 +16,13 @@ import threading
 
 import bpy
 import _cycles  # Blender provides it once bpy is loaded.
-from cycles.engine import list_render_passes
 
 # Our other files lie beside this one.
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import cycles_devices
 import scene_pictures
+from assembled_frame import AssembledFrame, cycles_passes, frame_window, full_size, simple_passes, view_names
+from scene_files import image_paths, missing_files, unbaked_simulations
 
 # Rectangles are aimed a quarter of a pixel inside, because Blender truncates fractions of the size.
 INSIDE_PIXEL = 0.25
@@ -76,94 +77,6 @@ class Overrides:
         self.changed = []
 
 
-class AssembledFrame(bpy.types.RenderEngine):
-    """Delivers a frame that was rendered elsewhere: all that Blender does after rendering then applies to it."""
-
-    bl_idname = "ASSEMBLED_FRAME"
-    bl_label = "Assembled frame"
-    bl_use_preview = False
-    bl_use_postprocess = True
-    # What is delivered: {(layer, pass, view): floats, rows from the bottom}, metadata of the file, passes by layer.
-    pixels = {}
-    metadata = {}
-    passes = {}
-
-    def update_render_passes(self, scene=None, renderlayer=None):
-        # The same list as the scene's engine has: the compositor cuts links to passes that an engine does not name.
-        for name, channels, kind in AssembledFrame.passes.get(renderlayer.name, []):
-            self.register_pass(scene, renderlayer, name, len(channels), channels, kind)
-
-    def render(self, depsgraph):
-        render, layer = depsgraph.scene.render, depsgraph.view_layer.name
-        width, height = frame_window(render)[2:]
-        result = self.begin_result(0, 0, width, height, layer=layer)
-        there = {render_pass.name for render_pass in result.layers[0].passes}
-        for name, channels, _ in AssembledFrame.passes.get(layer, []):
-            if name not in there:
-                self.add_pass(name, len(channels), channels, layer=layer)
-        views = [view.name for view in result.views] if render.use_multiview else []
-        for render_pass in result.layers[0].passes:
-            view = views[render_pass.view_id] if views else None
-            pixels = AssembledFrame.pixels.get((layer, render_pass.name, view))
-            if pixels is not None:
-                set_pixels(render_pass, pixels)
-        self.end_result(result)
-        for name, value in AssembledFrame.metadata.items():
-            self.get_result().stamp_data_add_field(name, value)
-
-
-def set_pixels(render_pass, pixels):
-    try:
-        render_pass.rect.foreach_set(pixels)
-    except TypeError:
-        # Blender 3.4 counts pixels where it reads values.
-        channels = render_pass.channels
-        render_pass.rect = [pixels[at : at + channels] for at in range(0, len(pixels), channels)]
-
-
-def cycles_passes(scene, layer):
-    """What Cycles delivers for a layer, (name, channels, kind) each; its own list names some twice."""
-    passes = {}
-    for render_pass in list_render_passes(scene, layer):
-        passes.setdefault(render_pass[0], render_pass)
-    return list(passes.values())
-
-
-def simple_passes(layer):
-    """What the engines that draw whole frames deliver, of the passes whose names no version changes."""
-    passes = [("Combined", "RGBA", "COLOR")]
-    passes += [("Depth", "Z", "VALUE")] if layer.use_pass_z else []
-    passes += [("Mist", "Z", "VALUE")] if layer.use_pass_mist else []
-    passes += [("Normal", "XYZ", "VECTOR")] if layer.use_pass_normal else []
-    return passes
-
-
-def full_size(render):
-    """Pixels of the camera's whole picture."""
-    percentage = render.resolution_percentage
-    return max(1, render.resolution_x * percentage // 100), max(1, render.resolution_y * percentage // 100)
-
-
-def frame_window(render):
-    """The part of the camera's picture that the user renders, in pixels: left, bottom, width, height."""
-    width, height = full_size(render)
-    if not render.use_border:
-        return 0, 0, width, height
-    # Blender multiplies in single precision and truncates.
-    single = lambda value: ctypes.c_float(value).value
-    left, right = (int(single(width * single(x))) for x in (render.border_min_x, render.border_max_x))
-    bottom, top = (int(single(height * single(y))) for y in (render.border_min_y, render.border_max_y))
-    return left, bottom, max(1, right - left), max(1, top - bottom)
-
-
-def view_names(render):
-    """Names of the views that are rendered; one without a name where there is one."""
-    if not render.use_multiview:
-        return [None]
-    used = [view.name for view in render.views if view.use]
-    return ["left", "right"] if render.views_format == "STEREO_3D" else used
-
-
 def libc_flush():
     """Blender's C code buffers what it prints; the parent wants it before the answer."""
     try:
@@ -186,86 +99,6 @@ def shown(names):
     names = sorted(set(names))
     more = len(names) - NAMES_MAX
     return ", ".join(names[:NAMES_MAX]) + (f" and {more} more" if more > 0 else "")
-
-
-# ---- what the scene needs ------------------------------------------------------------------------
-
-
-def absolute(path, owner):
-    return os.path.normpath(bpy.path.abspath(path, library=getattr(owner, "library", None)))
-
-
-def sequence(path):
-    """The pictures of the numbered sequence that this path is one of."""
-    folder, name = os.path.split(path)
-    match = re.match(r"^(.*?)\d+(\D*)$", name)
-    if match is None or not os.path.isdir(folder):
-        return []
-    member = re.compile(re.escape(match[1]) + r"\d+" + re.escape(match[2]) + "$")
-    return [os.path.join(folder, name) for name in os.listdir(folder) if member.match(name)]
-
-
-def image_paths(image):
-    """The files that an image reads."""
-    path = absolute(image.filepath, image)
-    if image.source != "TILED":
-        return [path]
-    tiles = [tile.number for tile in image.tiles]
-    uv_name = lambda number: f"u{(number - 1001) % 10 + 1}_v{(number - 1001) // 10 + 1}"
-    return [path.replace("<UDIM>", str(n)).replace("<UVTILE>", uv_name(n)) for n in tiles]
-
-
-def named_files():
-    """What the scene names: (path, is it one of a sequence) each."""
-    for image in bpy.data.images:
-        on_disk = image.source in {"FILE", "SEQUENCE", "MOVIE", "TILED"} and image.filepath
-        if image.users > 0 and on_disk and len(image.packed_files) == 0:
-            yield from ((path, image.source == "SEQUENCE") for path in image_paths(image))
-    for library in bpy.data.libraries:
-        if library.packed_file is None:
-            yield absolute(library.filepath, None), False
-    others = [(font, False) for font in bpy.data.fonts if font.filepath != "<builtin>"]
-    others += [(cache, cache.is_sequence) for cache in bpy.data.cache_files]
-    others += [(volume, volume.is_sequence) for volume in getattr(bpy.data, "volumes", [])]
-    for item, is_sequence in others:
-        if item.users > 0 and item.filepath and getattr(item, "packed_file", None) is None:
-            yield absolute(item.filepath, item), is_sequence
-    for group in [*bpy.data.materials, *bpy.data.lights, *bpy.data.node_groups]:
-        for node in getattr(getattr(group, "node_tree", None) or group, "nodes", []):
-            if node.bl_idname in {"ShaderNodeTexIES", "ShaderNodeScript"} and node.mode == "EXTERNAL" and node.filepath:
-                yield absolute(node.filepath, group), False
-
-
-def missing_files():
-    """Files that the scene names and that are not there."""
-    missing = set()
-    for path, is_sequence in named_files():
-        if not os.path.isfile(path) and not (is_sequence and sequence(path)):
-            missing.add(path)
-    return missing
-
-
-def unbaked_simulations(scene):
-    """Simulations whose state at a frame needs all frames before it."""
-    found = []
-    world = scene.rigidbody_world
-    if world is not None and world.enabled and world.collection is not None:
-        active = any(o.rigid_body and o.rigid_body.type == "ACTIVE" and not o.rigid_body.kinematic
-                     for o in world.collection.objects)
-        if active and not world.point_cache.is_baked:
-            found.append("rigid bodies")
-    for item in scene.objects:
-        if item.hide_render:
-            continue
-        for modifier in item.modifiers:
-            if not modifier.show_render:
-                continue
-            if modifier.type in {"CLOTH", "SOFT_BODY"} and not modifier.point_cache.is_baked:
-                found.append(f"{modifier.name} of {item.name}")
-            if modifier.type == "FLUID" and modifier.fluid_type == "DOMAIN":
-                if not modifier.domain_settings.has_cache_baked_any and not modifier.domain_settings.has_cache_baked_data:
-                    found.append(f"{modifier.name} of {item.name}")
-    return found
 
 
 # ---- the scene -----------------------------------------------------------------------------------

@@ -36,8 +36,10 @@ use tempfile::TempDir;
 
 const DRIVER: &str = include_str!("driver.py");
 /// What the driver imports, beside it.
-const DRIVER_MODULES: [(&str, &str); 2] = [
+const DRIVER_MODULES: [(&str, &str); 4] = [
+    ("assembled_frame.py", include_str!("assembled_frame.py")),
     ("cycles_devices.py", include_str!("cycles_devices.py")),
+    ("scene_files.py", include_str!("scene_files.py")),
     ("scene_pictures.py", include_str!("scene_pictures.py")),
 ];
 

@@ -9,6 +9,8 @@ use clap::Args;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
+/// What refusals for want of a file say.
+const MISSING: &str = " is missing: ";
 /// Lines of one kind that are printed; `--json` has all.
 const LINES_MAX: usize = 20;
 
@@ -86,7 +88,7 @@ pub fn before_blender(file: &Path, scene: Option<&str>) -> Result<Remarks, Failu
         let refusal = std::mem::take(refusal);
         return Err(match refusal.split_once("; hint: ") {
             Some((what, hint)) => Failure::preflight(printable(what)).hint(hint),
-            None => Failure::preflight(printable(&refusal)),
+            None => with_hint(Failure::preflight(printable(&refusal)), &refusal),
         });
     }
     for line in listed("refused", &checked.refusals) {
@@ -102,12 +104,26 @@ pub fn before_blender(file: &Path, scene: Option<&str>) -> Result<Remarks, Failu
 }
 
 fn refuse(refusals: &[String]) -> Result<(), Failure> {
-    match refusals.len() {
-        0 => Ok(()),
-        1 => Err(Failure::preflight("the scene is not rendered as it is")),
-        count => Err(Failure::preflight(format!(
-            "the scene is not rendered as it is, for {count} reasons"
-        ))),
+    let message = match refusals.len() {
+        0 => return Ok(()),
+        1 => "the scene is not rendered as it is".to_owned(),
+        count => format!("the scene is not rendered as it is, for {count} reasons"),
+    };
+    let missing = refusals.iter().find(|refusal| refusal.contains(MISSING));
+    let failure = Failure::preflight(message);
+    Err(match missing {
+        Some(refusal) => with_hint(failure, refusal),
+        None => failure,
+    })
+}
+
+/// Missing files have one remedy for all of them.
+fn with_hint(failure: Failure, refusal: &str) -> Failure {
+    match refusal.contains(MISSING) {
+        true => failure.hint(
+            "put what is missing there, or relink it in Blender (File > External Data > Find Missing Files), and save",
+        ),
+        false => failure,
     }
 }
 

@@ -254,11 +254,7 @@ fn missing(needed: &Dependency, path: &Path) -> String {
              here (File > External Data > Find Missing Files), and save",
             needed.path
         ),
-        false => format!(
-            "the {kind} {name} is missing: {}; hint: put it there, or relink it in Blender (File > External Data > Find \
-             Missing Files), and save",
-            path.display()
-        ),
+        false => format!("the {kind} {name} is missing: {}", path.display()),
     }
 }
 

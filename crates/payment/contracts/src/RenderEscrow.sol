@@ -104,7 +104,8 @@ contract RenderEscrow is EIP712, Multicall {
     /// @notice What a hot key may spend, and of whom.
     mapping(address hotKey => Delegation) public delegations;
 
-    event Opened(address indexed requestor, address indexed worker, uint256 epoch, uint256 deposit);
+    /// @dev Its epoch is the number of such events between the two before it: a word more would cost 256 gas for each channel.
+    event Opened(address indexed requestor, address indexed worker, uint256 deposit);
     /// @param deposit The deposit after it.
     event ToppedUp(address indexed requestor, address indexed worker, uint256 epoch, uint256 deposit);
     /// @param claimed Everything paid in this epoch so far.
@@ -266,15 +267,15 @@ contract RenderEscrow is EIP712, Multicall {
 
     function _open(Channel storage channel, address worker, uint24 epoch, uint96 deposit) private {
         if (worker == address(0) || worker == address(this)) revert NotAWorker(worker);
-        Channel memory last = channel;
-        if (epoch != last.epochs) revert NotTheNextEpoch(worker, last.epochs);
-        if (epoch != 0 && last.withdrawableAt != CLOSED) revert StillOpen(worker);
-        // All four fields, so that it is one write.
-        channel.deposit = deposit;
-        channel.claimed = 0;
-        channel.withdrawableAt = 0;
-        channel.epochs = epoch + 1;
-        emit Opened(msg.sender, worker, epoch, deposit);
+        uint256 next = channel.epochs;
+        if (epoch != next) revert NotTheNextEpoch(worker, next);
+        if (epoch != 0 && channel.withdrawableAt != CLOSED) revert StillOpen(worker);
+        // One write of the whole slot: the compiler makes one for each field, 200 gas more apiece.
+        uint256 slot = uint256(deposit) | (uint256(epoch + 1) << 232);
+        assembly ("memory-safe") {
+            sstore(channel.slot, slot)
+        }
+        emit Opened(msg.sender, worker, deposit);
     }
 
     function _redeem(SignedVoucher calldata signed) private returns (uint256) {

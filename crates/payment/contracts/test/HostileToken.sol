@@ -9,6 +9,7 @@ contract HostileToken is ERC20 {
     bool public failsSilently;
     address public target;
     bytes public callback;
+    bool private entered;
     uint256 public callbacksSucceeded;
     uint256 public callbacksFailed;
 
@@ -28,7 +29,7 @@ contract HostileToken is ERC20 {
         failsSilently = fails;
     }
 
-    /// Every later transfer calls `target` with `data` before it moves anything.
+    /// Every later transfer calls `target_` with `data` before it moves anything.
     function callBack(address target_, bytes calldata data) external {
         target = target_;
         callback = data;
@@ -49,8 +50,10 @@ contract HostileToken is ERC20 {
     }
 
     function _callBack() private {
-        if (target == address(0)) return;
+        if (target == address(0) || entered) return;
+        entered = true;
         (bool succeeded,) = target.call(callback);
+        entered = false;
         if (succeeded) ++callbacksSucceeded;
         else ++callbacksFailed;
     }

@@ -213,7 +213,7 @@ contract RenderEscrow is EIP712, Multicall {
         Channel storage channel = _present(requestor, worker, epoch);
         uint256 withdrawableAt = channel.withdrawableAt;
         if (withdrawableAt == 0 || block.timestamp < withdrawableAt) revert NotThawed(withdrawableAt);
-        _close(channel, requestor, worker, epoch);
+        _pay(_payerOf(requestor), _close(channel, requestor, worker, epoch));
     }
 
     /// @notice Pays what the worker's release names and returns the rest at once.
@@ -225,8 +225,11 @@ contract RenderEscrow is EIP712, Multicall {
         Channel storage channel = _present(agreed.requestor, agreed.worker, agreed.epoch);
         _onlySignedBy(agreed.worker, releaseDigest(agreed), signed.v, signed.r, signed.s);
         if (agreed.cumulative > channel.deposit) revert Short(channel.deposit);
-        _pay(channel, agreed.requestor, agreed.worker, agreed.epoch, agreed.cumulative);
-        _close(channel, agreed.requestor, agreed.worker, agreed.epoch);
+        // Both are written before any token moves: the transfers find the epoch closed.
+        uint256 due = _claim(channel, agreed.requestor, agreed.worker, agreed.epoch, agreed.cumulative);
+        uint256 rest = _close(channel, agreed.requestor, agreed.worker, agreed.epoch);
+        _pay(agreed.worker, due);
+        _pay(_payerOf(agreed.requestor), rest);
     }
 
     /// @notice Makes the caller a hot key of `owner`, for good: the owner pays what it opens from now on and gets back what is
@@ -278,7 +281,7 @@ contract RenderEscrow is EIP712, Multicall {
         emit Opened(msg.sender, worker, deposit);
     }
 
-    function _redeem(SignedVoucher calldata signed) private returns (uint256) {
+    function _redeem(SignedVoucher calldata signed) private returns (uint256 paid) {
         Voucher calldata voucher = signed.voucher;
         _onlySignedBy(voucher.requestor, voucherDigest(voucher), signed.v, signed.r, signed.s);
         Channel storage channel = channels[voucher.requestor][voucher.worker];
@@ -286,13 +289,15 @@ contract RenderEscrow is EIP712, Multicall {
         if (voucher.epoch >= epochs) revert NotOpen(voucher.requestor, voucher.worker, voucher.epoch);
         // Over: closed, or closed and followed by another one that this voucher must not touch.
         if (voucher.epoch != epochs - 1 || channel.withdrawableAt == CLOSED) return 0;
-        return _pay(channel, voucher.requestor, voucher.worker, voucher.epoch, voucher.cumulative);
+        paid = _claim(channel, voucher.requestor, voucher.worker, voucher.epoch, voucher.cumulative);
+        _pay(voucher.worker, paid);
     }
 
-    /// Pays the worker up to `cumulative`. What is owed beyond the deposit is not forgotten: `claimed` grows by what is paid only.
-    function _pay(Channel storage channel, address requestor, address worker, uint256 epoch, uint256 cumulative)
+    /// Writes down that the worker is paid up to `cumulative`, and returns what it has to get for that. What is owed beyond the
+    /// deposit is not forgotten: `claimed` grows by what is paid only.
+    function _claim(Channel storage channel, address requestor, address worker, uint256 epoch, uint256 cumulative)
         private
-        returns (uint256 paid)
+        returns (uint256 due)
     {
         uint256 deposit = channel.deposit;
         uint256 claimed = channel.claimed;
@@ -301,20 +306,28 @@ contract RenderEscrow is EIP712, Multicall {
         // At most the deposit, which has 96 bits.
         channel.claimed = uint96(target);
         emit Redeemed(requestor, worker, epoch, target);
-        paid = target - claimed;
-        TOKEN.safeTransfer(worker, paid);
+        return target - claimed;
     }
 
-    function _close(Channel storage channel, address requestor, address worker, uint256 epoch) private {
+    /// Writes down that the epoch is over, and returns what has to go back.
+    function _close(Channel storage channel, address requestor, address worker, uint256 epoch)
+        private
+        returns (uint256 rest)
+    {
         uint96 claimed = channel.claimed;
-        uint256 returned = channel.deposit - claimed;
+        rest = channel.deposit - claimed;
         channel.deposit = claimed;
         channel.withdrawableAt = CLOSED;
-        emit Closed(requestor, worker, epoch, returned);
-        if (returned != 0) {
-            address owner = delegations[requestor].owner;
-            TOKEN.safeTransfer(owner == address(0) ? requestor : owner, returned);
-        }
+        emit Closed(requestor, worker, epoch, rest);
+    }
+
+    function _pay(address account, uint256 amount) private {
+        if (amount != 0) TOKEN.safeTransfer(account, amount);
+    }
+
+    function _payerOf(address requestor) private view returns (address) {
+        address owner = delegations[requestor].owner;
+        return owner == address(0) ? requestor : owner;
     }
 
     /// Takes `amount` from the caller or the owner that it serves. Comes last: what it was taken for is written by then.

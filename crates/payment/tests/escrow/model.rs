@@ -11,7 +11,8 @@ use std::{collections::HashMap, fmt::Write};
 /// What each requestor, the owner and the stranger have to begin with: little, so that some calls fail for want of it.
 const FUNDS: u128 = 40;
 const AMOUNT_MAX: u64 = 12;
-const STEPS_MAX: u64 = 16;
+const STEPS_MIN: u64 = 6;
+const STEPS_MAX: u64 = 24;
 
 // Accounts by number. The second requestor is the third worker too, to itself and to others.
 const REQUESTORS: [usize; 3] = [0, 1, 2];
@@ -366,13 +367,18 @@ pub fn run(evm: &mut dyn Evm, stage: &Stage, cast: &mut Cast, seed: u64) -> Resu
     };
     let mut story = String::new();
     let mut seen = sequence.look(evm, cast);
-    for _ in 0..4 + sequence.random.below(STEPS_MAX - 3) {
+    // Every other time the hot key has an owner from the beginning.
+    let mut first = Vec::new();
+    if sequence.random.one_in(2) {
+        first = vec![Step::Raise(OWNER, 2, 3 * FUNDS / 4), Step::Serve(2, OWNER)];
+    }
+    for _ in 0..STEPS_MIN + sequence.random.below(STEPS_MAX - STEPS_MIN + 1) {
         if sequence.random.one_in(3) {
             let seconds = sequence.random.below(2 * THAW);
             writeln!(story, "pass {seconds} s").unwrap();
             evm.pass(seconds);
         }
-        let step = sequence.draw();
+        let step = first.pop().unwrap_or_else(|| sequence.draw());
         writeln!(story, "{step:?}").unwrap();
         seen = sequence
             .check(evm, cast, &step, seen)
@@ -453,9 +459,18 @@ impl Sequence {
         }
     }
 
+    /// Mostly of no more than the deposit, as a release must be.
+    fn covered(&mut self) -> Promise {
+        let mut promise = self.promise();
+        if !self.random.one_in(5) {
+            promise.cumulative = promise.cumulative.min(self.channel(promise.pair).deposit);
+        }
+        promise
+    }
+
     /// Mostly somebody who may.
     fn payer(&mut self, (requestor, _): Pair) -> usize {
-        match self.random.below(5) {
+        match self.random.below(8) {
             0 => self.random.index(ACCOUNTS),
             1 => OWNER,
             _ => requestor,
@@ -481,7 +496,11 @@ impl Sequence {
 
     fn draw(&mut self) -> Step {
         let pair = self.pair();
-        match self.random.below(100) {
+        let is_open = |channel: &Channel| channel.epochs != 0 && channel.withdrawable_at != CLOSED;
+        let is_any_open = self.model.channels.iter().flatten().any(is_open);
+        // With nothing open nearly everything is refused.
+        let bound = if is_any_open || self.random.one_in(4) { 100 } else { 24 };
+        match self.random.below(bound) {
             0..12 => {
                 let (requestor, _) = self.any_pair();
                 let (worker, epoch, deposit) = self.opening(requestor);
@@ -500,14 +519,20 @@ impl Sequence {
             }
             62..71 => Step::Announce(self.payer(pair), pair, self.epoch(pair)),
             71..80 => {
-                let announced = self.announced().unwrap_or(pair);
-                Step::Withdraw(self.payer(announced), announced, self.epoch(announced))
+                let announced = self.announced();
+                match announced {
+                    None if !self.random.one_in(4) => Step::Announce(self.payer(pair), pair, self.epoch(pair)),
+                    _ => {
+                        let pair = announced.unwrap_or(pair);
+                        Step::Withdraw(self.payer(pair), pair, self.epoch(pair))
+                    }
+                }
             }
             80..86 => {
-                let promise = self.promise();
+                let promise = self.covered();
                 Step::Release(self.payer(promise.pair), promise)
             }
-            86..89 => Step::ReleaseAndOpen(self.promise(), self.random.amount()),
+            86..89 => Step::ReleaseAndOpen(self.covered(), self.random.amount()),
             89..92 => Step::Serve(2 - self.random.index(3) / 2, self.owner()),
             92..97 => Step::Raise(self.owner(), self.key(), self.random.amount() * 3),
             _ => Step::Revoke(self.owner(), self.key()),

@@ -1,6 +1,6 @@
 //! Tokens that do what GLM does not: nobody is paid twice, and no channel is left uncovered.
 
-use crate::{CHAIN_ID, FUNDS, Scene, accepted, anvil::{Anvil, Chain}, calls::{self, Channel, Contracts, Key, hostile_token}, evm::Evm, refused_with};
+use crate::{CHAIN_ID, FUNDS, Scene, accepted, anvil::{Anvil, Chain}, calls::{self, Channel, Contracts, Key, Release, hostile_token}, evm::Evm, refused_with};
 use protocol::Address;
 
 fn hostile(chain: &mut Chain<'_>) -> Scene {
@@ -111,4 +111,25 @@ fn a_token_that_calls_back_returns_nothing_twice_and_covers_nothing_with_others_
     refused_with("NotReceived", contracts.open(chain, requestor, (other, 0, 60)));
     assert_eq!(scene.balances(chain), [FUNDS - 100, 0, 200]);
     assert_eq!(contracts.balance(chain, other), 0);
+}
+
+#[test]
+fn a_release_closes_its_epoch_before_it_pays_and_not_the_next_one() {
+    let anvil = Anvil::shared();
+    let chain = &mut anvil.chain();
+    let scene = hostile(chain);
+    let contracts = scene.contracts;
+    let (token, worker) = (contracts.token, scene.worker.address());
+    contracts.fund(chain, token, 50);
+    accepted(contracts.open(chain, token, (worker, 0, 20)));
+    // While the worker is paid the token, as the requestor, opens the next epoch.
+    call_back(&scene, chain, calls::open_many(&[(worker, 1, 30)]));
+    let agreed = Release { requestor: token, worker, epoch: 0, cumulative: 5 };
+    accepted(contracts.release(chain, token, &scene.worker, agreed));
+    // Once when the worker is paid, once more, in vain, when the rest goes back.
+    assert_eq!(callbacks(&scene, chain), [1, 1]);
+    let next = contracts.channel(chain, token, worker);
+    assert_eq!(next, Channel { deposit: 30, claimed: 0, withdrawable_at: 0, epochs: 2 });
+    assert_eq!(contracts.balance(chain, worker), 5);
+    assert_eq!(contracts.balance(chain, token), 15);
 }

@@ -83,7 +83,11 @@ impl Anvil {
     /// The chain, for one test at a time.
     pub fn chain(&self) -> Chain<'_> {
         // A test that failed leaves contracts and accounts of its own, which disturb nobody.
-        Chain(self.connection.lock().unwrap_or_else(PoisonError::into_inner))
+        Chain(
+            self.connection
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
     }
 }
 
@@ -152,8 +156,7 @@ impl Evm for Chain<'_> {
         let connection = &mut *self.0;
         connection.now += 1;
         connection.ask("evm_setNextBlockTimestamp", json!([connection.now]));
-        let mut transaction =
-            json!({"from": from.to_string(), "data": hex(input), "gas": "0xf00000", "gasPrice": "0x0"});
+        let mut transaction = json!({"from": from.to_string(), "data": hex(input), "gas": "0xf00000", "gasPrice": "0x0"});
         if let Some(to) = to {
             transaction["to"] = json!(to.to_string());
         }

@@ -337,11 +337,23 @@ impl Contracts {
         Ok(evm.send(from, Some(self.escrow), input)?)
     }
 
-    pub fn call(&self, evm: &mut dyn Evm, from: Address, name: &str, arguments: &[Token]) -> Outcome {
+    pub fn call(
+        &self,
+        evm: &mut dyn Evm,
+        from: Address,
+        name: &str,
+        arguments: &[Token],
+    ) -> Outcome {
         self.send(evm, from, &call(escrow(), name, arguments))
     }
 
-    pub fn token(&self, evm: &mut dyn Evm, from: Address, name: &str, arguments: &[Token]) -> Outcome {
+    pub fn token(
+        &self,
+        evm: &mut dyn Evm,
+        from: Address,
+        name: &str,
+        arguments: &[Token],
+    ) -> Outcome {
         // The functions of the hostile token are a superset.
         let input = call(hostile_token(), name, arguments);
         Ok(evm.send(from, Some(self.token), &input)?)
@@ -351,8 +363,13 @@ impl Contracts {
     pub fn fund(&self, evm: &mut dyn Evm, account: Address, amount: u128) {
         self.token(evm, account, "mint", &[address(account), uint(amount)])
             .unwrap();
-        self.token(evm, account, "approve", &[address(self.escrow), uint(U256::MAX)])
-            .unwrap();
+        self.token(
+            evm,
+            account,
+            "approve",
+            &[address(self.escrow), uint(U256::MAX)],
+        )
+        .unwrap();
     }
 
     pub fn balance(&self, evm: &mut dyn Evm, account: Address) -> u128 {
@@ -369,12 +386,32 @@ impl Contracts {
         Channel::of(&function.decode_output(&output).unwrap())
     }
 
-    pub fn open(&self, evm: &mut dyn Evm, from: Address, (worker, epoch, deposit): Opening) -> Outcome {
-        self.call(evm, from, "open", &[address(worker), uint(epoch), uint(deposit)])
+    pub fn open(
+        &self,
+        evm: &mut dyn Evm,
+        from: Address,
+        (worker, epoch, deposit): Opening,
+    ) -> Outcome {
+        self.call(
+            evm,
+            from,
+            "open",
+            &[address(worker), uint(epoch), uint(deposit)],
+        )
     }
 
-    pub fn top_up(&self, evm: &mut dyn Evm, from: Address, (worker, epoch, amount): Opening) -> Outcome {
-        self.call(evm, from, "topUp", &[address(worker), uint(epoch), uint(amount)])
+    pub fn top_up(
+        &self,
+        evm: &mut dyn Evm,
+        from: Address,
+        (worker, epoch, amount): Opening,
+    ) -> Outcome {
+        self.call(
+            evm,
+            from,
+            "topUp",
+            &[address(worker), uint(epoch), uint(amount)],
+        )
     }
 
     pub fn redeem(&self, evm: &mut dyn Evm, from: Address, signed: &SignedVoucher) -> Paid {
@@ -385,21 +422,53 @@ impl Contracts {
         paid(self.send(evm, from, &redeem_many(signed)))
     }
 
-    pub fn announce(&self, evm: &mut dyn Evm, from: Address, (requestor, worker, epoch): (Address, Address, u64)) -> Outcome {
-        self.call(evm, from, "announceWithdrawal", &[address(requestor), address(worker), uint(epoch)])
+    pub fn announce(
+        &self,
+        evm: &mut dyn Evm,
+        from: Address,
+        (requestor, worker, epoch): (Address, Address, u64),
+    ) -> Outcome {
+        self.call(
+            evm,
+            from,
+            "announceWithdrawal",
+            &[address(requestor), address(worker), uint(epoch)],
+        )
     }
 
-    pub fn withdraw(&self, evm: &mut dyn Evm, from: Address, (requestor, worker, epoch): (Address, Address, u64)) -> Outcome {
-        self.call(evm, from, "withdraw", &[address(requestor), address(worker), uint(epoch)])
+    pub fn withdraw(
+        &self,
+        evm: &mut dyn Evm,
+        from: Address,
+        (requestor, worker, epoch): (Address, Address, u64),
+    ) -> Outcome {
+        self.call(
+            evm,
+            from,
+            "withdraw",
+            &[address(requestor), address(worker), uint(epoch)],
+        )
     }
 
-    pub fn release(&self, evm: &mut dyn Evm, from: Address, worker: &Key, agreed: Release) -> Outcome {
+    pub fn release(
+        &self,
+        evm: &mut dyn Evm,
+        from: Address,
+        worker: &Key,
+        agreed: Release,
+    ) -> Outcome {
         let signature = worker.sign(agreed.digest(self.chain_id, self.escrow));
         self.send(evm, from, &release(&agreed, signature))
     }
 
     /// A voucher for this contract; job, sequence and receipts are of no account on chain.
-    pub fn voucher(&self, requestor: Address, worker: Address, epoch: u64, cumulative: u128) -> Voucher {
+    pub fn voucher(
+        &self,
+        requestor: Address,
+        worker: Address,
+        epoch: u64,
+        cumulative: u128,
+    ) -> Voucher {
         Voucher {
             chain_id: self.chain_id,
             contract: self.escrow,

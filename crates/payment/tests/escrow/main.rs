@@ -49,7 +49,11 @@ impl Scene {
         let scene = Self::new(chain);
         scene
             .contracts
-            .open(chain, scene.requestor.address(), (scene.worker.address(), 0, deposit))
+            .open(
+                chain,
+                scene.requestor.address(),
+                (scene.worker.address(), 0, deposit),
+            )
             .unwrap();
         scene
     }

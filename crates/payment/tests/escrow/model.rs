@@ -2,10 +2,15 @@
 //! and the invariants have to hold whatever the model says.
 
 use crate::{
-    calls::{self, Channel, Contracts, Key, Refusal, Release, Signature, address, escrow, probe, uint},
+    calls::{
+        self, Channel, Contracts, Key, Refusal, Release, Signature, address, escrow, probe, uint,
+    },
     evm::Evm,
 };
-use protocol::{Address, Glm, message::{SignedVoucher, Voucher}};
+use protocol::{
+    Address, Glm,
+    message::{SignedVoucher, Voucher},
+};
 use std::{collections::HashMap, fmt::Write};
 
 /// What each requestor, the owner and the stranger have to begin with: little, so that some calls fail for want of it.
@@ -30,7 +35,9 @@ pub struct Cast {
 
 impl Cast {
     pub fn new() -> Self {
-        let keys: Vec<Key> = (0..ACCOUNTS as u8).map(|number| Key::new(21 + number)).collect();
+        let keys: Vec<Key> = (0..ACCOUNTS as u8)
+            .map(|number| Key::new(21 + number))
+            .collect();
         Self {
             addresses: std::array::from_fn(|number| keys[number].address()),
             keys,
@@ -44,13 +51,20 @@ impl Cast {
         for account in [REQUESTORS[0], REQUESTORS[1], REQUESTORS[2], OWNER, STRANGER] {
             contracts.fund(evm, self.addresses[account], FUNDS);
         }
-        evm.send(Address([0xd0; 20]), None, &probe().bytecode).unwrap();
-        Stage { contracts, probe: evm.created() }
+        evm.send(Address([0xd0; 20]), None, &probe().bytecode)
+            .unwrap();
+        Stage {
+            contracts,
+            probe: evm.created(),
+        }
     }
 
     fn sign(&mut self, account: usize, digest: [u8; 32]) -> Signature {
         let key = &self.keys[account];
-        *self.signatures.entry((account, digest)).or_insert_with(|| key.sign(digest))
+        *self
+            .signatures
+            .entry((account, digest))
+            .or_insert_with(|| key.sign(digest))
     }
 }
 
@@ -81,16 +95,25 @@ impl Counts {
     /// The calls that were never accepted or never refused.
     pub fn one_sided(&self) -> Vec<&'static str> {
         let is_one_sided = |[accepted, refused]: &[u64; 2]| *accepted == 0 || *refused == 0;
-        self.0.iter().filter(|(_, counts)| is_one_sided(counts)).map(|(name, _)| *name).collect()
+        self.0
+            .iter()
+            .filter(|(_, counts)| is_one_sided(counts))
+            .map(|(name, _)| *name)
+            .collect()
     }
 
     pub fn table(&self) -> String {
         let mut rows: Vec<_> = self.0.iter().collect();
         rows.sort();
-        rows.iter().fold(String::new(), |mut text, (name, [accepted, refused])| {
-            writeln!(text, "{name:20} {accepted:>10} accepted {refused:>10} refused").unwrap();
-            text
-        })
+        rows.iter()
+            .fold(String::new(), |mut text, (name, [accepted, refused])| {
+                writeln!(
+                    text,
+                    "{name:20} {accepted:>10} accepted {refused:>10} refused"
+                )
+                .unwrap();
+                text
+            })
     }
 }
 
@@ -207,7 +230,10 @@ impl Model {
         balances[WORKERS[1]] = 0;
         Self {
             channels: Default::default(),
-            delegations: [Delegation { owner: None, cap: 0 }; ACCOUNTS],
+            delegations: [Delegation {
+                owner: None,
+                cap: 0,
+            }; ACCOUNTS],
             escrow: 0,
             balances,
         }
@@ -281,7 +307,10 @@ impl Model {
                 epochs: epoch + 1,
             };
         }
-        self.collect(requestor, openings.iter().map(|(.., deposit)| deposit).sum())
+        self.collect(
+            requestor,
+            openings.iter().map(|(.., deposit)| deposit).sum(),
+        )
     }
 
     fn collect(&mut self, caller: usize, amount: u128) -> Result<(), No> {
@@ -306,12 +335,20 @@ impl Model {
 
     fn is_payer(&self, caller: usize, (requestor, _): Pair) -> Result<(), No> {
         let is_owner = self.delegations[requestor].owner == Some(caller);
-        if caller == requestor || is_owner { Ok(()) } else { Err(No) }
+        if caller == requestor || is_owner {
+            Ok(())
+        } else {
+            Err(No)
+        }
     }
 
     fn servant(&mut self, caller: usize, key: usize) -> Result<&mut Delegation, No> {
         let delegation = &mut self.delegations[key];
-        if delegation.owner == Some(caller) { Ok(delegation) } else { Err(No) }
+        if delegation.owner == Some(caller) {
+            Ok(delegation)
+        } else {
+            Err(No)
+        }
     }
 
     fn redeem(&mut self, promise: &Promise) -> Result<u128, No> {
@@ -328,7 +365,10 @@ impl Model {
     fn pay(&mut self, promise: &Promise) -> u128 {
         let (requestor, worker) = promise.pair;
         let channel = &mut self.channels[requestor][worker];
-        let paid = promise.cumulative.min(channel.deposit).saturating_sub(channel.claimed);
+        let paid = promise
+            .cumulative
+            .min(channel.deposit)
+            .saturating_sub(channel.claimed);
         channel.claimed += paid;
         self.escrow -= paid;
         self.balances[WORKERS[worker]] += paid;
@@ -483,7 +523,11 @@ impl Sequence {
     }
 
     fn owner(&mut self) -> usize {
-        if self.random.one_in(5) { STRANGER } else { OWNER }
+        if self.random.one_in(5) {
+            STRANGER
+        } else {
+            OWNER
+        }
     }
 
     /// Mostly one that serves somebody, if there is one.
@@ -499,7 +543,11 @@ impl Sequence {
         let is_open = |channel: &Channel| channel.epochs != 0 && channel.withdrawable_at != CLOSED;
         let is_any_open = self.model.channels.iter().flatten().any(is_open);
         // With nothing open nearly everything is refused.
-        let bound = if is_any_open || self.random.one_in(4) { 100 } else { 24 };
+        let bound = if is_any_open || self.random.one_in(4) {
+            100
+        } else {
+            24
+        };
         match self.random.below(bound) {
             0..12 => {
                 let (requestor, _) = self.any_pair();
@@ -508,7 +556,9 @@ impl Sequence {
             }
             12..24 => {
                 let (requestor, _) = self.any_pair();
-                let openings = (0..self.random.below(4)).map(|_| self.opening(requestor)).collect();
+                let openings = (0..self.random.below(4))
+                    .map(|_| self.opening(requestor))
+                    .collect();
                 Step::OpenMany(requestor, openings)
             }
             24..34 => Step::TopUp(pair, self.epoch(pair), self.random.amount()),
@@ -521,7 +571,9 @@ impl Sequence {
             71..80 => {
                 let announced = self.announced();
                 match announced {
-                    None if !self.random.one_in(4) => Step::Announce(self.payer(pair), pair, self.epoch(pair)),
+                    None if !self.random.one_in(4) => {
+                        Step::Announce(self.payer(pair), pair, self.epoch(pair))
+                    }
                     _ => {
                         let pair = announced.unwrap_or(pair);
                         Step::Withdraw(self.payer(pair), pair, self.epoch(pair))
@@ -550,7 +602,13 @@ impl Sequence {
     }
 
     /// Signs with what the seal says wrong about it. A key that happens to be the right one makes it good.
-    fn seal(&mut self, cast: &mut Cast, promise: &mut Promise, signer: usize, digest: [u8; 32]) -> Signature {
+    fn seal(
+        &mut self,
+        cast: &mut Cast,
+        promise: &mut Promise,
+        signer: usize,
+        digest: [u8; 32],
+    ) -> Signature {
         let key = match promise.seal {
             Seal::OtherKey(key) => key,
             _ => signer,
@@ -560,12 +618,18 @@ impl Sequence {
         }
         let signature = cast.sign(key, digest);
         if promise.seal == Seal::Good {
-            let most = self.promised.entry((promise.pair, promise.epoch)).or_default();
+            let most = self
+                .promised
+                .entry((promise.pair, promise.epoch))
+                .or_default();
             *most = promise.cumulative.max(*most);
         }
         match promise.seal {
             Seal::Twin => signature.malleable_twin(),
-            Seal::RecoveryId => Signature { v: signature.v - 27, ..signature },
+            Seal::RecoveryId => Signature {
+                v: signature.v - 27,
+                ..signature
+            },
             _ => signature,
         }
     }
@@ -602,11 +666,19 @@ impl Sequence {
     fn input(&mut self, cast: &mut Cast, step: &mut Step) -> (usize, Vec<u8>) {
         let worker_of = |cast: &Cast, worker: usize| cast.addresses[WORKERS[worker]];
         let three = |cast: &Cast, (requestor, worker): Pair, epoch: u64| {
-            [address(cast.addresses[requestor]), address(worker_of(cast, worker)), uint(epoch)]
+            [
+                address(cast.addresses[requestor]),
+                address(worker_of(cast, worker)),
+                uint(epoch),
+            ]
         };
         match step {
             Step::Open((requestor, worker), epoch, deposit) => {
-                let words = [address(worker_of(cast, *worker)), uint(*epoch), uint(*deposit)];
+                let words = [
+                    address(worker_of(cast, *worker)),
+                    uint(*epoch),
+                    uint(*deposit),
+                ];
                 (*requestor, calls::call(escrow(), "open", &words))
             }
             Step::OpenMany(requestor, openings) => {
@@ -617,49 +689,77 @@ impl Sequence {
                 (*requestor, calls::open_many(&openings))
             }
             Step::TopUp((requestor, worker), epoch, amount) => {
-                let words = [address(worker_of(cast, *worker)), uint(*epoch), uint(*amount)];
+                let words = [
+                    address(worker_of(cast, *worker)),
+                    uint(*epoch),
+                    uint(*amount),
+                ];
                 (*requestor, calls::call(escrow(), "topUp", &words))
             }
             Step::Redeem(caller, promise) => {
                 let signed = self.signed(cast, promise);
-                (*caller, calls::call(escrow(), "redeem", &[calls::signed_token(&signed)]))
+                (
+                    *caller,
+                    calls::call(escrow(), "redeem", &[calls::signed_token(&signed)]),
+                )
             }
             Step::RedeemMany(caller, promises) => {
-                let signed: Vec<_> = promises.iter_mut().map(|promise| self.signed(cast, promise)).collect();
+                let signed: Vec<_> = promises
+                    .iter_mut()
+                    .map(|promise| self.signed(cast, promise))
+                    .collect();
                 (*caller, calls::redeem_many(&signed))
             }
-            Step::Announce(caller, pair, epoch) => {
-                (*caller, calls::call(escrow(), "announceWithdrawal", &three(cast, *pair, *epoch)))
-            }
-            Step::Withdraw(caller, pair, epoch) => {
-                (*caller, calls::call(escrow(), "withdraw", &three(cast, *pair, *epoch)))
-            }
+            Step::Announce(caller, pair, epoch) => (
+                *caller,
+                calls::call(escrow(), "announceWithdrawal", &three(cast, *pair, *epoch)),
+            ),
+            Step::Withdraw(caller, pair, epoch) => (
+                *caller,
+                calls::call(escrow(), "withdraw", &three(cast, *pair, *epoch)),
+            ),
             Step::Release(caller, promise) => (*caller, self.signed_release(cast, promise)),
             Step::ReleaseAndOpen(promise, deposit) => {
                 let (requestor, worker) = promise.pair;
                 let release = self.signed_release(cast, promise);
-                let open = calls::open_many(&[(worker_of(cast, worker), promise.epoch + 1, *deposit)]);
+                let open =
+                    calls::open_many(&[(worker_of(cast, worker), promise.epoch + 1, *deposit)]);
                 let calls = [release, open].map(calls::Token::Bytes).to_vec();
-                (requestor, calls::call(escrow(), "multicall", &[calls::Token::Array(calls)]))
+                (
+                    requestor,
+                    calls::call(escrow(), "multicall", &[calls::Token::Array(calls)]),
+                )
             }
-            Step::Serve(caller, owner) => {
-                (*caller, calls::call(escrow(), "serveOwner", &[address(cast.addresses[*owner])]))
-            }
+            Step::Serve(caller, owner) => (
+                *caller,
+                calls::call(escrow(), "serveOwner", &[address(cast.addresses[*owner])]),
+            ),
             Step::Raise(caller, key, amount) => {
                 let words = [address(cast.addresses[*key]), uint(*amount)];
                 (*caller, calls::call(escrow(), "raiseCap", &words))
             }
-            Step::Revoke(caller, key) => {
-                (*caller, calls::call(escrow(), "revokeCap", &[address(cast.addresses[*key])]))
-            }
+            Step::Revoke(caller, key) => (
+                *caller,
+                calls::call(escrow(), "revokeCap", &[address(cast.addresses[*key])]),
+            ),
         }
     }
 
-    fn check(&mut self, evm: &mut dyn Evm, cast: &mut Cast, step: &Step, before: Model) -> Result<Model, String> {
+    fn check(
+        &mut self,
+        evm: &mut dyn Evm,
+        cast: &mut Cast,
+        step: &Step,
+        before: Model,
+    ) -> Result<Model, String> {
         let mut step = step.clone();
         let (caller, input) = self.input(cast, &mut step);
         let outcome = evm
-            .send(cast.addresses[caller], Some(self.stage.contracts.escrow), &input)
+            .send(
+                cast.addresses[caller],
+                Some(self.stage.contracts.escrow),
+                &input,
+            )
             .map_err(Refusal::from);
         let mut next = self.model.clone();
         let expected = next.take(&step, evm.now());
@@ -668,7 +768,10 @@ impl Sequence {
         match (&outcome, &expected) {
             (Ok(done), Ok(paid)) => {
                 self.model = next;
-                let returned = done.output.last_chunk().map_or(0, |low| u128::from_be_bytes(*low));
+                let returned = done
+                    .output
+                    .last_chunk()
+                    .map_or(0, |low| u128::from_be_bytes(*low));
                 let returns_paid = matches!(step, Step::Redeem(..) | Step::RedeemMany(..));
                 if returns_paid && returned != *paid {
                     return Err(format!("{returned} was paid, not {paid}"));
@@ -681,7 +784,10 @@ impl Sequence {
         let after = self.look(evm, cast);
         self.invariants(&step, outcome.is_ok(), &before, &after)?;
         if after != self.model {
-            return Err(format!("the chain has\n{after:?}\nand the model\n{:?}", self.model));
+            return Err(format!(
+                "the chain has\n{after:?}\nand the model\n{:?}",
+                self.model
+            ));
         }
         Ok(after)
     }
@@ -689,7 +795,12 @@ impl Sequence {
     /// The chain as it is.
     fn look(&self, evm: &mut dyn Evm, cast: &Cast) -> Model {
         let list = |accounts: &[usize]| {
-            calls::Token::Array(accounts.iter().map(|account| address(cast.addresses[*account])).collect())
+            calls::Token::Array(
+                accounts
+                    .iter()
+                    .map(|account| address(cast.addresses[*account]))
+                    .collect(),
+            )
         };
         let function = probe().abi.function("look").unwrap();
         let input = function
@@ -729,24 +840,39 @@ impl Sequence {
     }
 
     /// What must hold of the chain alone, without the model.
-    fn invariants(&self, step: &Step, is_accepted: bool, before: &Model, after: &Model) -> Result<(), String> {
+    fn invariants(
+        &self,
+        step: &Step,
+        is_accepted: bool,
+        before: &Model,
+        after: &Model,
+    ) -> Result<(), String> {
         if !is_accepted && before != after {
             return Err("a refused call changed something".into());
         }
         let sum = |model: &Model| model.escrow + model.balances.iter().sum::<u128>();
-        let unclaimed: u128 = after.channels.iter().flatten().map(Channel::unclaimed).sum();
+        let unclaimed: u128 = after
+            .channels
+            .iter()
+            .flatten()
+            .map(Channel::unclaimed)
+            .sum();
         if sum(before) != sum(after) || after.escrow != unclaimed {
             return Err("money is not conserved".into());
         }
         let mut earned = [0_i128; ACCOUNTS];
         for requestor in 0..3 {
             for worker in 0..3 {
-                let (old, new) = (before.channels[requestor][worker], after.channels[requestor][worker]);
+                let (old, new) = (
+                    before.channels[requestor][worker],
+                    after.channels[requestor][worker],
+                );
                 let is_same_epoch = old.epochs == new.epochs;
                 let is_old_closed = old.epochs == 0 || old.withdrawable_at == CLOSED;
                 let is_monotone = if is_same_epoch {
                     new.claimed >= old.claimed
-                        && (new.withdrawable_at == old.withdrawable_at || old.withdrawable_at != CLOSED)
+                        && (new.withdrawable_at == old.withdrawable_at
+                            || old.withdrawable_at != CLOSED)
                         && (new.withdrawable_at == old.withdrawable_at
                             || old.withdrawable_at == 0
                             || new.withdrawable_at == CLOSED)
@@ -760,9 +886,15 @@ impl Sequence {
                 if is_same_epoch {
                     earned[WORKERS[worker]] += (new.claimed - old.claimed) as i128;
                 }
-                let promised = new.epochs.checked_sub(1).and_then(|epoch| self.promised.get(&((requestor, worker), epoch)));
+                let promised = new
+                    .epochs
+                    .checked_sub(1)
+                    .and_then(|epoch| self.promised.get(&((requestor, worker), epoch)));
                 if new.claimed > promised.copied().unwrap_or(0) {
-                    return Err(format!("{} was paid and {promised:?} promised", new.claimed));
+                    return Err(format!(
+                        "{} was paid and {promised:?} promised",
+                        new.claimed
+                    ));
                 }
             }
         }
@@ -771,7 +903,10 @@ impl Sequence {
             for account in 0..ACCOUNTS {
                 let gained = after.balances[account] as i128 - before.balances[account] as i128;
                 if gained != earned[account] {
-                    return Err(format!("account {account} gained {gained} for vouchers of {}", earned[account]));
+                    return Err(format!(
+                        "account {account} gained {gained} for vouchers of {}",
+                        earned[account]
+                    ));
                 }
             }
         }

@@ -1,12 +1,25 @@
 //! What the contract takes for a signature is exactly what the Rust code signs, in one form and on one chain.
 
-use crate::{FUNDS, Scene, anvil::{Anvil, CHAIN_ID, Chain}, calls::{self, Key, Release, Signature}, evm::Evm, refused_with};
+use crate::{
+    FUNDS, Scene,
+    anvil::{Anvil, CHAIN_ID, Chain},
+    calls::{self, Key, Release, Signature},
+    evm::Evm,
+    refused_with,
+};
 use payment::voucher::{VOUCHER_TYPE, digest};
-use protocol::{Address, Blake3Hash, Glm, JobId, message::{SignedVoucher, Voucher}};
+use protocol::{
+    Address, Blake3Hash, Glm, JobId,
+    message::{SignedVoucher, Voucher},
+};
 use serde_json::json;
 
 fn digest_on_chain(chain: &mut Chain<'_>, contract: Address, voucher: &Voucher) -> Vec<u8> {
-    let input = calls::call(calls::escrow(), "voucherDigest", &[calls::voucher_token(voucher)]);
+    let input = calls::call(
+        calls::escrow(),
+        "voucherDigest",
+        &[calls::voucher_token(voucher)],
+    );
     chain.look(contract, &input).unwrap()
 }
 
@@ -19,7 +32,9 @@ fn digests_are_those_of_eth_account() {
     let voucher = Voucher {
         chain_id: 137,
         contract: Address([0xc0; 20]),
-        requestor: "0x9d8a62f656a8d1615c1294fd71e9cfb3e4855a4f".parse().unwrap(),
+        requestor: "0x9d8a62f656a8d1615c1294fd71e9cfb3e4855a4f"
+            .parse()
+            .unwrap(),
         worker: Address([0xb1; 20]),
         epoch: 3,
         job: JobId(std::array::from_fn(|i| i as u8)),
@@ -27,7 +42,10 @@ fn digests_are_those_of_eth_account() {
         sequence: 42,
         receipts_root: Blake3Hash(std::array::from_fn(|i| 32 + i as u8)),
     };
-    let code = chain.ask("eth_getCode", json!([scene.contracts.escrow.to_string(), "latest"]));
+    let code = chain.ask(
+        "eth_getCode",
+        json!([scene.contracts.escrow.to_string(), "latest"]),
+    );
     chain.ask("anvil_setCode", json!([voucher.contract.to_string(), code]));
     chain.ask("anvil_setChainId", json!([137]));
     let digest = digest_on_chain(chain, voucher.contract, &voucher);
@@ -66,8 +84,13 @@ fn digests_are_those_of_the_rust_code() {
         let on_chain = chain.look(contract, &input).unwrap();
         assert_eq!(on_chain, release.digest(CHAIN_ID, contract));
     }
-    for (constant, text) in [("VOUCHER_TYPEHASH", VOUCHER_TYPE), ("RELEASE_TYPEHASH", calls::RELEASE_TYPE)] {
-        let on_chain = chain.look(contract, &calls::call(calls::escrow(), constant, &[])).unwrap();
+    for (constant, text) in [
+        ("VOUCHER_TYPEHASH", VOUCHER_TYPE),
+        ("RELEASE_TYPEHASH", calls::RELEASE_TYPE),
+    ] {
+        let on_chain = chain
+            .look(contract, &calls::call(calls::escrow(), constant, &[]))
+            .unwrap();
         assert_eq!(on_chain, ethers_core::utils::keccak256(text));
     }
 }
@@ -83,10 +106,16 @@ fn a_voucher_for_another_chain_or_contract_is_worth_nothing() {
     let here = scene.voucher(0, 10);
     let mut elsewhere = Vec::new();
     for chain_id in [0, 1, 137] {
-        elsewhere.push(Voucher { chain_id, ..here.voucher });
+        elsewhere.push(Voucher {
+            chain_id,
+            ..here.voucher
+        });
     }
     elsewhere.push(other.voucher(0, 10).voucher);
-    elsewhere.push(Voucher { contract: scene.contracts.token, ..here.voucher });
+    elsewhere.push(Voucher {
+        contract: scene.contracts.token,
+        ..here.voucher
+    });
     for voucher in elsewhere {
         let signed = scene.requestor.sign_voucher(voucher);
         refused_with("NotSigned", scene.contracts.redeem(chain, worker, &signed));
@@ -94,12 +123,20 @@ fn a_voucher_for_another_chain_or_contract_is_worth_nothing() {
     // A chain that splits off with another id, and the contract on it.
     chain.ask("anvil_setChainId", json!([CHAIN_ID + 1]));
     let on_the_other_side = scene.contracts.redeem(chain, worker, &here);
-    let there = Voucher { chain_id: CHAIN_ID + 1, ..here.voucher };
-    let its_own = scene.contracts.redeem(chain, worker, &scene.requestor.sign_voucher(there));
+    let there = Voucher {
+        chain_id: CHAIN_ID + 1,
+        ..here.voucher
+    };
+    let its_own = scene
+        .contracts
+        .redeem(chain, worker, &scene.requestor.sign_voucher(there));
     chain.ask("anvil_setChainId", json!([CHAIN_ID]));
     refused_with("NotSigned", on_the_other_side);
     assert_eq!(its_own, Ok(10));
-    assert_eq!(scene.contracts.redeem(chain, worker, &scene.voucher(0, 12)), Ok(2));
+    assert_eq!(
+        scene.contracts.redeem(chain, worker, &scene.voucher(0, 12)),
+        Ok(2)
+    );
 }
 
 #[test]
@@ -111,20 +148,44 @@ fn only_the_canonical_signature_counts() {
     let good = scene.voucher(0, 10);
     let SignedVoucher { voucher, r, s, v } = good;
     let twin = Signature { v, r, s }.malleable_twin();
-    let mut bad = vec![SignedVoucher { voucher, r: twin.r, s: twin.s, v: twin.v }];
+    let mut bad = vec![SignedVoucher {
+        voucher,
+        r: twin.r,
+        s: twin.s,
+        v: twin.v,
+    }];
     bad.push(SignedVoucher { v: 55 - v, ..good });
     bad.push(SignedVoucher { r: [0; 32], ..good });
     bad.push(SignedVoucher { s: [0; 32], ..good });
-    bad.push(SignedVoucher { r: [0; 32], s: [0; 32], v: 0, voucher });
-    bad.push(SignedVoucher { r: [0xff; 32], ..good });
+    bad.push(SignedVoucher {
+        r: [0; 32],
+        s: [0; 32],
+        v: 0,
+        voucher,
+    });
+    bad.push(SignedVoucher {
+        r: [0xff; 32],
+        ..good
+    });
     bad.extend([0, 1, 2, 26, 29, 35, 37, 255].map(|v| SignedVoucher { v, ..good }));
     for bad in bad {
         refused_with("NotSigned", scene.contracts.redeem(chain, worker, &bad));
     }
     // No signature at all recovers to the zero address, which must not be a requestor.
-    let of_nobody = Voucher { requestor: Address([0; 20]), ..voucher };
-    let unsigned = SignedVoucher { voucher: of_nobody, r: [0; 32], s: [0; 32], v: 27 };
-    refused_with("NotSigned", scene.contracts.redeem(chain, worker, &unsigned));
+    let of_nobody = Voucher {
+        requestor: Address([0; 20]),
+        ..voucher
+    };
+    let unsigned = SignedVoucher {
+        voucher: of_nobody,
+        r: [0; 32],
+        s: [0; 32],
+        v: 27,
+    };
+    refused_with(
+        "NotSigned",
+        scene.contracts.redeem(chain, worker, &unsigned),
+    );
     assert_eq!(scene.contracts.redeem(chain, worker, &good), Ok(10));
 }
 
@@ -146,7 +207,10 @@ fn every_altered_field_is_noticed() {
     for alter in alterations {
         let mut bad = good;
         alter(&mut bad.voucher);
-        refused_with("NotSigned", scene.contracts.redeem(chain, scene.worker.address(), &bad));
+        refused_with(
+            "NotSigned",
+            scene.contracts.redeem(chain, scene.worker.address(), &bad),
+        );
     }
     assert_eq!(scene.balances(chain), [FUNDS - 100, 0, 100]);
 }
@@ -163,10 +227,17 @@ fn a_contract_cannot_promise() {
     contracts.open(chain, contract, (worker, 0, 50)).unwrap();
     let voucher = contracts.voucher(contract, worker, 0, 10);
     for key in [Key::new(1), Key::new(2)] {
-        refused_with("NotSigned", contracts.redeem(chain, worker, &key.sign_voucher(voucher)));
+        refused_with(
+            "NotSigned",
+            contracts.redeem(chain, worker, &key.sign_voucher(voucher)),
+        );
     }
-    contracts.announce(chain, contract, (contract, worker, 0)).unwrap();
+    contracts
+        .announce(chain, contract, (contract, worker, 0))
+        .unwrap();
     chain.pass(24 * 3600);
-    contracts.withdraw(chain, contract, (contract, worker, 0)).unwrap();
+    contracts
+        .withdraw(chain, contract, (contract, worker, 0))
+        .unwrap();
     assert_eq!(contracts.balance(chain, contract), 50);
 }

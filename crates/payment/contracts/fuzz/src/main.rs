@@ -85,14 +85,29 @@ impl Evm for InProcess {
         self.now += 1;
         self.set_time();
         let to = to.map_or(TxKind::Create, |to| TxKind::Call(to.0.into()));
-        let result = self.evm.transact_commit(Self::transaction(from, to, input)).expect("a valid transaction");
+        let result = self
+            .evm
+            .transact_commit(Self::transaction(from, to, input))
+            .expect("a valid transaction");
         let gas = result.tx_gas_used();
         match result {
-            ExecutionResult::Success { output: Output::Create(_, address), .. } => {
+            ExecutionResult::Success {
+                output: Output::Create(_, address),
+                ..
+            } => {
                 self.created = Address(address.expect("a created contract").0.0);
-                Ok(Done { output: Vec::new(), gas })
+                Ok(Done {
+                    output: Vec::new(),
+                    gas,
+                })
             }
-            ExecutionResult::Success { output: Output::Call(output), .. } => Ok(Done { output: output.to_vec(), gas }),
+            ExecutionResult::Success {
+                output: Output::Call(output),
+                ..
+            } => Ok(Done {
+                output: output.to_vec(),
+                gas,
+            }),
             ExecutionResult::Revert { output, .. } => Err(Reverted(output.to_vec())),
             ExecutionResult::Halt { reason, .. } => panic!("{reason:?}"),
         }
@@ -100,7 +115,10 @@ impl Evm for InProcess {
 
     fn look(&mut self, to: Address, input: &[u8]) -> Result<Vec<u8>, Reverted> {
         let to = TxKind::Call(to.0.into());
-        let result = self.evm.transact(Self::transaction(Address([0xee; 20]), to, input)).expect("a valid call");
+        let result = self
+            .evm
+            .transact(Self::transaction(Address([0xee; 20]), to, input))
+            .expect("a valid call");
         match result.result {
             ExecutionResult::Success { output, .. } => Ok(output.into_data().to_vec()),
             ExecutionResult::Revert { output, .. } => Err(Reverted(output.to_vec())),
@@ -141,7 +159,11 @@ fn options() -> Result<Options, String> {
             "--sequences" => options.sequences = number,
             "--first" => options.first = number,
             "--threads" => options.threads = number.max(1),
-            _ => return Err(format!("{word}: only --sequences, --first and --threads are known")),
+            _ => {
+                return Err(format!(
+                    "{word}: only --sequences, --first and --threads are known"
+                ));
+            }
         }
     }
     Ok(options)
@@ -177,9 +199,13 @@ fn main() -> ExitCode {
     let next = AtomicU64::new(options.first);
     let end = options.first.saturating_add(options.sequences);
     let results: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            (0..options.threads).map(|_| scope.spawn(|| work(&next, end, &database, &stage))).collect();
-        threads.into_iter().map(|thread| thread.join().expect("a thread of the fuzzer")).collect()
+        let threads: Vec<_> = (0..options.threads)
+            .map(|_| scope.spawn(|| work(&next, end, &database, &stage)))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("a thread of the fuzzer"))
+            .collect()
     });
     let mut counts = Counts::default();
     for result in results {
@@ -198,5 +224,13 @@ fn main() -> ExitCode {
         counts.calls(),
         started.elapsed().as_secs_f64()
     );
+    let one_sided = counts.one_sided();
+    if options.sequences >= 1_000 && !one_sided.is_empty() {
+        eprintln!(
+            "always accepted or always refused: {}",
+            one_sided.join(", ")
+        );
+        return ExitCode::FAILURE;
+    }
     ExitCode::SUCCESS
 }

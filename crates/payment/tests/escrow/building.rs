@@ -62,7 +62,7 @@ fn no_function_is_for_an_owner_a_pause_or_an_upgrade() {
         };
         assert_eq!(function.state_mutability, expected, "{}", function.name);
     }
-    assert!(escrow().abi.receive == false && escrow().abi.fallback == false);
+    assert!(!escrow().abi.receive && !escrow().abi.fallback);
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod gas;
 mod leaving;
 mod model;
 mod opening;
+mod player;
 mod redeeming;
 mod sequences;
 mod signatures;

@@ -1,8 +1,8 @@
-//! A few of the random sequences of [`crate::model`] on anvil. `contracts/fuzz` runs a million in process.
+//! A few of the random sequences of [`crate::player`] on anvil. `contracts/fuzz` runs a million in process.
 
 use crate::{
     anvil::{Anvil, CHAIN_ID},
-    model::{self, Cast, Counts},
+    player::{self, Cast, Counts},
 };
 use serde_json::json;
 
@@ -17,7 +17,7 @@ fn whatever_is_called_money_is_conserved_and_only_the_worker_is_paid() {
     let stage = cast.deploy(chain, CHAIN_ID);
     for seed in 0..SEQUENCES {
         let beginning = chain.ask("evm_snapshot", json!([]));
-        let of_one = model::run(chain, &stage, &mut cast, seed)
+        let of_one = player::run(chain, &stage, &mut cast, seed)
             .unwrap_or_else(|problem| panic!("{problem}"));
         counts.add(&of_one);
         assert_eq!(chain.ask("evm_revert", json!([beginning])), json!(true));

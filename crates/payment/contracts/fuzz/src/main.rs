@@ -12,9 +12,11 @@ mod calls;
 mod evm;
 #[path = "../../../tests/escrow/model.rs"]
 mod model;
+#[path = "../../../tests/escrow/player.rs"]
+mod player;
 
 use evm::{Done, Evm, Reverted};
-use model::{Cast, Counts, Stage};
+use player::{Cast, Counts, Stage};
 use protocol::Address;
 use revm::{
     Context, ExecuteCommitEvm, ExecuteEvm, MainBuilder, MainContext, MainnetEvm,
@@ -179,7 +181,7 @@ fn work(next: &AtomicU64, end: u64, database: &Database, stage: &Stage) -> Resul
             return Ok(counts);
         }
         let mut evm = InProcess::new(database.clone());
-        let of_one = model::run(&mut evm, stage, &mut cast, seed);
+        let of_one = player::run(&mut evm, stage, &mut cast, seed);
         counts.add(&of_one.inspect_err(|_| next.store(end, Ordering::Relaxed))?);
     }
 }

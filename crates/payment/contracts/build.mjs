@@ -2,13 +2,13 @@
 //
 //   node build.mjs           writes built/
 //   node build.mjs --check   compares with built/ and fails on any difference
-//   node build.mjs --sources DIR --built DIR --warn    takes src/ and test/ of another folder, writes to another one, and
-//                            passes with warnings
+//   node build.mjs --sources DIR --built DIR --warn    takes src/ and test/, or the one of them there is, of another folder,
+//                            writes to another one, and passes with warnings
 //
 // The packages of package-lock.json are looked for below CONTRACT_TOOLS (default: target/tools/contracts of the repository,
 // where tests/run installs them).
 import { createRequire } from "node:module";
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -43,7 +43,7 @@ function compiler() {
 
 function compile(folder) {
   const sources = {};
-  for (const part of ["src", "test"]) {
+  for (const part of ["src", "test"].filter((part) => existsSync(join(folder, part)))) {
     for (const file of readdirSync(join(folder, part)).filter((name) => name.endsWith(".sol")).sort()) {
       sources[`${part}/${file}`] = { content: readFileSync(join(folder, part, file), "utf8") };
     }

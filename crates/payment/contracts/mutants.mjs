@@ -69,6 +69,8 @@ const mutants = [
   ["the key raises its cap", "if (delegation.owner != msg.sender)", "if (delegation.owner != msg.sender && hotKey != msg.sender)"],
   ["a revoked key goes on", "_servant(hotKey).cap = 0;", "_servant(hotKey);"],
   ["a raise replaces the cap", "uint96 cap = delegation.cap + amount;", "uint96 cap = amount;"],
+  ["openings are not logged", "emit Opened(msg.sender, worker, deposit);", ""],
+  ["what is logged is a part", "emit Redeemed(requestor, worker, epoch, target);", "emit Redeemed(requestor, worker, epoch, target - claimed);"],
   ["the owner cannot act for its key", " && msg.sender != delegations[requestor].owner", ""],
 ];
 

@@ -175,6 +175,12 @@ impl Evm for Chain<'_> {
         Ok(Done {
             output,
             gas: number(&receipt["gasUsed"]),
+            logs: receipt["logs"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(log)
+                .collect(),
         })
     }
 
@@ -201,6 +207,13 @@ impl Evm for Chain<'_> {
     fn pass(&mut self, seconds: u64) {
         self.0.now += seconds;
     }
+}
+
+fn log(log: &Value) -> (Vec<[u8; 32]>, Vec<u8>) {
+    let bytes = |value: &Value| from_hex(value.as_str().unwrap());
+    let topics = log["topics"].as_array().unwrap();
+    let topics = topics.iter().map(|topic| bytes(topic).try_into().unwrap());
+    (topics.collect(), bytes(&log["data"]))
 }
 
 pub fn hex(bytes: &[u8]) -> String {

@@ -9,6 +9,8 @@ pub struct Done {
     pub output: Vec<u8>,
     /// Gas that the sender pays for.
     pub gas: u64,
+    /// Topics and data of what was logged, of all contracts. Only anvil tells.
+    pub logs: Vec<(Vec<[u8; 32]>, Vec<u8>)>,
 }
 
 /// What a transaction that changed nothing was refused with.

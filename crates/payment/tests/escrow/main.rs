@@ -5,6 +5,7 @@ mod anvil;
 mod building;
 mod calls;
 mod delegation;
+mod events;
 mod evm;
 mod gas;
 mod leaving;

@@ -101,6 +101,7 @@ impl Evm for InProcess {
                 Ok(Done {
                     output: Vec::new(),
                     gas,
+                    logs: Vec::new(),
                 })
             }
             ExecutionResult::Success {
@@ -109,6 +110,7 @@ impl Evm for InProcess {
             } => Ok(Done {
                 output: output.to_vec(),
                 gas,
+                logs: Vec::new(),
             }),
             ExecutionResult::Revert { output, .. } => Err(Reverted(output.to_vec())),
             ExecutionResult::Halt { reason, .. } => panic!("{reason:?}"),

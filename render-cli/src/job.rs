@@ -3,6 +3,7 @@
 use crate::{
     accounts::Accounts,
     books::Books,
+    bundle::Lists,
     delivery::{self, Arriving},
     failure::{Code, Failure},
     frames::write_frame,
@@ -57,6 +58,8 @@ pub struct JobContext {
     pub node: Node,
     /// Scenes and tiles.
     pub blobs: BlobStore,
+    /// Lists of the segments of the scene's files.
+    pub lists: Lists,
     /// The job.
     pub spec: JobSpec,
     /// Who pays.
@@ -330,7 +333,12 @@ async fn offer(shared: &Arc<Shared>, worker: NodeId) {
             shared.peers.enter(worker, quoted).await;
             shared.payments.remind(worker, payee);
             let job = context.spec.id;
-            shared.peers.send(worker, Request::Prepare { job });
+            let segmented = match context.own_workers.contains(&worker) {
+                true => Vec::new(),
+                false => context.lists.get().await,
+            };
+            let prepare = Request::Prepare { job, segmented };
+            shared.peers.send(worker, prepare);
         }
         Ok(Reply::Declined { reason } | Reply::Refused { reason }) => {
             tracing::warn!(worker = %worker.short(), reason, "declined the job");

@@ -15,7 +15,7 @@ use crate::{
     own_engine::{self, OwnEngine},
     planning::{assumed_hints, cost_hints, new_farm},
     providers::{Admission, Providers, identity},
-    report::{Report, Voice},
+    report::{Report, SceneSent, Voice},
     resume,
     video::Encoder,
 };
@@ -361,6 +361,11 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
     .await?;
     let settings = wanted.settings.clone();
     let frames = wanted.frames.clone();
+    let scene_bytes = wanted.bundle.bytes;
+    let lists = match arguments.is_local() {
+        true => bundle::Lists::none(),
+        false => bundle::Lists::start(blobs.clone(), wanted.bundle.large.clone()),
+    };
     let fingerprint = fingerprint(&pattern, tile_px, &wanted)?;
     let resume = which_job(asked.resume, fingerprint, &arguments, &data_dir)?;
     let job_id = match &resume {
@@ -415,6 +420,7 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
         data_dir: data_dir.clone(),
         node: node.clone(),
         blobs,
+        lists,
         payer: purse.payer(),
         accounts: purse.start(),
         own_engine: own.start(settings, cancel.clone()),
@@ -438,8 +444,12 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
     remember(&providers, begun.books.farm.config(), &progress);
     let ended = ended.and_then(|outcome| {
         let output = pattern.to_string();
-        let sent = node.bytes_served();
-        report.close(outcome_name(&outcome), job_id, &progress, &output, sent);
+        let sent = SceneSent {
+            bytes: node.bytes_served(),
+            whole_bytes: scene_bytes,
+            workers: node.peers_served(),
+        };
+        report.close(outcome_name(&outcome), job_id, &progress, &output, &sent);
         conclude(outcome, job_id, balance, arguments.budget)
     });
     let ended = match (ended, &encoder) {

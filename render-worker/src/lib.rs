@@ -16,6 +16,8 @@ mod main_command;
 mod postman;
 mod renderer;
 mod reports;
+mod scenes;
+mod size;
 mod tiles;
 mod worker;
 

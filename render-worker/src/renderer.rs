@@ -1,6 +1,6 @@
 //! The thread of one job: loads its scene into an engine, then renders one task after another.
 
-use crate::{limits::RESTARTS_MAX, tiles::Tiles};
+use crate::{bundle::Fetched, limits::RESTARTS_MAX, tiles::Tiles};
 use engine::{CancelFlag, Engine, EngineError, SceneDescription, calibrate, class_fingerprint};
 use protocol::{
     Blake3Hash, EngineKind, JobId, JobSpec, NodeId, TaskId, TaskSpec, pixels::task_bytes,
@@ -57,7 +57,7 @@ pub struct Renderer {
     pub spec: Arc<JobSpec>,
     pub requestor: NodeId,
     pub folder: PathBuf,
-    pub entry: String,
+    pub scene: Fetched,
     pub make_engine: Arc<MakeEngine>,
     pub tiles: Tiles,
     pub cancel: CancelFlag,
@@ -123,7 +123,7 @@ impl Renderer {
 
     fn prepare(&self, engine: &mut dyn Engine) -> Result<SceneDescription, EngineError> {
         let scene = self.spec.settings.scene.as_deref();
-        engine.prepare(&self.folder, &self.entry, scene)
+        engine.prepare(&self.folder, &self.scene.entry, scene)
     }
 
     fn load(&self) -> Result<Box<dyn Engine>, EngineError> {

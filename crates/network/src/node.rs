@@ -8,7 +8,7 @@ use crate::{
     event::NodeEvent,
     identity::Identity,
     peers::peer_id,
-    store::BlobStore,
+    store::{Assembly, BlobStore},
     swarm::{self, CONNECTION_TIMEOUT, CONTROL_STREAMS_MAX, REQUEST_TIMEOUT},
 };
 use libp2p::{
@@ -16,12 +16,12 @@ use libp2p::{
     multiaddr::{self, Protocol},
 };
 use protocol::{
-    Blake3Hash, NodeId,
+    Blake3Hash, NodeId, SegmentList,
     ids::Signature,
     message::{Reply, Request, decode, encode},
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -40,6 +40,8 @@ const EVENTS_MAX: usize = 64;
 const REQUESTS_PER_PEER_MAX: usize = CONTROL_STREAMS_MAX / 2;
 /// Blobs fetched at once; further ones wait. Each holds about three pieces in memory.
 const FETCHES_MAX: usize = 32;
+/// Peers that were sent something, as far as they are counted.
+const SERVED_PEERS_MAX: usize = 65_536;
 /// The network task is told of a timeout by libp2p; this much later it is taken for stuck.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -91,6 +93,7 @@ pub struct Shared {
     pub blocked_changed: Notify,
     /// Encoded bytes of blobs sent to others.
     pub bytes_served: AtomicU64,
+    served_to: Mutex<HashSet<PeerId>>,
 }
 
 /// A poisoned lock is used on: the collections behind it are whole after every single operation.
@@ -110,6 +113,14 @@ impl Shared {
 
     pub fn listening(&self) -> MutexGuard<'_, Vec<Multiaddr>> {
         lock(&self.listening)
+    }
+
+    /// A peer is sent something.
+    pub fn serve_to(&self, peer: PeerId) {
+        let mut served_to = lock(&self.served_to);
+        if served_to.len() < SERVED_PEERS_MAX {
+            served_to.insert(peer);
+        }
     }
 
     pub fn take_blocked(&self) -> Vec<PeerId> {
@@ -191,6 +202,11 @@ impl Node {
     /// Bytes of blobs, with their proofs, that this peer has sent since it started.
     pub fn bytes_served(&self) -> u64 {
         self.shared.bytes_served.load(Ordering::Relaxed)
+    }
+
+    /// How many peers it has sent blobs to.
+    pub fn peers_served(&self) -> usize {
+        lock(&self.shared.served_to).len()
     }
 
     /// Connects to the peer at `address` (a multiaddr; a host name as `/dns/...` is looked up) and waits until
@@ -281,6 +297,60 @@ impl Node {
             blobs: self.blobs.clone(),
         };
         let fetched = fetch.run(guard, progress).await;
+        self.after(peer, fetched).await
+    }
+
+    /// Begins a blob with those segments of its list that other blobs of the store have: `kept`, which are cut in this
+    /// order until most of it is found. None when the blob is here already.
+    ///
+    /// # Errors
+    /// When the store fails. Blobs that are missing or damaged only help less.
+    pub async fn assemble(
+        &self,
+        hash: Blake3Hash,
+        list: SegmentList,
+        kept: Vec<Blake3Hash>,
+    ) -> Result<Option<Assembly>, NetworkError> {
+        let guard = self.blobs.lock_incoming(hash).await;
+        let blobs = self.blobs.clone();
+        let begun = blob::blocking(move || match blobs.contains(hash) {
+            true => Ok(None),
+            false => blobs.assemble(hash, &list, &kept, guard).map(Some),
+        });
+        Ok(begun.await??)
+    }
+
+    /// Fetches what an assembly lacks from a connected peer, verified as it arrives, and puts the blob into the store if
+    /// the whole is what it should be. After an error that a later attempt may not meet it can be called again.
+    ///
+    /// # Errors
+    /// Those of [`Node::fetch`], and [`NetworkError::Segments`] when the list of segments was wrong.
+    pub async fn complete(
+        &self,
+        peer: NodeId,
+        assembly: &mut Assembly,
+    ) -> Result<(), NetworkError> {
+        let permit = self.fetches.acquire().await;
+        let _permit = permit.map_err(|_| NetworkError::Stopped)?;
+        let fetch = Fetch {
+            peer,
+            peer_id: self.connected_peer(peer)?.0,
+            hash: assembly.hash(),
+            bytes_max: assembly.bytes(),
+            streams: self.streams.clone(),
+            blobs: self.blobs.clone(),
+        };
+        let fetched = fetch.run_for(assembly).await;
+        self.after(peer, fetched).await?;
+        assembly.finish().await
+    }
+
+    /// Who sends wrong bytes is left.
+    async fn after(
+        &self,
+        peer: NodeId,
+        fetched: Result<(), NetworkError>,
+    ) -> Result<(), NetworkError> {
         if let Err(NetworkError::Corrupt { .. }) = &fetched {
             self.disconnect(peer).await;
         }

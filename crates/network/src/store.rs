@@ -2,14 +2,18 @@
 //!
 //! A blob appears under its name whole or not at all: it is written to a `.part` file and renamed. What a
 //! killed process leaves behind is removed when the folder is opened again. Beside a blob of more than one
-//! piece lies its hash tree (`.tree`, 0.4 % of its size), made when it is added or first served.
+//! piece lies its hash tree (`.tree`, 0.4 % of its size), made when it is added or first served; beside one that was cut
+//! into segments, which blob lists them (`.cut`).
 //!
 //! All functions block on the disk: call them through `tokio::task::spawn_blocking` in async code.
 
+mod assembly;
 mod incoming;
 mod part;
+mod segments;
 mod source;
 
+pub use assembly::Assembly;
 pub use incoming::{Incoming, PieceError};
 use part::Part;
 pub use source::Source;
@@ -270,6 +274,21 @@ impl BlobStore {
         self.size(hash).is_some()
     }
 
+    /// All blobs that are here. Blocking.
+    ///
+    /// # Errors
+    /// When the folder cannot be listed.
+    pub fn list(&self) -> Result<Vec<Blake3Hash>, StoreError> {
+        let folder = &self.inner.folder;
+        let mut blobs = Vec::new();
+        for entry in fs::read_dir(folder).map_err(|e| StoreError::io(folder, e))? {
+            let name = entry.map_err(|e| StoreError::io(folder, e))?.file_name();
+            let hash = name.to_str().and_then(|name| name.strip_suffix(".blob"));
+            blobs.extend(hash.and_then(|hash| hash.parse::<Blake3Hash>().ok()));
+        }
+        Ok(blobs)
+    }
+
     /// Length of the blob in bytes, if it is here. Blocking.
     pub fn size(&self, hash: Blake3Hash) -> Option<u64> {
         Some(fs::metadata(self.path(hash)).ok()?.len())
@@ -285,6 +304,7 @@ impl BlobStore {
         for path in [
             self.path(hash),
             self.tree_path(hash),
+            self.cut_path(hash),
             self.incoming_path(hash),
         ] {
             match fs::remove_file(&path) {

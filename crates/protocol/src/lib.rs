@@ -13,6 +13,7 @@ pub mod message;
 pub mod money;
 pub mod pixels;
 pub mod secret_pixels;
+pub mod segments;
 pub mod version;
 
 pub use frames::{FrameRange, FrameRangeError};
@@ -22,4 +23,5 @@ pub use job::{BundleFile, EngineKind, JobSpec, Manifest, Pass, RenderSettings, T
 pub use money::Glm;
 pub use pixels::RenderedRect;
 pub use secret_pixels::SecretPixels;
+pub use segments::{Segment, SegmentHash, SegmentList, Segmented};
 pub use version::BlenderVersion;

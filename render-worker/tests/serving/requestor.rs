@@ -44,6 +44,7 @@ fn config(data_dir: &Path, started: oneshot::Sender<Started>) -> WorkerConfig {
         blender: None,
         device: Device::default(),
         price_megasample: Glm::from_wei(5),
+        cache_bytes: 1 << 30,
         serve_only: Vec::new(),
         hold: HOUR,
         engine_idle: HOUR,
@@ -155,7 +156,10 @@ impl Requestor {
 
     /// Prepares the job and gives what the worker says of its engine.
     pub async fn prepare(&mut self, job: &JobSpec) -> Request {
-        let prepare = Request::Prepare { job: job.id };
+        let prepare = Request::Prepare {
+            job: job.id,
+            segmented: Vec::new(),
+        };
         assert_eq!(self.ask(prepare).await, Reply::Done);
         let ready = self.hear().await;
         assert!(matches!(ready, Request::Ready { .. }), "{ready:?}");

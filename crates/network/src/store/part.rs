@@ -8,6 +8,7 @@ use std::{
 };
 
 /// An unfinished file; removed when dropped.
+#[derive(Debug)]
 pub struct Part {
     path: PathBuf,
     file: File,

@@ -294,3 +294,6 @@ pub fn versions_of(earlier: &[Earlier], file: &BundleFile, entry: &str) -> Vec<B
     versions.truncate(EARLIER_FILES_MAX);
     versions
 }
+
+#[cfg(test)]
+mod tests;

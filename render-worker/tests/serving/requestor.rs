@@ -29,7 +29,7 @@ pub struct Worker {
     started: Started,
     stop: oneshot::Sender<()>,
     served: JoinHandle<Result<(), WorkerError>>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 fn config(data_dir: &Path, started: oneshot::Sender<Started>) -> WorkerConfig {
@@ -77,7 +77,17 @@ impl Worker {
             started: starts.await.unwrap(),
             stop,
             served,
-            _folder: folder,
+            folder,
+        }
+    }
+
+    /// Waits until no scene of a job that is over is on disk.
+    pub async fn keeps_no_scene(&self) {
+        for folder in ["scenes", "blobs"] {
+            let folder = self.folder.path().join(folder);
+            while std::fs::read_dir(&folder).unwrap().next().is_some() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
         }
     }
 
@@ -176,17 +186,29 @@ impl Requestor {
         assert_eq!(self.ask(lease).await, Reply::Done);
     }
 
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    pub fn blobs(&self) -> &BlobStore {
+        &self.blobs
+    }
+
     pub fn job(&self) -> JobSpec {
+        self.job_of(Vec::new())
+    }
+
+    /// A job whose scene has these files before its own.
+    pub fn job_of(&self, mut files: Vec<BundleFile>) -> JobSpec {
         let scene = self.blobs.add_bytes(TRIANGLE.as_bytes()).unwrap();
         let file = BundleFile {
             path: "scene/triangle.gltf".into(),
             hash: scene,
             bytes: TRIANGLE.len() as u64,
         };
-        let manifest = Manifest {
-            entry: file.path.clone(),
-            files: vec![file],
-        };
+        let entry = file.path.clone();
+        files.push(file);
+        let manifest = Manifest { entry, files };
         let bytes = postcard::to_stdvec(&manifest).unwrap();
         let manifest = self.blobs.add_bytes(&bytes).unwrap();
         self.blobs.allow(scene, Access::Only(self.worker));

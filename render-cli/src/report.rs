@@ -37,6 +37,8 @@ pub struct SceneSent {
     pub whole_bytes: u64,
     /// Workers that lacked anything of it.
     pub workers: usize,
+    /// Were there none but those of this computer, who share it?
+    pub is_local: bool,
 }
 
 impl fmt::Display for SceneSent {
@@ -304,7 +306,9 @@ impl Report {
             "tiles    {} of {}",
             progress.tiles_accepted, progress.tiles_total
         );
-        eprintln!("scene    {sent}");
+        if !sent.is_local {
+            eprintln!("scene    {sent}");
+        }
         say_checks(checks);
         if progress.copies.leased > 0 {
             let Copies { leased, won } = progress.copies;

@@ -448,6 +448,7 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
             bytes: node.bytes_served(),
             whole_bytes: scene_bytes,
             workers: node.peers_served(),
+            is_local: arguments.is_local(),
         };
         report.close(outcome_name(&outcome), job_id, &progress, &output, &sent);
         conclude(outcome, job_id, balance, arguments.budget)

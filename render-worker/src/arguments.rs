@@ -77,6 +77,9 @@ pub struct ServeArguments {
     /// least recently used ones are removed first; those of running jobs stay, whatever they take.
     #[arg(long, value_name = "SIZE", default_value = "20GB", value_parser = crate::size::parse)]
     pub cache: u64,
+    /// Folder of blobs of the requestor that starts this worker: scenes are shared with it.
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub requestor_blobs: Option<PathBuf>,
     /// Accept offers from this requestor only; may be given several times.
     #[arg(long, value_name = "NODEID")]
     pub serve_only: Vec<NodeId>,

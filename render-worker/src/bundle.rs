@@ -5,12 +5,13 @@ use crate::{
     scenes::{Earlier, InUse, Scenes, versions_of},
 };
 use network::{Assembly, BlobStore, NetworkError, Node};
-use protocol::{Blake3Hash, BundleFile, JobSpec, Manifest, NodeId, SegmentList, Segmented};
+use protocol::{Blake3Hash, BundleFile, JobSpec, Manifest, NodeId, Segmented};
 use std::{
     collections::{HashMap, HashSet},
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Instant,
 };
 use tokio::task::JoinSet;
 
@@ -31,7 +32,7 @@ pub async fn fetch(
     (job, segmented): (Arc<JobSpec>, Vec<Segmented>),
     folder: PathBuf,
 ) -> Result<Fetched, String> {
-    let fetcher = Fetcher { node, requestor };
+    let (fetcher, begun) = (Fetcher { node, requestor }, Instant::now());
     fetcher.whole(job.manifest, job.manifest_bytes).await?;
     let of_files = scenes.clone();
     let (in_use, manifest, lacking) = blocking(move || {
@@ -43,14 +44,14 @@ pub async fn fetch(
         Ok((in_use, manifest, lacking))
     })
     .await?;
-    let bytes = lacking.files.iter().map(|lacking| lacking.file.bytes);
-    let (bytes, all) = (
-        bytes.sum::<u64>(),
-        manifest.files.iter().map(|file| file.bytes),
-    );
-    let all = all.sum::<u64>();
+    let length = |files: &mut dyn Iterator<Item = &BundleFile>| -> u64 {
+        files.map(|file| file.bytes).sum()
+    };
+    let all = length(&mut manifest.files.iter());
+    let missing = length(&mut lacking.files.iter().map(|lacking| &lacking.file));
     let arrived = fetcher.all(&scenes, lacking).await?;
-    tracing::info!("scene of {all} bytes: {bytes} were not here, {arrived} fetched");
+    let took = begun.elapsed();
+    tracing::info!("scene of {all} bytes: {missing} were missing, {arrived} fetched in {took:.1?}");
     let entry = manifest.entry.clone();
     blocking(move || lay_out(scenes.blobs(), &manifest, &folder)).await?;
     Ok(Fetched {
@@ -83,7 +84,7 @@ impl Lacking {
             segmented.iter().map(|list| (list.file, *list)).collect();
         let mut seen = HashSet::new();
         let mut lacking: Vec<&BundleFile> = manifest.files.iter().collect();
-        lacking.retain(|file| seen.insert(file.hash) && !is_here(scenes.blobs(), file));
+        lacking.retain(|file| seen.insert(file.hash) && !scenes.has(file));
         let cut: Vec<&BundleFile> = lacking
             .iter()
             .filter(|file| segmented.contains_key(&file.hash))
@@ -106,19 +107,6 @@ impl Lacking {
             files: lacking.into_iter().map(lacking_file).collect(),
             _earlier: earlier,
         }
-    }
-}
-
-/// Is a file here? One whose length has changed on disk is no longer.
-fn is_here(blobs: &BlobStore, file: &BundleFile) -> bool {
-    match blobs.size(file.hash) {
-        Some(bytes) if bytes != file.bytes => {
-            if let Err(error) = blobs.remove(file.hash) {
-                tracing::warn!("a damaged file of a scene stays on disk: {error}");
-            }
-            false
-        }
-        size => size.is_some(),
     }
 }
 
@@ -167,21 +155,13 @@ impl Fetcher {
         segmented: Segmented,
         versions: Vec<Blake3Hash>,
     ) -> Result<Option<u64>, String> {
-        // Lists take memory and cutting takes a processor.
-        let turn = scenes.cutting().acquire_owned().await;
-        let turn = turn.map_err(|e| e.to_string())?;
         let list_bytes = segmented.list_bytes();
         self.whole(segmented.list, list_bytes).await?;
-        let (of_list, file_bytes) = (scenes.clone(), file.bytes);
-        let list = blocking(move || {
-            let read = of_list.blobs().read(segmented.list, list_bytes);
-            of_list.remove_blob(segmented.list);
-            let bytes = read.map_err(|e| e.to_string())?;
-            SegmentList::decode(&bytes, file_bytes).map_err(|e| e.to_string())
-        });
-        let assembly = self.node.assemble(file.hash, list.await?, versions).await;
-        drop(turn);
-        match assembly.map_err(|e| e.to_string())? {
+        let begun = self.node.assemble(segmented, file.bytes, versions).await;
+        let blobs = scenes.clone();
+        let removed = blocking(move || Ok(blobs.remove_blob(segmented.list)));
+        removed.await?;
+        match begun.map_err(|e| e.to_string())? {
             None => Ok(Some(list_bytes)),
             Some(assembly) if assembly.kept_bytes() == 0 => Ok(None),
             Some(mut assembly) => {

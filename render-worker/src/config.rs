@@ -32,6 +32,8 @@ pub struct WorkerConfig {
     pub price_megasample: Glm,
     /// Disk for the scenes of jobs that are over, in bytes.
     pub cache_bytes: u64,
+    /// Folder of the requestor's blobs, for a worker that it started itself.
+    pub requestor_blobs: Option<PathBuf>,
     /// The only requestors that it works for; none means all.
     pub serve_only: Vec<NodeId>,
     /// How long leases and results of a requestor that is away are kept; zero drops them at once.

@@ -5,7 +5,10 @@
 //! ones stay that fit, together with those in use, into what the provider gives for them. A blob goes with the last scene
 //! that has it.
 
-use crate::limits::{BLOBS_KEPT_MAX, EARLIER_FILES_MAX, EARLIER_SCENES_MAX, SCENES_KEPT_MAX};
+use crate::{
+    config::WorkerConfig,
+    limits::{BLOBS_KEPT_MAX, EARLIER_FILES_MAX, EARLIER_SCENES_MAX, SCENES_KEPT_MAX},
+};
 use network::BlobStore;
 use protocol::{
     Blake3Hash, BundleFile, Manifest, NodeId,
@@ -18,7 +21,6 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
-use tokio::sync::Semaphore;
 
 /// Ending of the files that say whose scene a manifest is.
 const ENDING: &str = "scene";
@@ -33,11 +35,12 @@ struct Inner {
     blobs: BlobStore,
     folder: PathBuf,
     bytes_max: u64,
+    /// Blobs of the requestor, for a worker that it started on its own computer.
+    requestor_blobs: Option<PathBuf>,
     /// How often each manifest is in use.
     in_use: Mutex<HashMap<Blake3Hash, usize>>,
     /// Held by who removes scenes.
     tidying: Mutex<()>,
-    cutting: Arc<Semaphore>,
 }
 
 /// A poisoned lock is used on: what is behind it is whole after every single operation.
@@ -65,18 +68,18 @@ struct Known {
 }
 
 impl Scenes {
-    /// The scenes in `folder`, of whose files those that are of no scene are removed: leftovers of a worker that was
-    /// killed.
-    pub fn open(blobs: BlobStore, folder: PathBuf, bytes_max: u64) -> io::Result<Self> {
+    /// The scenes of a worker. Blobs that are of none are removed: leftovers of one that was killed.
+    pub fn open(blobs: BlobStore, config: &WorkerConfig) -> io::Result<Self> {
+        let folder = config.data_dir.join("scenes");
         fs::create_dir_all(&folder)?;
         let scenes = Self {
             inner: Arc::new(Inner {
                 blobs,
                 folder,
-                bytes_max,
+                bytes_max: config.cache_bytes,
+                requestor_blobs: config.requestor_blobs.clone(),
                 in_use: Mutex::default(),
                 tidying: Mutex::default(),
-                cutting: Arc::new(Semaphore::new(1)),
             }),
         };
         let kept = scenes.tidy();
@@ -93,9 +96,16 @@ impl Scenes {
         &self.inner.blobs
     }
 
-    /// Held by who cuts files into segments.
-    pub fn cutting(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.inner.cutting)
+    /// Is a file here? One whose length has changed on disk is removed; one that the requestor has on this computer is
+    /// shared with it.
+    pub fn has(&self, file: &BundleFile) -> bool {
+        match self.blobs().size(file.hash) {
+            Some(bytes) if bytes == file.bytes => return true,
+            Some(_) => self.remove_blob(file.hash),
+            None => {}
+        }
+        let theirs = self.inner.requestor_blobs.as_ref();
+        theirs.is_some_and(|theirs| self.blobs().share(theirs, file.hash, file.bytes))
     }
 
     /// A requestor's scene is used from now on; its manifest is among the blobs.
@@ -125,13 +135,12 @@ impl Scenes {
         known.retain(|scene| scene.requestor == Some(requestor));
         known.sort_unstable_by_key(|scene| std::cmp::Reverse(scene.used));
         let earlier = known.into_iter().filter_map(|scene| {
-            let in_use = self.hold(scene.manifest);
-            let earlier = Earlier {
-                manifest: self.manifest(scene.manifest)?,
-                _in_use: in_use,
-            };
-            let has_one = |file: &&BundleFile| earlier.version_of(file, &manifest.entry).is_some();
-            files.iter().any(has_one).then_some(earlier)
+            let old = self.manifest(scene.manifest)?;
+            let has_one = |file: &&BundleFile| version_of(&old, file, &manifest.entry).is_some();
+            files.iter().any(has_one).then(|| Earlier {
+                manifest: old,
+                _in_use: self.hold(scene.manifest),
+            })
         });
         earlier.take(EARLIER_SCENES_MAX).collect()
     }
@@ -269,27 +278,21 @@ impl Drop for InUse {
     }
 }
 
-impl Earlier {
-    /// The file that a new one may be a version of: the one with the same path, or, of a scene that was saved under
-    /// another name, the scene.
-    fn version_of(&self, file: &BundleFile, entry: &str) -> Option<Blake3Hash> {
-        let same = |path: &str| self.manifest.files.iter().find(|old| old.path == path);
-        let is_scene = file.path == entry;
-        let old = same(&file.path).or_else(|| same(&self.manifest.entry).filter(|_| is_scene))?;
-        (old.bytes >= SEGMENTED_BYTES_MIN && old.hash != file.hash).then_some(old.hash)
-    }
+/// The file of an old scene that a new one may be a version of: the one with the same path, or, of a scene that was
+/// saved under another name, the scene.
+fn version_of(old: &Manifest, file: &BundleFile, entry: &str) -> Option<Blake3Hash> {
+    let same = |path: &str| old.files.iter().find(|old| old.path == path);
+    let is_scene = file.path == entry;
+    let old = same(&file.path).or_else(|| same(&old.entry).filter(|_| is_scene))?;
+    (old.bytes >= SEGMENTED_BYTES_MIN && old.hash != file.hash).then_some(old.hash)
 }
 
 /// What may be earlier versions of a file, the most recently used first.
 pub fn versions_of(earlier: &[Earlier], file: &BundleFile, entry: &str) -> Vec<Blake3Hash> {
     let mut versions: Vec<Blake3Hash> = Vec::new();
-    for version in earlier
-        .iter()
-        .filter_map(|scene| scene.version_of(file, entry))
-    {
-        if !versions.contains(&version) {
-            versions.push(version);
-        }
+    for scene in earlier {
+        let version = version_of(&scene.manifest, file, entry);
+        versions.extend(version.filter(|version| !versions.contains(version)));
     }
     versions.truncate(EARLIER_FILES_MAX);
     versions

@@ -121,10 +121,8 @@ fn open_data(config: &WorkerConfig) -> Result<(Scenes, Bookkeeper), WorkerError>
     // The book comes first: it refuses a folder that another worker uses.
     let book = Bookkeeper::start(data_dir, config.payee)?;
     let blobs = BlobStore::open(data_dir.join("blobs"))?;
-    let folder = data_dir.join("scenes");
-    let failed = WorkerError::io(format!("cannot use {}", folder.display()));
-    let scenes = Scenes::open(blobs, folder, config.cache_bytes).map_err(failed)?;
-    Ok((scenes, book))
+    let failed = WorkerError::io(format!("cannot keep scenes in {}", data_dir.display()));
+    Ok((Scenes::open(blobs, config).map_err(failed)?, book))
 }
 
 struct Worker {

@@ -16,7 +16,7 @@ use libp2p::{
     multiaddr::{self, Protocol},
 };
 use protocol::{
-    Blake3Hash, NodeId, SegmentList,
+    Blake3Hash, NodeId, SegmentList, Segmented,
     ids::Signature,
     message::{Reply, Request, decode, encode},
 };
@@ -138,6 +138,8 @@ pub struct Node {
     streams: libp2p_stream::Control,
     shared: Arc<Shared>,
     fetches: Arc<Semaphore>,
+    /// Lists of segments take memory, and cutting a processor: one at a time.
+    cutting: Arc<Semaphore>,
 }
 
 impl Node {
@@ -170,6 +172,7 @@ impl Node {
             streams,
             shared,
             fetches: Arc::new(Semaphore::new(FETCHES_MAX)),
+            cutting: Arc::new(Semaphore::new(1)),
         };
         Ok((node, event_receiver))
     }
@@ -300,24 +303,33 @@ impl Node {
         self.after(peer, fetched).await
     }
 
-    /// Begins a blob with those segments of its list that other blobs of the store have: `kept`, which are cut in this
-    /// order until most of it is found. None when the blob is here already.
+    /// Begins a file of `bytes` with those of its segments that other blobs of the store have: `kept`, which are cut in this
+    /// order until most of it is found. The list of its segments is in the store. None when the file is here already.
     ///
     /// # Errors
-    /// When the store fails. Blobs that are missing or damaged only help less.
+    /// When the list is none of a file of so many bytes, or the store fails. Blobs in `kept` that are missing or damaged only
+    /// help less.
     pub async fn assemble(
         &self,
-        hash: Blake3Hash,
-        list: SegmentList,
+        segmented: Segmented,
+        bytes: u64,
         kept: Vec<Blake3Hash>,
     ) -> Result<Option<Assembly>, NetworkError> {
+        let hash = segmented.file;
         let guard = self.blobs.lock_incoming(hash).await;
+        let permit = self.cutting.acquire().await;
+        let _permit = permit.map_err(|_| NetworkError::Stopped)?;
         let blobs = self.blobs.clone();
-        let begun = blob::blocking(move || match blobs.contains(hash) {
-            true => Ok(None),
-            false => blobs.assemble(hash, &list, &kept, guard).map(Some),
+        let begun = blob::blocking(move || {
+            if blobs.contains(hash) {
+                return Ok(None);
+            }
+            let list = blobs.read(segmented.list, segmented.list_bytes())?;
+            let list = SegmentList::decode(&list, bytes);
+            let list = list.map_err(|_| NetworkError::Segments { hash })?;
+            Ok(Some(blobs.assemble(hash, &list, &kept, guard)?))
         });
-        Ok(begun.await??)
+        begun.await?
     }
 
     /// Fetches what an assembly lacks from a connected peer, verified as it arrives, and puts the blob into the store if

@@ -120,6 +120,10 @@ struct Inner {
     parts: AtomicU64,
 }
 
+fn file_name(hash: Blake3Hash) -> String {
+    format!("{hash}.blob")
+}
+
 /// A poisoned lock is used on: the maps behind it are whole after every single operation.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -228,6 +232,15 @@ impl BlobStore {
         }
     }
 
+    /// Has a blob in common with the store in another folder of this computer, by a hard link; says whether it has. As with
+    /// every blob that is here its bytes are not checked, only its length. Blocking.
+    pub fn share(&self, folder: &Path, hash: Blake3Hash, bytes: u64) -> bool {
+        let theirs = folder.join(file_name(hash));
+        let is_whole = fs::metadata(&theirs).is_ok_and(|file| file.len() == bytes);
+        // Elsewhere a file cannot be replaced once somebody has made it read-only.
+        cfg!(unix) && is_whole && fs::hard_link(theirs, self.path(hash)).is_ok()
+    }
+
     /// The bytes of a blob, checked against its hash. Blocking.
     ///
     /// # Errors
@@ -262,7 +275,7 @@ impl BlobStore {
 
     /// Where the blob lies, or would lie. Others may read the file; its bytes are not checked.
     pub fn path(&self, hash: Blake3Hash) -> PathBuf {
-        self.inner.folder.join(format!("{hash}.blob"))
+        self.inner.folder.join(file_name(hash))
     }
 
     fn tree_path(&self, hash: Blake3Hash) -> PathBuf {

@@ -13,7 +13,7 @@ use libp2p::{
 use libp2p_stream::{Control, IncomingStreams};
 use network::{Access, NetworkError, NodeEvent};
 use protocol::{
-    Blake3Hash, NodeId, Segment, SegmentHash, SegmentList,
+    Blake3Hash, NodeId, Segment, SegmentHash, SegmentList, Segmented,
     limits::MESSAGE_BYTES_MAX,
     message::{Reply, decode, encode},
 };
@@ -340,7 +340,13 @@ async fn a_server_that_lies_is_named_and_nothing_is_kept() {
             hash: SegmentHash::of(b"something"),
         };
         let list = SegmentList::new(vec![segment; 48], 3 << 20).unwrap();
-        let begun = a.node.assemble(hash, list, Vec::new()).await;
+        let segmented = Segmented {
+            file: hash,
+            list: a.blobs.add_bytes(&list.encode()).unwrap(),
+            segments: 48,
+        };
+        let begun = a.node.assemble(segmented, 3 << 20, Vec::new()).await;
+        a.blobs.remove(segmented.list).unwrap();
         let mut assembly = begun.unwrap().unwrap();
         let completed = within(a.node.complete(raw.node, &mut assembly)).await;
         serving.abort();

@@ -4,7 +4,7 @@ mod common;
 
 use common::{QUIC, TestNode, pair, pattern};
 use network::{Access, Assembly, NetworkError};
-use protocol::{Blake3Hash, Segment, SegmentHash, SegmentList};
+use protocol::{Blake3Hash, Segment, SegmentHash, SegmentList, Segmented};
 use std::{fs, os::unix::fs::FileExt};
 
 const MIB: usize = 1 << 20;
@@ -36,13 +36,25 @@ fn list(server: &TestNode, hash: Blake3Hash, bytes: usize) -> SegmentList {
     SegmentList::decode(&list.unwrap(), bytes as u64).unwrap()
 }
 
+/// What names a list, which is put where the node looks for it.
+fn named(client: &TestNode, file: Blake3Hash, list: &SegmentList) -> Segmented {
+    Segmented {
+        file,
+        list: client.blobs.add_bytes(&list.encode()).unwrap(),
+        segments: list.segments().len() as u32,
+    }
+}
+
 async fn assemble(
     client: &TestNode,
     hash: Blake3Hash,
     list: SegmentList,
     kept: &[Blake3Hash],
 ) -> Assembly {
-    let begun = client.node.assemble(hash, list, kept.to_vec()).await;
+    let segments = list.segments().iter();
+    let bytes = segments.map(|segment| u64::from(segment.bytes)).sum();
+    let list = named(client, hash, &list);
+    let begun = client.node.assemble(list, bytes, kept.to_vec()).await;
     begun.unwrap().unwrap()
 }
 
@@ -79,8 +91,17 @@ async fn what_did_not_change_is_not_sent_again() {
     assert!(client.blobs.read(hash, u64::MAX).unwrap() == new);
     drop(assembly);
     assert!(is_tidy(&client));
-    let again = client.node.assemble(hash, list, vec![kept]).await;
+    let list = named(&client, hash, &list);
+    let bytes = new.len() as u64;
+    let again = client.node.assemble(list, bytes, vec![kept]).await;
     assert!(again.unwrap().is_none());
+    // A list that is of no file of that length, and one that is not here.
+    client.blobs.remove(hash).unwrap();
+    let wrong = client.node.assemble(list, bytes + 1, vec![kept]).await;
+    assert!(matches!(wrong, Err(NetworkError::Segments { .. })));
+    client.blobs.remove(list.list).unwrap();
+    let missing = client.node.assemble(list, bytes, vec![kept]).await;
+    assert!(matches!(missing, Err(NetworkError::Store(_))));
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ struct Made {
 }
 
 impl Lists {
-    /// No lists: for workers of this computer, to whom a file comes as fast as it is cut.
+    /// No lists: for workers of this computer, who share the files.
     pub fn none() -> Self {
         let is_all = true;
         Self(

@@ -5,9 +5,31 @@ use tempfile::TempDir;
 const ANNA: NodeId = NodeId([1; 32]);
 const BERT: NodeId = NodeId([2; 32]);
 
+fn config(data_dir: &Path, cache_bytes: u64) -> WorkerConfig {
+    WorkerConfig {
+        identity: network::Identity::generate(),
+        payee: protocol::Address([9; 20]),
+        data_dir: data_dir.to_owned(),
+        listen: Vec::new(),
+        peers: Vec::new(),
+        mdns: false,
+        engines: Vec::new(),
+        blender: None,
+        device: engine::Device::default(),
+        price_megasample: protocol::Glm::ZERO,
+        cache_bytes,
+        requestor_blobs: None,
+        serve_only: Vec::new(),
+        hold: Duration::ZERO,
+        engine_idle: Duration::ZERO,
+        about: String::new(),
+        started: None,
+    }
+}
+
 fn open(folder: &TempDir, bytes_max: u64) -> Scenes {
     let blobs = BlobStore::open(folder.path().join("blobs")).unwrap();
-    Scenes::open(blobs, folder.path().join("scenes"), bytes_max).unwrap()
+    Scenes::open(blobs, &config(folder.path(), bytes_max)).unwrap()
 }
 
 fn file(path: &str, content: &[u8]) -> BundleFile {

@@ -45,6 +45,7 @@ fn config(data_dir: &Path, started: oneshot::Sender<Started>) -> WorkerConfig {
         device: Device::default(),
         price_megasample: Glm::from_wei(5),
         cache_bytes: 1 << 30,
+        requestor_blobs: None,
         serve_only: Vec::new(),
         hold: HOUR,
         engine_idle: HOUR,

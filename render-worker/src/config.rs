@@ -36,6 +36,8 @@ pub struct WorkerConfig {
     pub requestor_blobs: Option<PathBuf>,
     /// The only requestors that it works for; none means all.
     pub serve_only: Vec<NodeId>,
+    /// An engine to start before anybody asks for it.
+    pub spare: Option<EngineKind>,
     /// How long leases and results of a requestor that is away are kept; zero drops them at once.
     pub hold: Duration,
     /// How long an engine that has nothing to render stays loaded while its requestor is away.

@@ -22,6 +22,7 @@ fn config(data_dir: &Path, cache_bytes: u64) -> WorkerConfig {
         serve_only: Vec::new(),
         hold: Duration::ZERO,
         engine_idle: Duration::ZERO,
+        spare: None,
         about: String::new(),
         started: None,
     }

@@ -3,10 +3,8 @@
 use payment::{EmbeddedLedger, Ledger};
 use protocol::{Address, Glm};
 use std::{
-    fs::File,
-    io::{BufRead, BufReader},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::Path,
+    process::{Command, Stdio},
     time::Duration,
 };
 use tests::{job, job_command, provider::Provider, render, render_program, scene, summary, words};

@@ -33,17 +33,21 @@ pub async fn fetch(
     folder: PathBuf,
 ) -> Result<Fetched, String> {
     let (fetcher, begun) = (Fetcher { node, requestor }, Instant::now());
+    let (of_scenes, hash) = (scenes.clone(), job.manifest);
+    let in_use = blocking(move || {
+        let in_use = of_scenes.using(requestor, hash);
+        in_use.map_err(|e| format!("cannot keep the scene: {e}"))
+    });
+    let in_use = in_use.await?;
     fetcher.whole(job.manifest, job.manifest_bytes).await?;
     let of_files = scenes.clone();
-    let (in_use, manifest, lacking) = blocking(move || {
+    let found = blocking(move || {
         let manifest = read_manifest(of_files.blobs(), &job)?;
-        let in_use = of_files.using(requestor, job.manifest);
-        let in_use = in_use.map_err(|e| format!("cannot keep the scene: {e}"))?;
         let lacking = Lacking::find(&of_files, requestor, &manifest, &segmented);
         of_files.tidy();
-        Ok((in_use, manifest, lacking))
-    })
-    .await?;
+        Ok((manifest, lacking))
+    });
+    let (manifest, lacking) = found.await?;
     let length = |files: &mut dyn Iterator<Item = &BundleFile>| -> u64 {
         files.map(|file| file.bytes).sum()
     };
@@ -159,7 +163,10 @@ impl Fetcher {
         self.whole(segmented.list, list_bytes).await?;
         let begun = self.node.assemble(segmented, file.bytes, versions).await;
         let blobs = scenes.clone();
-        let removed = blocking(move || Ok(blobs.remove_blob(segmented.list)));
+        let removed = blocking(move || {
+            blobs.remove_blob(segmented.list);
+            Ok(())
+        });
         removed.await?;
         match begun.map_err(|e| e.to_string())? {
             None => Ok(Some(list_bytes)),

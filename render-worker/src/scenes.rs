@@ -108,11 +108,15 @@ impl Scenes {
         theirs.is_some_and(|theirs| self.blobs().share(theirs, file.hash, file.bytes))
     }
 
-    /// A requestor's scene is used from now on; its manifest is among the blobs.
+    /// A requestor's scene is used from now on, whether anything of it is here yet or not.
     pub fn using(&self, requestor: NodeId, manifest: Blake3Hash) -> io::Result<InUse> {
+        // Whoever removes scenes has either removed files that this one needs by now, or knows that it does.
+        let nobody_tidies = lock(&self.inner.tidying);
         let in_use = self.hold(manifest);
-        fs::write(self.path(manifest), requestor.to_string())?;
-        Ok(in_use)
+        let written = fs::write(self.path(manifest), requestor.to_string());
+        // Not after `in_use`, which tidies when it is dropped.
+        drop(nobody_tidies);
+        written.map(|()| in_use)
     }
 
     fn hold(&self, manifest: Blake3Hash) -> InUse {

@@ -77,6 +77,10 @@ impl<R: Iterator<Item = ChunkRange>> Iterator for Batches<R> {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::single_range_in_vec_init,
+    reason = "one range is meant, not its numbers"
+)]
 mod tests {
     use super::*;
 

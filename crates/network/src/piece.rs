@@ -123,6 +123,10 @@ pub fn decode_chunks(
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::single_range_in_vec_init,
+    reason = "one range is meant, not its numbers"
+)]
 mod tests {
     use super::*;
     use crate::batches::{BATCH_ENCODED_BYTES_MAX, Batches};

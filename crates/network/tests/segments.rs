@@ -126,6 +126,45 @@ async fn a_version_that_differs_everywhere_is_fetched_in_many_ranges() {
     assert!(client.blobs.read(hash, u64::MAX).unwrap() == new);
 }
 
+/// Every segment of an old file with something new behind it.
+#[tokio::test]
+async fn more_ranges_than_one_ask_may_have_are_asked_for_one_after_the_other() {
+    let (client, server) = pair(&[QUIC]).await;
+    let old = noise(b"long", 84 * MIB);
+    let kept = client.blobs.add_bytes(&old).unwrap();
+    let cut = client.blobs.segment(kept).unwrap().unwrap();
+    assert!(cut.segments > 4_100, "{}", cut.segments);
+    let list = client.blobs.read(cut.list, cut.list_bytes()).unwrap();
+    let list = SegmentList::decode(&list, old.len() as u64).unwrap();
+    let (mut new, mut segments, mut place) = (Vec::new(), Vec::new(), 0);
+    // The last one may be shorter than one that others follow.
+    let (_, followed) = list.segments().split_last().unwrap();
+    for (number, segment) in followed.iter().enumerate() {
+        let end = place + segment.bytes as usize;
+        let more = noise(&number.to_le_bytes(), 4096);
+        new.extend_from_slice(&old[place..end]);
+        new.extend_from_slice(&more);
+        let hash = SegmentHash::of(&more);
+        segments.extend([*segment, Segment { bytes: 4096, hash }]);
+        place = end;
+    }
+    let hash = server.blobs.add_bytes(&new).unwrap();
+    server.blobs.allow(hash, Access::Anyone);
+    let list = SegmentList::new(segments, new.len() as u64).unwrap();
+    let mut assembly = assemble(&client, hash, list, &[kept]).await;
+    assert_eq!(assembly.kept_bytes(), place as u64);
+    client.node.disconnect(server.node.id()).await;
+    let away = client.node.complete(server.node.id(), &mut assembly).await;
+    assert!(matches!(away, Err(NetworkError::NotConnected { .. })));
+    client.node.dial(&server.address().await).await.unwrap();
+    client
+        .node
+        .complete(server.node.id(), &mut assembly)
+        .await
+        .unwrap();
+    assert!(client.blobs.read(hash, u64::MAX).unwrap() == new);
+}
+
 #[tokio::test]
 async fn a_kept_file_that_was_altered_on_disk_only_helps_less() {
     let (client, server) = pair(&[QUIC]).await;

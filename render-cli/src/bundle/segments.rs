@@ -16,7 +16,7 @@ pub struct Lists(watch::Receiver<Made>);
 #[derive(Debug, Default)]
 struct Made {
     lists: Vec<Segmented>,
-    /// The end of this file's list is the last that is still to come.
+    /// Are no more to come?
     is_all: bool,
 }
 

@@ -95,6 +95,67 @@ impl<R: Read + Seek> Source<R> {
         Ok(buffer)
     }
 
+    /// How much was unpacked until now.
+    pub fn unpacked(&self) -> u64 {
+        self.unpacked
+    }
+
+    /// The frame that the next byte is in, where the file has a table of them.
+    pub fn frame(&mut self) -> Option<usize> {
+        self.seekable().map(Seekable::index)
+    }
+
+    /// Frames behind the current one where reading may begin, so many or somewhat more apart, and how many there are.
+    pub fn promising_frames(&mut self, apart: usize) -> Option<Vec<usize>> {
+        self.seekable()
+            .map(|seekable| seekable.promising_frames(apart))
+    }
+
+    /// Another reader of the same file, where it has a table of frames.
+    pub fn another(&mut self) -> Option<Self> {
+        let seekable = self.seekable()?.another().ok()?;
+        Some(Self {
+            reader: Reader::Seekable(Box::new(seekable)),
+            position: 0,
+            unpacked: 0,
+        })
+    }
+
+    /// Goes to where a frame begins.
+    pub fn go_to_frame(&mut self, index: usize) {
+        if let Some(seekable) = self.seekable() {
+            seekable.go_to_frame(index);
+            self.position = seekable.position();
+        }
+    }
+
+    /// The bytes from here to the end of the frame that the next one is in; none at the end of the file.
+    pub fn rest_of_frame(&mut self) -> Result<&[u8], BlendError> {
+        match &mut self.reader {
+            Reader::Seekable(seekable) => {
+                let before = seekable.unpacked();
+                seekable.load()?;
+                self.unpacked += seekable.unpacked() - before;
+                Ok(seekable.rest_of_frame())
+            }
+            _ => Ok(&[]),
+        }
+    }
+
+    /// Passes over what another reader has unpacked.
+    pub fn pass_over(&mut self, end: u64, unpacked: u64) -> Result<(), BlendError> {
+        self.skip(end.saturating_sub(self.position))?;
+        let unpacked = self.unpacked.saturating_add(unpacked);
+        self.set_unpacked(unpacked)
+    }
+
+    fn seekable(&mut self) -> Option<&mut Seekable<R>> {
+        match &mut self.reader {
+            Reader::Seekable(seekable) => Some(seekable),
+            _ => None,
+        }
+    }
+
     /// Passes over bytes, without unpacking them where that can be done.
     pub fn skip(&mut self, bytes: u64) -> Result<(), BlendError> {
         self.position = self.position.saturating_add(bytes);
@@ -112,11 +173,7 @@ impl<R: Read + Seek> Source<R> {
                 let skipped = discard(decoder, bytes, self.unpacked)?;
                 self.set_unpacked(self.unpacked.saturating_add(skipped))
             }
-            Reader::Seekable(seekable) => {
-                seekable.skip(bytes)?;
-                let unpacked = seekable.unpacked();
-                self.set_unpacked(unpacked)
-            }
+            Reader::Seekable(seekable) => seekable.skip(bytes),
         }
     }
 
@@ -156,7 +213,12 @@ impl<R: Read + Seek> Source<R> {
                 let read = decoder.read(buffer)?;
                 (read, self.unpacked.saturating_add(read as u64))
             }
-            Reader::Seekable(seekable) => (seekable.read_some(buffer)?, seekable.unpacked()),
+            Reader::Seekable(seekable) => {
+                let before = seekable.unpacked();
+                let read = seekable.read_some(buffer)?;
+                let unpacked = seekable.unpacked() - before;
+                (read, self.unpacked.saturating_add(unpacked))
+            }
             Reader::Zstd(decoder) => {
                 let read = decoder.read(buffer)?;
                 (read, self.unpacked.saturating_add(read as u64))

@@ -26,7 +26,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
         mpsc,
     },
-    thread,
+    thread::{self, JoinHandle},
 };
 
 const CODE_BYTES: usize = walk::DATA.len();
@@ -38,28 +38,76 @@ pub(crate) struct Part {
     pub headers: Range<u64>,
     /// Bytes that were unpacked for it.
     pub unpacked: u64,
-    /// What it took for granted of the datablock that it began in the middle of.
+    /// What it took for granted of a datablock that it began in the middle of.
     keeps_parts: Option<bool>,
+}
+
+/// What a thread found in some frames: what is left of a datablock that began before, and the rest.
+#[derive(Default)]
+struct Found(Vec<Part>);
+
+impl Found {
+    fn begin(&mut self, at: u64, keeps_parts: Option<bool>) {
+        self.0.push(Part {
+            walked: Walked::among_parts(keeps_parts.unwrap_or_default()),
+            headers: at..at,
+            unpacked: 0,
+            keeps_parts,
+        });
+    }
+
+    fn memory(&self) -> u64 {
+        self.0.iter().map(|part| part.walked.memory()).sum()
+    }
+}
+
+/// When and how threads help.
+#[derive(Clone, Copy)]
+pub(crate) struct Help {
+    /// Bytes that the reader unpacks before.
+    pub after_bytes: u64,
+    /// Frames that a thread looks at by itself.
+    pub frames: usize,
+    pub threads: usize,
+}
+
+impl Help {
+    /// As many threads as there are processors; a single one is the reader's.
+    pub fn of_all_processors() -> Self {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            after_bytes: limits::ALONE_BYTES,
+            frames: limits::FRAMES_OF_PART,
+            threads: match processors.min(limits::UNPACKING_THREADS_MAX) {
+                1 => 0,
+                threads => threads,
+            },
+        }
+    }
 }
 
 /// What lies before the reader, once it has read enough to be worth it.
 pub(crate) struct Ahead {
     headers: BlockHeaders,
-    parts: Option<Arc<Parts>>,
+    help: Help,
     is_started: bool,
+    parts: Option<Arc<Parts>>,
+    threads: Vec<JoinHandle<()>>,
     /// The part that the reader is in, and what was found of it.
     current: Option<usize>,
-    found: Option<Part>,
+    found: Found,
 }
 
 impl Ahead {
-    pub fn new(headers: BlockHeaders) -> Self {
+    pub fn new(headers: BlockHeaders, help: Help) -> Self {
         Self {
             headers,
-            parts: None,
+            help,
             is_started: false,
+            parts: None,
+            threads: Vec::new(),
             current: None,
-            found: None,
+            found: Found::default(),
         }
     }
 
@@ -69,21 +117,56 @@ impl Ahead {
         source: &mut Source<R>,
         keeps_parts: bool,
     ) -> Option<Part> {
-        if !self.is_started && source.unpacked() >= limits::ALONE_BYTES {
+        if !self.is_started && source.unpacked() >= self.help.after_bytes {
             self.is_started = true;
-            self.parts = start(source, self.headers);
+            self.start(source);
         }
         let parts = self.parts.as_ref()?;
         parts.keeps_parts.store(keeps_parts, Relaxed);
         let current = parts.index_of(source.frame()?)?;
         if self.current != Some(current) {
             self.current = Some(current);
-            self.found = parts.fetch(current);
+            self.found = parts.fetch(current).unwrap_or_default();
         }
-        self.found.take_if(|part| {
-            let expects = part.keeps_parts.unwrap_or(keeps_parts);
-            part.headers.start == source.position() && expects == keeps_parts
-        })
+        let position = source.position();
+        let fits = |part: &Part| {
+            part.headers.start == position
+                && part.keeps_parts.is_none_or(|kept| kept == keeps_parts)
+        };
+        let index = self.found.0.iter().position(fits)?;
+        Some(self.found.0.remove(index))
+    }
+
+    /// Starts threads, unless there are too few frames.
+    fn start<R: Read + Seek + Send + 'static>(&mut self, source: &mut Source<R>) {
+        let starts = source.promising_frames(self.help.frames);
+        let Some(starts) = starts.filter(|starts| starts.len() > 1) else {
+            return;
+        };
+        let parts = Arc::new(Parts {
+            headers: self.headers,
+            starts,
+            keeps_parts: AtomicBool::new(false),
+            taken: Mutex::default(),
+            stop: AtomicBool::new(false),
+            unpacked: AtomicU64::new(0),
+            memory: AtomicU64::new(0),
+        });
+        let readers = (0..self.help.threads).map_while(|_| source.another());
+        for mut source in readers.collect::<Vec<_>>() {
+            let parts = Arc::clone(&parts);
+            let walk = move || {
+                while let Some((index, answer)) = parts.take() {
+                    if let Some(found) = parts.walk(index, &mut source) {
+                        // Nobody waits any more when the reader passed over it.
+                        let _ = answer.send(found);
+                    }
+                }
+            };
+            // The reader does without those that do not start.
+            self.threads.extend(thread::Builder::new().spawn(walk));
+        }
+        self.parts = Some(parts);
     }
 }
 
@@ -92,43 +175,11 @@ impl Drop for Ahead {
         if let Some(parts) = &self.parts {
             parts.stop.store(true, Relaxed);
         }
+        for thread in self.threads.drain(..) {
+            // One that failed has answered nothing, and nothing was made of it.
+            let _ = thread.join();
+        }
     }
-}
-
-/// Starts threads; none where there are too few frames or processors.
-fn start<R: Read + Seek + Send + 'static>(
-    source: &mut Source<R>,
-    headers: BlockHeaders,
-) -> Option<Arc<Parts>> {
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    let threads = threads.min(limits::UNPACKING_THREADS_MAX);
-    let starts = source.promising_frames(limits::FRAMES_OF_PART)?;
-    if threads < 2 || starts.len() < 2 {
-        return None;
-    }
-    let parts = Arc::new(Parts {
-        headers,
-        starts,
-        keeps_parts: AtomicBool::new(false),
-        taken: Mutex::default(),
-        stop: AtomicBool::new(false),
-        unpacked: AtomicU64::new(0),
-        memory: AtomicU64::new(0),
-    });
-    for _ in 0..threads {
-        let (parts, mut source) = (Arc::clone(&parts), source.another()?);
-        let walk = move || {
-            while let Some((index, answer)) = parts.take() {
-                if let Some(part) = parts.walk(index, &mut source) {
-                    // Nobody waits any more when the reader passed over it.
-                    let _ = answer.send(part);
-                }
-            }
-        };
-        // The reader does without those that do not start.
-        let _ = thread::Builder::new().spawn(walk);
-    }
-    Some(parts)
 }
 
 /// The frames before the reader, some for each part.
@@ -149,7 +200,7 @@ struct Parts {
 struct Taken {
     /// The first part that nobody looks at or has passed over.
     next: usize,
-    answers: BTreeMap<usize, mpsc::Receiver<Part>>,
+    answers: BTreeMap<usize, mpsc::Receiver<Found>>,
 }
 
 impl Parts {
@@ -164,20 +215,20 @@ impl Parts {
     }
 
     /// What was found of a part, when that is done; none where nobody looks at it, and then nobody will.
-    fn fetch(&self, index: usize) -> Option<Part> {
+    fn fetch(&self, index: usize) -> Option<Found> {
         let answer = {
             let mut taken = self.taken.lock().ok()?;
             taken.next = taken.next.max(index + 1);
             taken.answers = taken.answers.split_off(&index);
             taken.answers.remove(&index)
         };
-        let part = answer?.recv().ok()?;
-        self.memory.fetch_sub(part.walked.memory(), Relaxed);
-        Some(part)
+        let found = answer?.recv().ok()?;
+        self.memory.fetch_sub(found.memory(), Relaxed);
+        Some(found)
     }
 
     /// A part for a thread to look at.
-    fn take(&self) -> Option<(usize, mpsc::SyncSender<Part>)> {
+    fn take(&self) -> Option<(usize, mpsc::SyncSender<Found>)> {
         let mut taken = self.taken.lock().ok()?;
         let index = taken.next;
         if self.frames_of(index).is_none() || self.is_enough() {
@@ -195,25 +246,29 @@ impl Parts {
             || self.memory.load(Relaxed) > limits::AHEAD_BYTES_MAX
     }
 
-    /// Walks from the first header of a part to the first one behind it.
-    fn walk<R: Read + Seek>(&self, index: usize, source: &mut Source<R>) -> Option<Part> {
+    /// Walks from the first header in some frames to the first one behind them.
+    fn walk<R: Read + Seek>(&self, index: usize, source: &mut Source<R>) -> Option<Found> {
         let frames = self.frames_of(index)?;
-        let before = source.unpacked();
         source.go_to_frame(frames.start);
+        let before = source.unpacked();
         let found = self.find_header(source);
-        let part = found.and_then(|()| self.walk_on(frames.end, source));
-        let unpacked = source.unpacked() - before;
-        self.unpacked.fetch_add(unpacked, Relaxed);
-        let part = Part { unpacked, ..part? };
-        self.memory.fetch_add(part.walked.memory(), Relaxed);
-        self.keeps_parts.store(part.walked.keeps_parts(), Relaxed);
-        Some(part)
+        let found = found.and_then(|()| self.walk_on(frames.end, source));
+        self.unpacked.fetch_add(source.unpacked() - before, Relaxed);
+        let found = found?;
+        self.memory.fetch_add(found.memory(), Relaxed);
+        if let Some(last) = found.0.last() {
+            self.keeps_parts.store(last.walked.keeps_parts(), Relaxed);
+        }
+        Some(found)
     }
 
     /// Goes on to what looks like a header. Where there is none for long, the reader passes over a large block and needs
     /// nobody.
     fn find_header<R: Read + Seek>(&self, source: &mut Source<R>) -> Option<()> {
         for _ in 0..limits::LEAD_FRAMES_MAX {
+            if self.is_enough() {
+                return None;
+            }
             let rest = source.rest_of_frame().ok()?;
             let mut places = rest.windows(CODE_BYTES).enumerate();
             let at = places.find_map(|(at, code)| {
@@ -228,31 +283,28 @@ impl Parts {
         None
     }
 
-    fn walk_on<R: Read + Seek>(&self, frames_end: usize, source: &mut Source<R>) -> Option<Part> {
-        let start = source.position();
+    fn walk_on<R: Read + Seek>(&self, end: usize, source: &mut Source<R>) -> Option<Found> {
         let guess = self.keeps_parts.load(Relaxed);
-        let (mut walked, mut keeps_parts) = (Walked::among_parts(guess), None);
-        let mut end = start;
-        while source.frame()? < frames_end && walked.memory() <= limits::PART_BYTES_MAX {
+        let mut found = Found::default();
+        while source.frame()? < end && found.memory() <= limits::PART_BYTES_MAX {
             if self.stop.load(Relaxed) {
                 return None;
             }
+            let (at, before) = (source.position(), source.unpacked());
             let header = BlockHeader::read(source, self.headers).ok()?;
             if matches!(header.code, walk::DNA1 | walk::END) {
                 break;
             }
-            if end == start && header.code == walk::DATA {
-                keeps_parts = Some(guess);
+            let is_part = header.code == walk::DATA;
+            if found.0.len() < if is_part { 1 } else { 2 } {
+                found.begin(at, is_part.then_some(guess));
             }
-            walked.add(&header, source).ok()?;
-            end = source.position();
+            let part = found.0.last_mut()?;
+            part.walked.add(&header, source).ok()?;
+            part.headers.end = source.position();
+            part.unpacked += source.unpacked() - before;
         }
-        Some(Part {
-            walked,
-            headers: start..end,
-            unpacked: 0,
-            keeps_parts,
-        })
+        Some(found)
     }
 }
 
@@ -281,3 +333,6 @@ fn has_code(bytes: &[u8]) -> bool {
         _ => bytes == walk::DATA,
     }
 }
+
+#[cfg(test)]
+mod tests;

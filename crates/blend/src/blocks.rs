@@ -5,7 +5,7 @@
 
 use crate::{
     BlendError, Compression, Version,
-    ahead::Ahead,
+    ahead::{Ahead, Help},
     dna::{Dna, POINTER_BYTES, Struct},
     header::{self, BlockHeaders},
     limits,
@@ -36,7 +36,8 @@ pub(crate) struct Block {
     pub struct_index: usize,
     /// Where its content begins in the unpacked file.
     pub at: u64,
-    /// Its content among that of all blocks.
+    /// Its content among that of others.
+    pub piece: usize,
     pub content: Range<usize>,
 }
 
@@ -70,8 +71,8 @@ pub(crate) struct Blend {
     headers: BlockHeaders,
     dna: Dna,
     blocks: Vec<Block>,
-    /// The content of all of them: there are too many for memory of their own each.
-    contents: Vec<u8>,
+    /// The content of all of them.
+    contents: Vec<Vec<u8>>,
     datablocks: Datablocks,
     parts: Parts,
     /// Elements of lists that were followed: a list may lead back to its beginning.
@@ -80,10 +81,17 @@ pub(crate) struct Blend {
 
 impl Blend {
     pub fn read<R: Read + Seek + Send + 'static>(inner: R) -> Result<Self, BlendError> {
+        Self::read_with(inner, Help::of_all_processors())
+    }
+
+    pub fn read_with<R: Read + Seek + Send + 'static>(
+        inner: R,
+        help: Help,
+    ) -> Result<Self, BlendError> {
         let (mut source, compression) = Source::new(inner)?;
         let (version, headers) = header::read(&mut source)?;
         let (mut walked, mut dna) = (Walked::default(), Dna::default());
-        let mut ahead = Ahead::new(headers);
+        let mut ahead = Ahead::new(headers, help);
         loop {
             if let Some(part) = ahead.part_from(&mut source, walked.keeps_parts()) {
                 source.pass_over(part.headers.end, part.unpacked)?;
@@ -114,8 +122,18 @@ impl Blend {
         })
     }
 
+    /// All that was kept, for comparison.
+    #[cfg(test)]
+    pub fn kept(&self) -> Vec<Kept> {
+        let kept = self.blocks.iter().map(|block| {
+            let bytes = self.bytes(block).to_vec();
+            (block.code, block.datablock, block.address, block.at, bytes)
+        });
+        kept.collect()
+    }
+
     fn bytes(&self, block: &Block) -> &[u8] {
-        &self.contents[block.content.clone()]
+        &self.contents[block.piece][block.content.clone()]
     }
 
     pub fn dna(&self) -> &Dna {
@@ -249,6 +267,10 @@ impl Blend {
         reached
     }
 }
+
+/// A kept block: its code, its datablock, where it was in memory and in the file, and its content.
+#[cfg(test)]
+pub(crate) type Kept = (Code, u32, u64, u64, Vec<u8>);
 
 /// Which block each address means: to the parts of one datablock, and to all.
 type Datablocks = HashMap<u64, usize>;

@@ -52,7 +52,7 @@ pub(crate) struct Seekable<R> {
     position: u64,
     /// The frame at that place, or the last one before it that was asked for.
     index: usize,
-    /// Is `current` the content of that frame?
+    /// Does `current` begin with the content of that frame?
     is_loaded: bool,
     current: Vec<u8>,
     packed: Vec<u8>,
@@ -159,9 +159,11 @@ impl<R: Read + Seek> Seekable<R> {
     pub fn rest_of_frame(&self) -> &[u8] {
         let frame = self.file.frames.get(self.index);
         let frame = frame.filter(|_| self.is_loaded);
-        let read = frame.and_then(|frame| usize::try_from(self.position - frame.start).ok());
-        read.and_then(|read| self.current.get(read..))
-            .unwrap_or(&[])
+        let rest = frame.and_then(|frame| {
+            let read = usize::try_from(self.position - frame.start).ok()?;
+            self.current.get(read..frame.unpacked as usize)
+        });
+        rest.unwrap_or(&[])
     }
 
     /// Unpacks the frame that the next byte is in.
@@ -193,9 +195,9 @@ impl<R: Read + Seek> Seekable<R> {
             inner.seek(SeekFrom::Start(frame.at))?;
             inner.read_exact(packed)?;
         }
-        self.current.clear();
-        self.current.reserve(unpacked);
-        let written = self.decoder.decompress_to_buffer(packed, &mut self.current);
+        self.current.resize(unpacked.max(self.current.len()), 0);
+        let current = &mut self.current[..unpacked];
+        let written = self.decoder.decompress_to_buffer(packed, current);
         let written = written.map_err(|e| BlendError::damaged(e.to_string()))?;
         if written != unpacked {
             let message = "a frame is not as long as its table says";

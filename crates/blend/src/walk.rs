@@ -71,8 +71,9 @@ impl BlockHeader {
 #[derive(Default)]
 pub(crate) struct Walked {
     pub blocks: Vec<Block>,
-    /// The content of all of them: there are too many for memory of their own each.
-    pub contents: Vec<u8>,
+    /// The content of all of them, that of many in one: there are too many for memory of their own each.
+    pub contents: Vec<Vec<u8>>,
+    kept_bytes: usize,
     /// Blocks that were met.
     met: u32,
     datablock: Datablock,
@@ -113,17 +114,23 @@ impl Walked {
         if !self.datablock.keeps(header) {
             return source.skip(header.bytes);
         }
-        let (at, start) = (source.position(), self.contents.len());
         let length = usize::try_from(header.bytes).map_err(|_| BlendError::CutShort)?;
         self.make_room(length)?;
-        self.contents.resize(start + length, 0);
-        source.read_exact(&mut self.contents[start..])?;
+        if self.contents.is_empty() {
+            self.contents.push(Vec::new());
+        }
+        let piece = self.contents.len() - 1;
+        let (at, contents) = (source.position(), &mut self.contents[piece]);
+        let start = contents.len();
+        contents.resize(start + length, 0);
+        source.read_exact(&mut contents[start..])?;
         self.blocks.push(Block {
             code: header.code,
             datablock: self.datablock.number,
             address: header.address,
             struct_index: header.struct_index,
             at,
+            piece,
             content: start..start + length,
         });
         Ok(())
@@ -132,12 +139,13 @@ impl Walked {
     /// Adds what was kept of the part of the file that follows, which was walked by itself.
     pub fn append(&mut self, part: Walked) -> Result<(), BlendError> {
         self.meet(part.met)?;
-        self.make_room(part.contents.len())?;
-        let (number, start) = (self.datablock.number, self.contents.len());
-        self.contents.extend_from_slice(&part.contents);
+        self.make_room(part.kept_bytes)?;
+        let (number, piece) = (self.datablock.number, self.contents.len());
+        self.contents.extend(part.contents);
+        self.contents.push(Vec::new());
         self.blocks.extend(part.blocks.into_iter().map(|mut block| {
             block.datablock += number;
-            block.content = block.content.start + start..block.content.end + start;
+            block.piece += piece;
             block
         }));
         self.datablock = Datablock {
@@ -149,7 +157,7 @@ impl Walked {
 
     /// Memory that it takes.
     pub fn memory(&self) -> u64 {
-        (self.contents.len() + self.blocks.len() * size_of::<Block>()) as u64
+        (self.kept_bytes + self.blocks.len() * size_of::<Block>()) as u64
     }
 
     fn meet(&mut self, blocks: u32) -> Result<(), BlendError> {
@@ -163,8 +171,9 @@ impl Walked {
         }
     }
 
-    fn make_room(&self, bytes: usize) -> Result<(), BlendError> {
-        match (self.contents.len() + bytes) as u64 > limits::KEPT_BYTES_MAX {
+    fn make_room(&mut self, bytes: usize) -> Result<(), BlendError> {
+        self.kept_bytes += bytes;
+        match self.kept_bytes as u64 > limits::KEPT_BYTES_MAX {
             true => Err(BlendError::TooLarge(format!(
                 "its objects and nodes take more than {} GiB",
                 limits::KEPT_BYTES_MAX >> 30

@@ -185,18 +185,51 @@ impl<R: Read + Seek> Seekable<R> {
         Ok(())
     }
 
-    fn unpack(&mut self, frame: Frame) -> Result<(), BlendError> {
-        let (packed, unpacked) = (frame.packed as usize, frame.unpacked as usize);
+    /// The frame that begins here as it is packed, and how long it is unpacked, unless that is more than so many bytes.
+    pub fn whole_frame(&mut self, bytes_max: u64) -> Result<Option<(&[u8], u32)>, BlendError> {
+        let index = self.index();
+        let frame = self.file.frames.get(index).copied();
+        let is_whole =
+            |frame: &Frame| frame.start == self.position && u64::from(frame.unpacked) <= bytes_max;
+        let Some(frame) = frame.filter(is_whole) else {
+            return Ok(None);
+        };
+        self.read_packed(frame)?;
+        Ok(Some((
+            &self.packed[..frame.packed as usize],
+            frame.unpacked,
+        )))
+    }
+
+    /// How many bytes there are to the end of the current frame.
+    pub fn left_of_frame(&mut self) -> u64 {
+        let index = self.index();
+        let frame = self.file.frames.get(index);
+        frame.map_or(0, |frame| frame.end() - self.position)
+    }
+
+    /// How many bytes there are to the end of the file.
+    pub fn left(&self) -> u64 {
+        self.end() - self.position
+    }
+
+    fn read_packed(&mut self, frame: Frame) -> Result<(), BlendError> {
+        let packed = frame.packed as usize;
         self.packed.resize(packed.max(self.packed.len()), 0);
-        let packed = &mut self.packed[..packed];
-        {
-            let gone = |_| BlendError::damaged("another reader of it failed");
-            let mut inner = self.file.inner.lock().map_err(gone)?;
-            inner.seek(SeekFrom::Start(frame.at))?;
-            inner.read_exact(packed)?;
-        }
+        let gone = |_| BlendError::damaged("another reader of it failed");
+        let mut inner = self.file.inner.lock().map_err(gone)?;
+        inner.seek(SeekFrom::Start(frame.at))?;
+        Ok(inner.read_exact(&mut self.packed[..packed])?)
+    }
+
+    fn unpack(&mut self, frame: Frame) -> Result<(), BlendError> {
+        self.read_packed(frame)?;
+        let unpacked = frame.unpacked as usize;
         self.current.resize(unpacked.max(self.current.len()), 0);
-        let current = &mut self.current[..unpacked];
+        let (packed, current) = (
+            &self.packed[..frame.packed as usize],
+            &mut self.current[..unpacked],
+        );
         let written = self.decoder.decompress_to_buffer(packed, current);
         let written = written.map_err(|e| BlendError::damaged(e.to_string()))?;
         if written != unpacked {

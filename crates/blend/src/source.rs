@@ -1,6 +1,6 @@
 //! The bytes of a `.blend` file, unpacked as they are read: plain, gzip (before 3.0) or Zstandard (3.0 on).
 
-use crate::{BlendError, limits, seekable::Seekable};
+use crate::{BlendError, frames::FrameWriter, limits, seekable::Seekable};
 use flate2::read::MultiGzDecoder;
 use serde::Serialize;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
@@ -177,27 +177,56 @@ impl<R: Read + Seek> Source<R> {
         }
     }
 
-    /// Copies the next bytes.
-    pub fn copy(&mut self, bytes: u64, to: &mut impl Write) -> Result<(), BlendError> {
-        let (mut left, mut piece) = (bytes, vec![0; PIECE_BYTES]);
+    /// Copies the next bytes, or all that are left.
+    pub fn copy<W: Write>(&mut self, bytes: Option<u64>, to: &mut W) -> Result<(), BlendError> {
+        let (mut left, mut piece) = (bytes.unwrap_or(u64::MAX), vec![0; PIECE_BYTES]);
         while left > 0 {
             let length = usize::try_from(left).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
-            self.read_exact(&mut piece[..length])?;
-            to.write_all(&piece[..length]).map_err(BlendError::Io)?;
-            left -= length as u64;
+            let read = self.read_some(&mut piece[..length])?;
+            if read == 0 {
+                return match bytes {
+                    Some(_) => Err(BlendError::CutShort),
+                    None => Ok(()),
+                };
+            }
+            to.write_all(&piece[..read]).map_err(BlendError::Io)?;
+            left -= read as u64;
         }
         Ok(())
     }
 
-    /// Copies everything that is left.
-    pub fn copy_rest(&mut self, to: &mut impl Write) -> Result<(), BlendError> {
-        let mut piece = vec![0; PIECE_BYTES];
-        loop {
-            let read = self.read_some(&mut piece)?;
-            if read == 0 {
-                return Ok(());
-            }
-            to.write_all(&piece[..read]).map_err(BlendError::Io)?;
+    /// The same to a file that is packed: whole frames are copied as they are.
+    pub fn copy_frames<W: Write>(
+        &mut self,
+        bytes: Option<u64>,
+        to: &mut FrameWriter<W>,
+    ) -> Result<(), BlendError> {
+        let mut left = match (bytes, self.seekable()) {
+            (_, None) => return self.copy(bytes, to),
+            (Some(bytes), _) => bytes,
+            (None, Some(seekable)) => seekable.left(),
+        };
+        while left > 0 {
+            left -= self.copy_from_frame(left, to)?;
+        }
+        Ok(())
+    }
+
+    /// Copies the frame that begins here, or what is wanted of it; gives how many bytes that was.
+    fn copy_from_frame<W: Write>(
+        &mut self,
+        wanted: u64,
+        to: &mut FrameWriter<W>,
+    ) -> Result<u64, BlendError> {
+        let seekable = self.seekable().ok_or(BlendError::CutShort)?;
+        if let Some((packed, unpacked)) = seekable.whole_frame(wanted)? {
+            to.write_packed(packed, unpacked).map_err(BlendError::Io)?;
+            self.skip(unpacked.into())?;
+            return Ok(unpacked.into());
+        }
+        match seekable.left_of_frame().min(wanted) {
+            0 => Err(BlendError::CutShort),
+            piece => self.copy(Some(piece), to).map(|()| piece),
         }
     }
 

@@ -227,7 +227,7 @@ proptest! {
         let mut made = made;
         for (at, value) in changes {
             // In headers, where it matters.
-            let at = at.get(&made.places).saturating_sub(usize::from(value % 32));
+            let at = at.get(&made.places).saturating_sub(1 + usize::from(value % 32));
             made.bytes[at] = value;
         }
         let cuts = cuts.iter().map(|at| at.index(made.bytes.len()));

@@ -49,6 +49,9 @@ def named_files():
         for node in getattr(getattr(group, "node_tree", None) or group, "nodes", []):
             if node.bl_idname in {"ShaderNodeTexIES", "ShaderNodeScript"} and node.mode == "EXTERNAL" and node.filepath:
                 yield absolute(node.filepath, group), False
+    for camera in bpy.data.cameras:
+        if camera.type == "CUSTOM" and camera.custom_mode == "EXTERNAL" and camera.custom_filepath:
+            yield absolute(camera.custom_filepath, camera), False
 
 
 def missing_files():
@@ -79,5 +82,9 @@ def unbaked_simulations(scene):
                 found.append(f"{modifier.name} of {item.name}")
             if modifier.type == "FLUID" and modifier.fluid_type == "DOMAIN":
                 if not modifier.domain_settings.has_cache_baked_any and not modifier.domain_settings.has_cache_baked_data:
+                    found.append(f"{modifier.name} of {item.name}")
+            if modifier.type == "DYNAMIC_PAINT" and modifier.canvas_settings is not None:
+                surfaces = [s for s in modifier.canvas_settings.canvas_surfaces if s.is_active and s.surface_format == "VERTEX"]
+                if not all(surface.point_cache.is_baked for surface in surfaces):
                     found.append(f"{modifier.name} of {item.name}")
     return found

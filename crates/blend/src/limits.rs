@@ -4,7 +4,7 @@
 pub const UNPACKED_BYTES_MAX: u64 = 4 << 30;
 /// Memory that one Zstandard frame may ask for: what its own tools allow.
 pub const WINDOW_BYTES_MAX: u64 = 128 << 20;
-/// Bytes of a frame, packed or not, that is unpacked at once by the table of its file; Blender's have 1 MiB.
+/// Bytes of a frame, packed or not, that is unpacked at once by the table of its file; Blender's have up to 2 MiB.
 pub const FRAME_BYTES_MAX: u32 = 4 << 20;
 /// Frames in the table of a file.
 pub const FRAMES_MAX: u64 = 1 << 20;

@@ -251,7 +251,7 @@ impl Parts {
         let frames = self.frames_of(index)?;
         source.go_to_frame(frames.start);
         let before = source.unpacked();
-        let found = self.find_header(source);
+        let found = self.find_header(frames.end, source);
         let found = found.and_then(|()| self.walk_on(frames.end, source));
         self.unpacked.fetch_add(source.unpacked() - before, Relaxed);
         let found = found?;
@@ -264,9 +264,9 @@ impl Parts {
 
     /// Goes on to what looks like a header. Where there is none for long, the reader passes over a large block and needs
     /// nobody.
-    fn find_header<R: Read + Seek>(&self, source: &mut Source<R>) -> Option<()> {
+    fn find_header<R: Read + Seek>(&self, end: usize, source: &mut Source<R>) -> Option<()> {
         for _ in 0..limits::LEAD_FRAMES_MAX {
-            if self.is_enough() {
+            if source.frame()? >= end || self.is_enough() {
                 return None;
             }
             let rest = source.rest_of_frame().ok()?;

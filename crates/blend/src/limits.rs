@@ -13,9 +13,9 @@ pub const ALONE_BYTES: u64 = 4 << 20;
 /// Threads that help.
 pub const UNPACKING_THREADS_MAX: usize = 8;
 /// Frames that a thread looks at by itself.
-pub const FRAMES_OF_PART: usize = 8;
+pub const FRAMES_OF_PART: usize = 4;
 /// Frames in which it looks for the first header.
-pub const LEAD_FRAMES_MAX: usize = 4;
+pub const LEAD_FRAMES_MAX: usize = 2;
 /// Bytes that it may keep of them.
 pub const PART_BYTES_MAX: u64 = 32 << 20;
 /// Bytes that all threads may have kept when one begins a further part.

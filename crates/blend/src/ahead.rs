@@ -24,7 +24,7 @@ use std::{
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-        mpsc,
+        mpsc::{self, TryRecvError},
     },
     thread::{self, JoinHandle},
 };
@@ -72,33 +72,32 @@ pub(crate) struct Help {
 }
 
 impl Help {
-    /// As many threads as there are processors; a single one is the reader's.
+    /// A thread for each processor but the reader's own.
     pub fn of_all_processors() -> Self {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         Self {
             after_bytes: limits::ALONE_BYTES,
             frames: limits::FRAMES_OF_PART,
-            threads: match processors.min(limits::UNPACKING_THREADS_MAX) {
-                1 => 0,
-                threads => threads,
-            },
+            threads: (processors - 1).min(limits::UNPACKING_THREADS_MAX),
         }
     }
 }
 
 /// What lies before the reader, once it has read enough to be worth it.
-pub(crate) struct Ahead {
+pub(crate) struct Ahead<R: Read + Seek> {
     headers: BlockHeaders,
     help: Help,
     is_started: bool,
     parts: Option<Arc<Parts>>,
     threads: Vec<JoinHandle<()>>,
+    /// For what the reader does itself while it waits.
+    spare: Option<Source<R>>,
     /// The part that the reader is in, and what was found of it.
     current: Option<usize>,
     found: Found,
 }
 
-impl Ahead {
+impl<R: Read + Seek + Send + 'static> Ahead<R> {
     pub fn new(headers: BlockHeaders, help: Help) -> Self {
         Self {
             headers,
@@ -106,17 +105,14 @@ impl Ahead {
             is_started: false,
             parts: None,
             threads: Vec::new(),
+            spare: None,
             current: None,
             found: Found::default(),
         }
     }
 
     /// What was found from the header on that the reader is at; waits for it where somebody is looking.
-    pub fn part_from<R: Read + Seek + Send + 'static>(
-        &mut self,
-        source: &mut Source<R>,
-        keeps_parts: bool,
-    ) -> Option<Part> {
+    pub fn part_from(&mut self, source: &mut Source<R>, keeps_parts: bool) -> Option<Part> {
         if !self.is_started && source.unpacked() >= self.help.after_bytes {
             self.is_started = true;
             self.start(source);
@@ -126,7 +122,8 @@ impl Ahead {
         let current = parts.index_of(source.frame()?)?;
         if self.current != Some(current) {
             self.current = Some(current);
-            self.found = parts.fetch(current).unwrap_or_default();
+            let found = parts.fetch(current, self.spare.as_mut());
+            self.found = found.unwrap_or_default();
         }
         let position = source.position();
         let fits = |part: &Part| {
@@ -138,7 +135,7 @@ impl Ahead {
     }
 
     /// Starts threads, unless there are too few frames.
-    fn start<R: Read + Seek + Send + 'static>(&mut self, source: &mut Source<R>) {
+    fn start(&mut self, source: &mut Source<R>) {
         let starts = source.promising_frames(self.help.frames);
         let Some(starts) = starts.filter(|starts| starts.len() > 1) else {
             return;
@@ -156,21 +153,17 @@ impl Ahead {
         for mut source in readers.collect::<Vec<_>>() {
             let parts = Arc::clone(&parts);
             let walk = move || {
-                while let Some((index, answer)) = parts.take() {
-                    if let Some(found) = parts.walk(index, &mut source) {
-                        // Nobody waits any more when the reader passed over it.
-                        let _ = answer.send(found);
-                    }
-                }
+                while parts.walk_one(&mut source) {}
             };
             // The reader does without those that do not start.
             self.threads.extend(thread::Builder::new().spawn(walk));
         }
         self.parts = Some(parts);
+        self.spare = source.another();
     }
 }
 
-impl Drop for Ahead {
+impl<R: Read + Seek> Drop for Ahead<R> {
     fn drop(&mut self) {
         if let Some(parts) = &self.parts {
             parts.stop.store(true, Relaxed);
@@ -214,17 +207,45 @@ impl Parts {
         Some(*self.starts.get(index)?..*self.starts.get(index + 1)?)
     }
 
-    /// What was found of a part, when that is done; none where nobody looks at it, and then nobody will.
-    fn fetch(&self, index: usize) -> Option<Found> {
+    /// What was found of a part, when that is done; none where nobody looks at it, and then nobody will. Who waits looks at
+    /// others.
+    fn fetch<R: Read + Seek>(
+        &self,
+        index: usize,
+        mut spare: Option<&mut Source<R>>,
+    ) -> Option<Found> {
         let answer = {
             let mut taken = self.taken.lock().ok()?;
             taken.next = taken.next.max(index + 1);
             taken.answers = taken.answers.split_off(&index);
-            taken.answers.remove(&index)
+            taken.answers.remove(&index)?
         };
-        let found = answer?.recv().ok()?;
+        let found = loop {
+            match answer.try_recv() {
+                Ok(found) => break found,
+                Err(TryRecvError::Disconnected) => return None,
+                Err(TryRecvError::Empty) => {
+                    let walked = spare.as_mut().is_some_and(|spare| self.walk_one(spare));
+                    if !walked {
+                        break answer.recv().ok()?;
+                    }
+                }
+            }
+        };
         self.memory.fetch_sub(found.memory(), Relaxed);
         Some(found)
+    }
+
+    /// Looks at one part; false when there is none left.
+    fn walk_one<R: Read + Seek>(&self, source: &mut Source<R>) -> bool {
+        let Some((index, answer)) = self.take() else {
+            return false;
+        };
+        if let Some(found) = self.walk(index, source) {
+            // Nobody waits any more when the reader passed over it.
+            let _ = answer.send(found);
+        }
+        true
     }
 
     /// A part for a thread to look at.

@@ -341,7 +341,7 @@ fn threads_hold_little_that_nobody_fetches() {
     let _ = header::read(&mut source).unwrap();
     ahead.start(&mut source);
     let parts = Arc::clone(ahead.parts.as_ref().unwrap());
-    let found = parts.fetch(0);
+    let found = parts.fetch(0, ahead.spare.as_mut());
     let memory = found.map_or(0, |found| found.memory());
     assert!(
         memory < limits::PART_BYTES_MAX + (1 << 20),

@@ -148,6 +148,11 @@ fn sequences_and_tiled_textures() {
 }
 
 #[test]
+fn what_changes_unseen_from_frame_to_frame() {
+    finished(Which::Every, "hedgehog", &[], "3");
+}
+
+#[test]
 fn shaders_in_files() {
     finished(Which::Newest, "mosaic", &[], "2");
 }

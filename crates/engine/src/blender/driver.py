@@ -23,7 +23,7 @@ import cycles_devices
 import scene_pictures
 import scene_scripts
 from assembled_frame import AssembledFrame, cycles_passes, frame_window, full_size, simple_passes, view_names
-from scene_geometry import TYPES, Hidden
+from scene_geometry import TYPES, Hidden, frames_leave_traces
 from scene_files import image_paths, missing_files, unbaked_simulations
 
 # Rectangles are aimed a quarter of a pixel inside, because Blender truncates fractions of the size.
@@ -117,6 +117,9 @@ class Session:
         self.frame = None
         # The last frame of which all that it shows was found.
         self.whole_frame = None
+        # The frame that Cycles has data of, and whether these are good for no other.
+        self.kept_frame = None
+        self.forgets_frames = False
         self.name = None
         self.image_settings = {}
         self.window = None
@@ -435,7 +438,10 @@ class Session:
         self.window = frame_window(render)
         change(render, "use_crop_to_border", True)
         # What was learned of one frame would guide the next.
-        change(render, "use_persistent_data", not self.layers_disturb_each_other() and not self.is_guided)
+        keeps_data = not self.layers_disturb_each_other() and not self.is_guided
+        change(render, "use_persistent_data", keeps_data)
+        self.kept_frame = None
+        self.forgets_frames = self.is_cycles and keeps_data and frames_leave_traces(scene)
         change(render, "use_compositing", False)
         change(render, "use_sequencer", False)
         change(render, "use_stamp", False)
@@ -552,6 +558,11 @@ class Session:
 
     def render(self, command):
         self.configure({key: command[key] for key in ("size", "samples", "seed", "threads")})
+        if self.forgets_frames and self.kept_frame != command["frame"]:
+            # Blender lets go of the data when it is not to keep it any more.
+            self.scene.render.use_persistent_data = False
+            self.scene.render.use_persistent_data = True
+        self.kept_frame = command["frame"]
         if self.frame != command["frame"]:
             self.set_frame(command["frame"])
         self.refuse_lacking()

@@ -186,7 +186,8 @@ fn render(checking: &Checking, scene: &Path, bundle: &Bundle) -> Result<Rendered
         )?
         .frames;
     let calibration = calibrate(engine.as_mut(), settings, first_frame, &cancel)?;
-    let cells = engine.render(settings, bundle.frame, &[bundle.cell], &cancel)?;
+    let part = (bundle.frame, bundle.samples);
+    let cells = engine.render_range(settings, part, &[bundle.cell], &cancel)?;
     let bytes = task_bytes(&cells, &settings.passes);
     let bytes = bytes.map_err(|e| WorkerError::Evidence(e.to_string()))?;
     let build = engine.build();

@@ -12,6 +12,7 @@ pub mod limits;
 pub mod message;
 pub mod money;
 pub mod pixels;
+pub mod samples;
 pub mod secret_pixels;
 pub mod version;
 
@@ -21,5 +22,6 @@ pub use ids::{Address, Blake3Hash, JobId, NodeId, TaskId};
 pub use job::{BundleFile, EngineKind, JobSpec, Manifest, Pass, RenderSettings, TaskSpec};
 pub use money::Glm;
 pub use pixels::RenderedRect;
+pub use samples::SampleRange;
 pub use secret_pixels::SecretPixels;
 pub use version::BlenderVersion;

@@ -1,7 +1,7 @@
 //! Every bound on what a peer may send or a user may ask, as a named constant with its unit last.
 
 /// Version of the wire messages; peers refuse others by name.
-pub const PROTOCOL_VERSION: u16 = 5;
+pub const PROTOCOL_VERSION: u16 = 6;
 
 /// Longest side of a frame in pixels.
 pub const FRAME_SIDE_MAX_PX: u32 = 32_768;
@@ -11,6 +11,8 @@ pub const FRAME_AREA_MAX_PX: u64 = 1 << 27;
 pub const JOB_FRAMES_MAX: usize = 1_000_000;
 /// Most samples a pixel.
 pub const SAMPLES_MAX: u32 = 65_536;
+/// Most ranges that the samples of a frame are divided into: when it is written there is a delivery of each on disk.
+pub const SAMPLE_RANGES_MAX: u32 = 64;
 
 /// Most passes of a job, of four channels each: some forty layers with everything on.
 pub const PASSES_MAX: usize = 1_024;

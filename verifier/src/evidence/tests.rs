@@ -71,7 +71,7 @@ fn says(key: u8, rects: &[Rect], value: u8) -> Statement {
     let range = said.cell_range(&CELL, 1).unwrap();
     blob[range.start as usize..range.end as usize].copy_from_slice(&cell_bytes);
     said.root = Blake3Hash::of(&blob);
-    let spec = task_hash(&job(), 3, rects, None);
+    let spec = task_hash(&job(), (3, None), rects, None);
     said.commitment = commitment(&said.worker, &spec, &said.salt, &said.root);
     sign(key, &mut said);
     Statement {

@@ -43,6 +43,9 @@ FORMATS = {
 }
 # Outputs of a Render Layers node whose names are not those of the passes.
 SOCKETS = {"Image": "Combined", "Alpha": "Combined", "Noisy Image": "Combined"}
+# The first whose parts of a pixel's samples make up the whole.
+DIVIDES_SAMPLES_FROM = (4, 4, 0)
+COUNTS = "Debug Sample Count"
 WHOLE_FRAME_ENGINES = {"BLENDER_EEVEE", "BLENDER_EEVEE_NEXT", "BLENDER_WORKBENCH"}
 
 
@@ -270,6 +273,9 @@ class Session:
             "guided_volumes": self.guides_volumes(),
             "passes": self.passes,
             "needed_passes": self.needed,
+            "count_passes": self.count_passes(),
+            "indivisible": self.indivisible(),
+            "unequal_samples": self.is_cycles and len({self.samples_of(layer) for layer in self.layers}) > 1,
             "output": {
                 "path": self.output_path(),
                 "format": "PNG" if render.is_movie_format else image.file_format,
@@ -277,6 +283,26 @@ class Session:
             },
             "warnings": warnings,
         }
+
+    def indivisible(self):
+        """Why a part of each pixel's samples cannot be rendered by itself, if so."""
+        if not self.is_cycles:
+            return "the scene's render engine draws whole frames, whose samples cannot be divided"
+        if bpy.app.version < DIVIDES_SAMPLES_FROM:
+            return f"Blender {bpy.app.version_string} does not divide samples; hint: use Blender 4.4 or later"
+        if self.scene.cycles.use_sample_subset:
+            return ("the scene itself renders a part of its samples; hint: turn off Render Properties > Sampling > Advanced > "
+                    "Sample Subset")
+        return None
+
+    def count_passes(self):
+        """How many samples adaptive sampling took of each pixel, where the scene does not deliver that by itself."""
+        if not self.is_cycles or not self.scene.cycles.use_adaptive_sampling or self.indivisible():
+            return []
+        counted = {(entry["layer"], entry["view"]) for entry in self.passes if entry["pass"] == COUNTS}
+        every = [(layer.name, view) for layer in self.layers for view in view_names(self.scene.render)]
+        return [{"layer": layer, "pass": COUNTS, "view": view, "channels": "X"}
+                for layer, view in every if (layer, view) not in counted]
 
     def guides_volumes(self):
         """Does Cycles sample volumes as it found their neighbourhood, as it does from Blender 5.0 on?"""
@@ -444,7 +470,14 @@ class Session:
         if wanted["seed"] != 0:
             self.seed = (cycles.seed + wanted["seed"]) & SEED_MAX
             change(cycles, "seed", self.seed)
-        if wanted["samples"] != own_samples:
+        if wanted["range"] is not None:
+            change(cycles, "use_sample_subset", True)
+            change(cycles, "sample_offset", wanted["range"][0])
+            change(cycles, "sample_subset_length", wanted["range"][1])
+        if wanted["counts"]:
+            for layer in self.layers:
+                change(layer.cycles, "pass_debug_sample_count", True)
+        if wanted["samples"] != own_samples or wanted["range"] is not None:
             change(cycles, "samples", wanted["samples"])
             for layer in self.layers:
                 change(layer, "samples", 0)
@@ -522,7 +555,7 @@ class Session:
         render.border_min_y = fraction(y, full[1])
 
     def render(self, command):
-        self.configure({key: command[key] for key in ("size", "samples", "seed", "threads")})
+        self.configure({key: command[key] for key in ("size", "samples", "range", "counts", "seed", "threads")})
         if self.frame != command["frame"]:
             self.set_frame(command["frame"])
         self.refuse_lacking()

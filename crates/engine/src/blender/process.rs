@@ -126,6 +126,10 @@ pub(super) enum DriverCommand<'a> {
         size: [u32; 2],
         rect: [u32; 4],
         samples: u32,
+        /// First and number of those that are rendered, if not all.
+        range: Option<[u32; 2]>,
+        /// Are the samples that adaptive sampling takes counted?
+        counts: bool,
         /// Added to the scene's own.
         seed: u32,
         threads: u32,

@@ -120,8 +120,8 @@ fn settings(
             let message = format!("{samples} samples cannot be divided into {ranges} ranges");
             return Err(Failure::new(Code::Usage, message));
         }
-        let all = passes.into_iter().collect::<BTreeSet<Pass>>();
-        passes = all.union(&description.merging.weights()).copied().collect();
+        let wanted: BTreeSet<Pass> = passes.into_iter().collect();
+        passes = description.merging.with_weights(wanted);
     }
     // Adaptive sampling spreads with the samples that are taken, not with those that the scene asks for.
     let guard_px = match (description.guard_px, description.samples) {

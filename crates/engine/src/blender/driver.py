@@ -45,7 +45,13 @@ FORMATS = {
 SOCKETS = {"Image": "Combined", "Alpha": "Combined", "Noisy Image": "Combined"}
 # The first whose parts of a pixel's samples make up the whole.
 DIVIDES_SAMPLES_FROM = (4, 4, 0)
-COUNTS = "Debug Sample Count"
+# Passes that Cycles has divided by others, by the settings of these.
+WEIGHED_BY = {
+    "use_pass_diffuse_color": {"Diffuse Direct", "Diffuse Indirect", "DiffDir", "DiffInd"},
+    "use_pass_glossy_color": {"Glossy Direct", "Glossy Indirect", "GlossDir", "GlossInd"},
+    "use_pass_transmission_color": {"Transmission Direct", "Transmission Indirect", "TransDir", "TransInd"},
+    "use_pass_uv": {"Vector"},
+}
 WHOLE_FRAME_ENGINES = {"BLENDER_EEVEE", "BLENDER_EEVEE_NEXT", "BLENDER_WORKBENCH"}
 
 
@@ -273,7 +279,7 @@ class Session:
             "guided_volumes": self.guides_volumes(),
             "passes": self.passes,
             "needed_passes": self.needed,
-            "count_passes": self.count_passes(),
+            "weight_passes": self.weight_passes(),
             "indivisible": self.indivisible(),
             "unequal_samples": self.is_cycles and len({self.samples_of(layer) for layer in self.layers}) > 1,
             "output": {
@@ -295,14 +301,27 @@ class Session:
                     "Sample Subset")
         return None
 
-    def count_passes(self):
-        """How many samples adaptive sampling took of each pixel, where the scene does not deliver that by itself."""
-        if not self.is_cycles or not self.scene.cycles.use_adaptive_sampling or self.indivisible():
+    def weight_passes(self):
+        """Passes that ranges of samples are weighed by, where the scene does not deliver them by itself."""
+        if self.indivisible():
             return []
-        counted = {(entry["layer"], entry["view"]) for entry in self.passes if entry["pass"] == COUNTS}
-        every = [(layer.name, view) for layer in self.layers for view in view_names(self.scene.render)]
-        return [{"layer": layer, "pass": COUNTS, "view": view, "channels": "X"}
-                for layer, view in every if (layer, view) not in counted]
+        found, views = [], view_names(self.scene.render)
+        for layer in self.layers:
+            own = {name for name, _, _ in self.raw_passes(layer)}
+            change = Overrides()
+            self.enable_weights(layer, change)
+            found += [{"layer": layer.name, "pass": name, "view": view, "channels": channels}
+                      for name, channels, _ in self.raw_passes(layer) if name not in own for view in views]
+            change.restore()
+        return found
+
+    def enable_weights(self, layer, overrides):
+        own = {name for name, _, _ in cycles_passes(self.scene, layer)}
+        if self.scene.cycles.use_adaptive_sampling:
+            overrides.set(layer.cycles, "pass_debug_sample_count", True)
+        for setting, weighed in WEIGHED_BY.items():
+            if not weighed.isdisjoint(own):
+                overrides.set(layer, setting, True)
 
     def guides_volumes(self):
         """Does Cycles sample volumes as it found their neighbourhood, as it does from Blender 5.0 on?"""
@@ -474,9 +493,9 @@ class Session:
             change(cycles, "use_sample_subset", True)
             change(cycles, "sample_offset", wanted["range"][0])
             change(cycles, "sample_subset_length", wanted["range"][1])
-        if wanted["counts"]:
+        if wanted["weights"]:
             for layer in self.layers:
-                change(layer.cycles, "pass_debug_sample_count", True)
+                self.enable_weights(layer, self.overrides)
         if wanted["samples"] != own_samples or wanted["range"] is not None:
             change(cycles, "samples", wanted["samples"])
             for layer in self.layers:
@@ -555,7 +574,7 @@ class Session:
         render.border_min_y = fraction(y, full[1])
 
     def render(self, command):
-        self.configure({key: command[key] for key in ("size", "samples", "range", "counts", "seed", "threads")})
+        self.configure({key: command[key] for key in ("size", "samples", "range", "weights", "seed", "threads")})
         if self.frame != command["frame"]:
             self.set_frame(command["frame"])
         self.refuse_lacking()

@@ -88,15 +88,15 @@ struct OpenScene {
     passes: Vec<LayerPass>,
     passes_needed: usize,
     planes: Vec<Plane>,
-    /// What weighs ranges of samples, besides.
-    count_planes: Vec<Plane>,
+    /// What ranges of samples are weighed by, besides.
+    weight_planes: Vec<Plane>,
     whole_frames: bool,
 }
 
 impl OpenScene {
-    /// Are counts of adaptive samples asked for that the scene itself does not deliver?
-    fn counts(&self, settings: &RenderSettings) -> bool {
-        let mut passes = self.count_planes.iter().map(|plane| plane.pass);
+    /// Are passes asked for that ranges are weighed by, and that the scene itself does not deliver?
+    fn weighs(&self, settings: &RenderSettings) -> bool {
+        let mut passes = self.weight_planes.iter().map(|plane| plane.pass);
         passes.any(|pass| settings.passes.contains(&pass))
     }
 }
@@ -115,8 +115,8 @@ struct Opened {
     guided_volumes: bool,
     passes: Vec<LayerPass>,
     needed_passes: usize,
-    /// Counts of adaptive samples that the scene itself does not deliver.
-    count_passes: Vec<LayerPass>,
+    /// What ranges of samples are weighed by, and the scene itself does not deliver.
+    weight_passes: Vec<LayerPass>,
     indivisible: Option<String>,
     unequal_samples: bool,
     output: SceneOutput,
@@ -255,7 +255,7 @@ impl BlenderEngine {
             rect: [grown.x, grown.y, grown.width, grown.height],
             samples: settings.samples,
             range: range.map(|range| [range.first, range.count]),
-            counts: scene.counts(settings),
+            weights: scene.weighs(settings),
             seed: settings.seed,
             threads: self.options.threads,
             output: &output,
@@ -333,11 +333,11 @@ impl Engine for BlenderEngine {
         let size = Size::new(opened.size.0.into(), opened.size.1.into())
             .map_err(|e| EngineError::Scene(format!("the scene's resolution: {e}")))?;
         let (planes, planes_needed) = passes::planes(&opened.passes, opened.needed_passes);
-        let count_planes = passes::further_planes(&opened.count_passes, planes.len());
+        let weight_planes = passes::further_planes(&opened.weight_passes, planes.len());
         let finish_passes = planes[..planes_needed].iter().map(|plane| plane.pass);
         let merging = ranges::merging(
-            &[&planes, &count_planes],
-            [&opened.passes, &opened.count_passes],
+            &[&planes, &weight_planes],
+            [&opened.passes, &opened.weight_passes],
             opened.adaptive,
         );
         let description = SceneDescription {
@@ -365,7 +365,7 @@ impl Engine for BlenderEngine {
             passes: opened.passes,
             passes_needed: opened.needed_passes,
             planes,
-            count_planes,
+            weight_planes,
             whole_frames: opened.whole_frames,
         });
         Ok(description)
@@ -462,7 +462,7 @@ fn guard_px(adaptive: bool, guided_volumes: bool, samples: u32) -> u32 {
 
 /// The planes that are asked for: the first of the scene's, and perhaps what weighs ranges of samples.
 fn planes_of(scene: &OpenScene, settings: &RenderSettings) -> Result<Vec<Plane>, EngineError> {
-    let there = scene.planes.iter().chain(&scene.count_planes);
+    let there = scene.planes.iter().chain(&scene.weight_planes);
     let asked = there.filter(|plane| settings.passes.contains(&plane.pass));
     let planes: Vec<Plane> = asked.cloned().collect();
     match planes.len() == settings.passes.len() {

@@ -128,8 +128,8 @@ pub(super) enum DriverCommand<'a> {
         samples: u32,
         /// First and number of those that are rendered, if not all.
         range: Option<[u32; 2]>,
-        /// Are the samples that adaptive sampling takes counted?
-        counts: bool,
+        /// Are the passes wanted that ranges are weighed by?
+        weights: bool,
         /// Added to the scene's own.
         seed: u32,
         threads: u32,

@@ -214,6 +214,7 @@ impl Farm {
                 job: job.settings.size,
             });
         }
+        check_ranges(&config)?;
         // The most that a tile's task can be: the tile, and a cell for each rectangle that may follow.
         let cell = Cell { column: 0, row: 0 }.rect(config.grid.size);
         let cells = cell.into_iter().cycle().take(TILE_RECTS_MAX - 1);
@@ -229,7 +230,6 @@ impl Farm {
         largest.check(job).map_err(|_| FarmError::TileTooLarge {
             bytes: largest.delivery_bytes(job),
         })?;
-        check_ranges(&config)?;
         let mut seen = BTreeSet::new();
         config.frames.retain(|frame| seen.insert(*frame));
         config.frames.truncate(protocol::limits::JOB_FRAMES_MAX);

@@ -205,10 +205,10 @@ mod tests {
         assert_eq!(of("A.CryptoObject00.B"), Rule::First);
         assert_eq!(of("A.Debug Sample Count.X"), mean(None));
         assert_eq!(of("B.Debug Sample Count.X"), mean(None));
-        // The third plane begins with the other layer's colours.
+        // The plane with the first layer's counts has colours of the other, which are weighed too.
         let asked = |last: u16| (0..last).map(Pass::Plane).chain([Pass::Combined]);
         let needs = |last: u16| merging.with_weights(asked(last).collect());
-        assert_eq!(needs(0), [Pass::Combined, Pass::Plane(1)]);
+        assert_eq!(needs(0), [Pass::Combined, Pass::Plane(1), counts[0].pass]);
         let most = [own.as_slice(), &counts].concat();
         assert!(needs(5).into_iter().eq(most.iter().map(|plane| plane.pass)));
         assert!(merging.only_weighs(counts[0].pass) && !merging.only_weighs(Pass::Plane(1)));

@@ -24,7 +24,9 @@ use farm::{CostHints, FarmConfig, Progress, event::Event};
 use network::{BlobStore, Identity, Node, NodeConfig};
 use protocol::{
     Blake3Hash, BlenderVersion, EngineKind, FrameRange, JobId, JobSpec, NodeId, Pass,
-    RenderSettings, Size, frames::summarize, limits::SAMPLES_MAX,
+    RenderSettings, Size,
+    frames::summarize,
+    limits::{RANGE_SAMPLES_MIN, SAMPLES_MAX},
 };
 use std::{
     collections::BTreeSet,
@@ -116,9 +118,12 @@ fn settings(
         false => description.finish_passes.clone(),
     };
     if let Some(ranges) = arguments.sample_ranges.filter(|ranges| *ranges > 1) {
-        if ranges > samples {
+        let most = samples / RANGE_SAMPLES_MIN;
+        if ranges > most {
             let message = format!("{samples} samples cannot be divided into {ranges} ranges");
-            return Err(Failure::new(Code::Usage, message));
+            return Err(Failure::new(Code::Usage, message).hint(format!(
+                "a range has at least {RANGE_SAMPLES_MIN} samples: ask for {most} at most"
+            )));
         }
         let wanted: BTreeSet<Pass> = passes.into_iter().collect();
         passes = description.merging.with_weights(wanted);

@@ -161,7 +161,7 @@ fn merged(
     settings: &RenderSettings,
 ) -> RenderedRect {
     let cancel = CancelFlag::default();
-    let mut ranges = SampleRange::strata(settings.samples, 3).map(|range| {
+    let mut ranges = SampleRange::strata(settings.samples, 2).map(|range| {
         let rendered = engine.render_range(settings, (5, Some(range)), &[part], &cancel);
         (rendered.unwrap().remove(0), range.count)
     });

@@ -17,8 +17,10 @@ use crate::{
     worker::{Standing, Worker, WorkerNumber},
 };
 use protocol::{
-    Blake3Hash, EngineKind, Glm, JobSpec, NodeId, TaskId, TaskSpec, TileGrid, geometry::Cell,
-    ids::Signature, limits::SAMPLE_RANGES_MAX,
+    Blake3Hash, EngineKind, Glm, JobSpec, NodeId, TaskId, TaskSpec, TileGrid,
+    geometry::Cell,
+    ids::Signature,
+    limits::{RANGE_SAMPLES_MIN, SAMPLE_RANGES_MAX},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -600,7 +602,7 @@ fn check_ranges(config: &FarmConfig) -> Result<(), FarmError> {
         engine: job.engine,
         why,
     };
-    let most = SAMPLE_RANGES_MAX.min(samples);
+    let most = SAMPLE_RANGES_MAX.min(samples / RANGE_SAMPLES_MIN);
     if !(1..=most).contains(&ranges) {
         return Err(refused(format!("from 1 to {most} are allowed")));
     }

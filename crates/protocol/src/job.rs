@@ -4,8 +4,8 @@ use crate::{
     geometry::{Rect, Size},
     ids::{Blake3Hash, JobId, TaskId},
     limits::{
-        BLOB_BYTES_MAX, BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX, PASSES_MAX, SAMPLES_MAX,
-        SCENE_NAME_BYTES_MAX, TASK_BYTES_MAX, TASK_RECTS_MAX,
+        BLOB_BYTES_MAX, BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX, PASSES_MAX, RANGE_SAMPLES_MIN,
+        SAMPLES_MAX, SCENE_NAME_BYTES_MAX, TASK_BYTES_MAX, TASK_RECTS_MAX,
     },
     pixels::canonical_length,
     samples::SampleRange,
@@ -261,9 +261,9 @@ fn check_samples(samples: SampleRange, job: &JobSpec) -> Result<(), SpecError> {
         ));
     }
     let end = u64::from(samples.first) + u64::from(samples.count);
-    match samples.count == 0 || end > u64::from(job.settings.samples) {
+    match samples.count < RANGE_SAMPLES_MIN || end > u64::from(job.settings.samples) {
         true => Err(SpecError(format!(
-            "samples {samples} are not some of {}",
+            "samples {samples} are not some of {}, at least {RANGE_SAMPLES_MIN} of them",
             job.settings.samples
         ))),
         false => Ok(()),
@@ -527,8 +527,8 @@ mod tests {
         };
         let newer = with("4.4.0");
         assert_eq!(of(0, 4).check(&newer), Ok(()));
-        assert_eq!(of(3, 1).check(&newer), Ok(()));
-        for (first, count) in [(0, 0), (4, 1), (0, 5), (2, u32::MAX), (u32::MAX, 2)] {
+        assert_eq!(of(2, 2).check(&newer), Ok(()));
+        for (first, count) in [(0, 0), (3, 1), (3, 2), (0, 5), (2, u32::MAX), (u32::MAX, 2)] {
             assert!(of(first, count).check(&newer).is_err(), "{first} {count}");
         }
         assert!(of(0, 2).check(&with("4.3.2")).is_err());

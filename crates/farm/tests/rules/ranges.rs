@@ -206,7 +206,7 @@ fn ranges_that_no_engine_can_render_are_refused() {
     };
     assert!(!refused(&|_| {}));
     assert!(refused(&|config| config.grid = config.grid.in_ranges(65)));
-    assert!(refused(&|config| config.job.settings.samples = 3));
+    assert!(refused(&|config| config.job.settings.samples = 7));
     assert!(refused(&|config| config.job.blender = "4.3.2".parse().ok()));
     assert!(refused(&|config| {
         config.job.engine = EngineKind::Tracer;

@@ -1,7 +1,8 @@
-"""Makes `two_rooms.blend`: two scenes in one file, `Day` and `Night`, of a lamp in a round room.
+"""Makes `two_rooms.blend`, and with `--guided` a variant of it: two scenes in one file, `Day` and `Night`, of a lamp in a
+round room.
 
 For what changes from frame to frame: markers that switch cameras, and a seed that is animated. `Day` is the active scene;
-`Night` is seen by a panorama camera.
+`Night` is seen by a panorama camera. The variant guides paths.
 """
 
 import os
@@ -63,6 +64,7 @@ def main():
     path = output_file()
     first = new_scene()
     day(first)
+    first.cycles.use_guiding = "--guided" in sys.argv
     second = bpy.data.scenes.new("Night")
     bpy.context.window.scene = second
     night(second)

@@ -50,7 +50,7 @@ fn tile_px(arguments: &Arguments, description: &SceneDescription) -> Result<Opti
         (None | Some(0), true) => Ok(Some(0)),
         (Some(_), true) => Err(Failure::new(
             Code::Usage,
-            "the scene's render engine draws whole frames: --tile has no use",
+            "the scene is rendered as whole frames: --tile has no use",
         )),
     }
 }

@@ -32,6 +32,8 @@ pub struct WorkerConfig {
     pub price_megasample: Glm,
     /// The only requestors that it works for; none means all.
     pub serve_only: Vec<NodeId>,
+    /// An engine to start before anybody asks for it.
+    pub spare: Option<EngineKind>,
     /// How long leases and results of a requestor that is away are kept; zero drops them at once.
     pub hold: Duration,
     /// How long an engine that has nothing to render stays loaded while its requestor is away.

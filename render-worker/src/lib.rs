@@ -9,6 +9,7 @@ mod bundle;
 pub mod check_evidence;
 mod config;
 mod dialling;
+mod early_engine;
 mod engine_process;
 mod job;
 mod limits;

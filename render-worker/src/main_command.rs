@@ -175,7 +175,6 @@ fn serve(program: Vec<String>, arguments: ServeArguments) -> Result<ExitCode, Wo
         listen: arguments.listen,
         peers: arguments.peer,
         mdns: arguments.mdns,
-        engines,
         blender: release,
         device: arguments.device,
         price_megasample: arguments.price,
@@ -183,6 +182,8 @@ fn serve(program: Vec<String>, arguments: ServeArguments) -> Result<ExitCode, Wo
         hold: arguments.hold,
         engine_idle: ENGINE_IDLE_MAX,
         about: about(arguments.threads),
+        spare: arguments.exit_with_parent.then(|| engines[0]),
+        engines,
         started: Some(started),
     };
     let runtime = tokio::runtime::Runtime::new();

@@ -1,12 +1,12 @@
 //! The thread of one job: loads its scene into an engine, then renders one task after another.
 
-use crate::{limits::RESTARTS_MAX, tiles::Tiles};
+use crate::{early_engine::EarlyEngine, limits::RESTARTS_MAX, tiles::Tiles};
 use engine::{CancelFlag, Engine, EngineError, SceneDescription, calibrate, class_fingerprint};
 use protocol::{
     Blake3Hash, EngineKind, JobId, JobSpec, NodeId, TaskId, TaskSpec, pixels::task_bytes,
 };
 use std::{borrow::Cow, path::PathBuf, sync::Arc, thread, time::Instant};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// Makes an engine without a scene.
 pub type MakeEngine = dyn Fn(EngineKind) -> Result<Box<dyn Engine>, EngineError> + Send + Sync;
@@ -57,7 +57,6 @@ pub struct Renderer {
     pub spec: Arc<JobSpec>,
     pub requestor: NodeId,
     pub folder: PathBuf,
-    pub entry: String,
     pub make_engine: Arc<MakeEngine>,
     pub tiles: Tiles,
     pub cancel: CancelFlag,
@@ -79,24 +78,32 @@ impl Drop for EndNote {
 }
 
 impl Renderer {
-    /// Starts the thread; it ends when `work` does.
-    pub fn start(self, work: mpsc::Receiver<Work>) -> std::io::Result<()> {
+    /// Starts the thread; it ends when `work` does, or when no `entry` comes: the path of the scene in the folder, once
+    /// it is there.
+    pub fn start(
+        self,
+        early: EarlyEngine,
+        entry: oneshot::Receiver<String>,
+        work: mpsc::Receiver<Work>,
+    ) -> std::io::Result<()> {
         let builder = thread::Builder::new().name(format!("job {}", self.spec.id.short()));
         builder.spawn(move || {
             let _end = EndNote(self.spec.id, self.run, self.notes.clone());
-            self.serve(work);
+            if let Ok(entry) = entry.blocking_recv() {
+                self.serve(early, &entry, work);
+            }
         })?;
         Ok(())
     }
 
-    fn serve(&self, mut work: mpsc::Receiver<Work>) {
-        let mut engine = match self.load_and_calibrate() {
+    fn serve(&self, early: EarlyEngine, entry: &str, mut work: mpsc::Receiver<Work>) {
+        let mut engine = match self.load_and_calibrate(early, entry) {
             Ok(engine) => Some(engine),
             Err(error) => return self.broken(&error),
         };
         let mut failures = 0;
         while let Some(Work { task, cancel }) = work.blocking_recv() {
-            let mut loaded = match engine.take().map_or_else(|| self.load(), Ok) {
+            let mut loaded = match engine.take().map_or_else(|| self.load(entry), Ok) {
                 Ok(loaded) => loaded,
                 Err(error) => return self.broken(&error),
             };
@@ -121,20 +128,28 @@ impl Renderer {
         }
     }
 
-    fn prepare(&self, engine: &mut dyn Engine) -> Result<SceneDescription, EngineError> {
+    fn prepare(
+        &self,
+        engine: &mut dyn Engine,
+        entry: &str,
+    ) -> Result<SceneDescription, EngineError> {
         let scene = self.spec.settings.scene.as_deref();
-        engine.prepare(&self.folder, &self.entry, scene)
+        engine.prepare(&self.folder, entry, scene)
     }
 
-    fn load(&self) -> Result<Box<dyn Engine>, EngineError> {
+    fn load(&self, entry: &str) -> Result<Box<dyn Engine>, EngineError> {
         let mut engine = (self.make_engine)(self.spec.engine)?;
-        self.prepare(engine.as_mut())?;
+        self.prepare(engine.as_mut(), entry)?;
         Ok(engine)
     }
 
-    fn load_and_calibrate(&self) -> Result<Box<dyn Engine>, EngineError> {
-        let mut engine = (self.make_engine)(self.spec.engine)?;
-        let (first_frame, _) = self.prepare(engine.as_mut())?.frames;
+    fn load_and_calibrate(
+        &self,
+        early: EarlyEngine,
+        entry: &str,
+    ) -> Result<Box<dyn Engine>, EngineError> {
+        let mut engine = early.started()?;
+        let (first_frame, _) = self.prepare(engine.as_mut(), entry)?.frames;
         let settings = &self.spec.settings;
         let calibration = calibrate(engine.as_mut(), settings, first_frame, &self.cancel)?;
         let nanoseconds = calibration.took.as_nanos();

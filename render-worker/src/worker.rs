@@ -6,6 +6,7 @@ use crate::{
     bundle,
     config::{Started, WorkerConfig, WorkerError},
     dialling::keep_connected,
+    early_engine::EarlyEngine,
     job::{Committed, Contact, Held, Job, Stage},
     limits::{GUARD_MAX_PX, HEARTBEAT, JOBS_HELD_MAX, JOBS_MAX, NOTES_MAX, STOP_MAX},
     postman::Postman,
@@ -29,7 +30,7 @@ use std::{
     time::Instant,
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::MissedTickBehavior,
 };
 
@@ -74,6 +75,7 @@ pub async fn serve(
         rendering: None,
         runs: 0,
         turns: 0,
+        spare: None,
         config,
         node,
         blobs,
@@ -81,6 +83,7 @@ pub async fn serve(
         notes,
         connected,
     };
+    worker.start_spare()?;
     let mut heartbeat = tokio::time::interval(HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Skip);
     tokio::pin!(stop);
@@ -135,6 +138,8 @@ struct Worker {
     rendering: Option<u64>,
     runs: u64,
     turns: u64,
+    /// The engine of the first job.
+    spare: Option<EarlyEngine>,
     notes: mpsc::Sender<Note>,
     connected: watch::Sender<HashSet<NodeId>>,
 }
@@ -321,35 +326,59 @@ impl Worker {
         };
         self.runs += 1;
         let (run, spec, requestor) = (self.runs, Arc::clone(&job.spec), job.requestor);
-        let folder = self.jobs_dir.join(format!("{id}-{run}"));
         remove_folder(job.unload());
+        let spare = self.spare.take().filter(|spare| spare.kind == spec.engine);
+        let early = spare.map_or_else(
+            || {
+                let folder = self.jobs_dir.join(format!("{id}-{run}"));
+                EarlyEngine::start(spec.engine, folder, Arc::clone(&make_engine))
+            },
+            Ok,
+        );
+        let early = match early {
+            Ok(early) => early,
+            Err(error) => return job.break_off(&format!("no folder for the scene: {error}")),
+        };
+        let folder = early.folder.clone();
         (job.stage, job.run, job.folder) = (Stage::Loading, run, Some(folder.clone()));
         let (work, work_receiver) = mpsc::channel(1);
         job.work = Some(work);
-        let cancel = job.cancel.clone();
+        let renderer = Renderer {
+            run,
+            spec: Arc::clone(&spec),
+            requestor,
+            folder: folder.clone(),
+            make_engine,
+            tiles,
+            cancel: job.cancel.clone(),
+            notes: notes.clone(),
+        };
+        let (entry, is_there) = oneshot::channel();
+        if let Err(error) = renderer.start(early, is_there, work_receiver) {
+            return job.break_off(&format!("no thread for the engine: {error}"));
+        }
         let fetching = tokio::spawn(async move {
-            let fetched = bundle::fetch(node, blobs, requestor, Arc::clone(&spec), folder.clone());
-            let started = fetched.await.and_then(|entry| {
-                let renderer = Renderer {
-                    run,
-                    spec,
-                    requestor,
-                    folder,
-                    entry,
-                    make_engine,
-                    tiles,
-                    cancel,
-                    notes: notes.clone(),
-                };
-                renderer.start(work_receiver).map_err(|e| e.to_string())
-            });
-            if let Err(reason) = started {
-                let news = News::Broken { reason };
-                // Fails only when the worker has stopped.
-                let _ = notes.send(Note { job: id, run, news }).await;
+            match bundle::fetch(node, blobs, requestor, spec, folder).await {
+                // Nobody waits for it when the job was put away.
+                Ok(found) => drop(entry.send(found)),
+                Err(reason) => {
+                    let news = News::Broken { reason };
+                    // Fails only when the worker has stopped.
+                    let _ = notes.send(Note { job: id, run, news }).await;
+                }
             }
         });
         job.fetching = Some(fetching.abort_handle());
+    }
+
+    /// Starts the engine of the first job before there is one, if the configuration asks for it.
+    fn start_spare(&mut self) -> Result<(), WorkerError> {
+        if let Some(kind) = self.config.spare {
+            let folder = self.jobs_dir.join("first");
+            let spare = EarlyEngine::start(kind, folder, Arc::clone(&self.make_engine));
+            self.spare = Some(spare.map_err(WorkerError::io("cannot start an engine"))?);
+        }
+        Ok(())
     }
 
     fn lease(

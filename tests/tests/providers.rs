@@ -217,6 +217,7 @@ async fn start(conduct: Conduct, dir: &Path, number: u8) -> Started {
         listen: vec!["/ip4/127.0.0.1/udp/0/quic-v1".into()],
         peers: Vec::new(),
         mdns: false,
+        spare: None,
         engines: vec![EngineKind::Tracer],
         blender: None,
         device: Device::default(),

@@ -13,6 +13,10 @@ pub(crate) const CACHE_EXTERNAL: i64 = 1 << 9;
 const FLUID_DOMAIN: i64 = 1 << 0;
 /// Any of data, noise, mesh, particles and guiding.
 const FLUID_BAKED: i64 = 1 << 1 | 1 << 3 | 1 << 5 | 1 << 7 | 1 << 9;
+const PAINT_CANVAS: i64 = 1 << 0;
+const PAINT_SURFACE_ACTIVE: i64 = 1 << 0;
+/// Paint that lies in the points of a mesh; other paint is written to pictures.
+const PAINT_IN_POINTS: i64 = 1;
 const RIGID_WORLD_MUTED: i64 = 1 << 0;
 const RIGID_BODY_PASSIVE: i64 = 1;
 const RIGID_BODY_KINEMATIC: i64 = 1 << 0;
@@ -148,6 +152,12 @@ fn of_modifier(
             let domain = modifier.follow("domain");
             domain.is_some_and(|domain| domain.has("cache_flag", FLUID_BAKED))
         }
+        "DynamicPaintModifierData" if modifier.has("type", PAINT_CANVAS) => {
+            let canvas = modifier.follow("canvas")?;
+            let mut surfaces = painted_surfaces(&canvas).peekable();
+            surfaces.peek()?;
+            surfaces.all(|surface| caches.is_baked(surface.follow("pointcache")))
+        }
         "NodesModifierData" => node_bakes::simulations_baked(modifier, caches.file)?,
         _ => return None,
     };
@@ -156,5 +166,13 @@ fn of_modifier(
     Some(Simulation {
         name: format!("{name} of {owner}"),
         baked,
+    })
+}
+
+/// Surfaces of a canvas that take paint or waves, and keep them from frame to frame.
+fn painted_surfaces<'a>(canvas: &View<'a>) -> impl Iterator<Item = View<'a>> {
+    canvas.list("surfaces").filter(|surface| {
+        surface.has("flags", PAINT_SURFACE_ACTIVE)
+            && surface.integer("format") == Some(PAINT_IN_POINTS)
     })
 }

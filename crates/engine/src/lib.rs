@@ -33,6 +33,10 @@ use std::{
 /// Something that renders scenes. One value serves one job: [`Engine::prepare`] once, then rectangles.
 /// Calls block; run them on a thread of their own.
 pub trait Engine: Send {
+    /// Starts what takes time and does not need the scene, which will lie in the folder `bundle`. Optional, and best
+    /// effort: what fails here fails again, and says so, in [`Engine::prepare`].
+    fn warm_up(&mut self, _bundle: &Path) {}
+
     /// Loads the scene file below `bundle`, and of its scenes the named one or else the file's own choice, and keeps it
     /// loaded.
     ///

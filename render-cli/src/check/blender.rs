@@ -7,6 +7,8 @@ use blend::{Dependency, DependencyKind, SceneSummary, State, Summary};
 use serde_json::json;
 use std::path::Path;
 
+/// The environment variable by which Blender takes another OpenColorIO configuration than its own.
+const COLOUR_CONFIGURATION: &str = "OCIO";
 /// Names in one line.
 const NAMES_MAX: usize = 5;
 
@@ -35,6 +37,13 @@ pub fn check(file: &Path, scene: Option<&str>) -> Result<(Summary, Checked), Fai
     refusals.extend(refusals_of_files(&summary, scene));
     let mut warnings = warnings_of_scene(scene);
     warnings.extend(warnings_of_file(&summary, scene));
+    warnings.extend(std::env::var_os(COLOUR_CONFIGURATION).map(|path| {
+        let path = path.to_string_lossy();
+        format!(
+            "{COLOUR_CONFIGURATION} names the colour configuration {path}: Blender's own is used instead, here and by \
+             the workers"
+        )
+    }));
     let checked = Checked {
         json: json!({ "engine": "blender", "checked": scene.name, "summary": summary }),
         rows: rows(&summary, scene),
@@ -177,6 +186,9 @@ fn notes_of_scene(scene: &SceneSummary) -> Vec<String> {
     if cycles.is_some_and(|cycles| cycles.open_shading_language) {
         notes.push("the scene uses the Open Shading Language".into());
     }
+    if cycles.is_some_and(|cycles| cycles.path_guiding) {
+        notes.push("path guiding is on: rendered as whole frames".into());
+    }
     if scene.output.is_movie {
         notes.push(
             "the scene writes a movie: pictures are written first; -o out.mp4 makes a film of them"
@@ -272,10 +284,6 @@ fn warnings_of_scene(scene: &SceneSummary) -> Vec<String> {
         (
             cycles.is_some_and(|c| c.time_limit_seconds > 0.0),
             "a time limit is set: all samples are rendered instead",
-        ),
-        (
-            cycles.is_some_and(|c| c.path_guiding),
-            "path guiding is on: rendered without it, because it depends on what was rendered before",
         ),
         (
             cycles.is_some_and(|c| c.graphics_card),

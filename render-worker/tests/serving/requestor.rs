@@ -40,6 +40,7 @@ fn config(data_dir: &Path, started: oneshot::Sender<Started>) -> WorkerConfig {
         listen: vec!["/ip4/127.0.0.1/tcp/0".into()],
         peers: Vec::new(),
         mdns: false,
+        spare: None,
         engines: vec![EngineKind::Tracer],
         blender: None,
         device: Device::default(),

@@ -151,6 +151,7 @@ async fn start(
         listen: vec!["/ip4/127.0.0.1/udp/0/quic-v1".into()],
         peers: Vec::new(),
         mdns: false,
+        spare: None,
         engines: vec![kind],
         blender: (kind == EngineKind::Blender).then(own_blender),
         device: Device::default(),

@@ -24,6 +24,8 @@ struct Trial {
     made: usize,
     /// How far values in EXR may be apart.
     rounding: f32,
+    /// Side of the tiles that it is rendered in, 0 for whole frames.
+    tile_px: u32,
 }
 
 impl Trial {
@@ -34,6 +36,7 @@ impl Trial {
             scene,
             made: 0,
             rounding: 0.0,
+            tile_px: 64,
         };
         // Made once: a scene made again may differ in the last bits of what modifiers made of its meshes.
         blender.make(scene, variant, &trial.blend("own"));
@@ -50,11 +53,12 @@ impl Trial {
         self.place(who).join(format!("{}.blend", self.scene))
     }
 
-    /// A job of `render` in tiles of 64 pixels, with two workers of this computer; then in what its files differ.
+    /// A job of `render` in tiles, with two workers of this computer; then in what its files differ.
     fn differences(&self, frames: &str, options: &[&str]) -> Vec<String> {
         let (blend, data) = (self.blend("our"), self.place("data"));
+        let tile_px = self.tile_px.to_string();
         let mut arguments = vec![text(&blend), "--frames", frames, "--local", "2", "--json"];
-        arguments.extend(["--tile", "64", "--blender", text(&self.blender.program)]);
+        arguments.extend(["--tile", &tile_px, "--blender", text(&self.blender.program)]);
         arguments.extend(options);
         let own = self.place("own");
         let blender = &self.blender.name;
@@ -187,6 +191,16 @@ fn views_in_one_file() {
 #[test]
 fn cameras_that_markers_switch() {
     finished(Which::Newest, "two_rooms", &[], "2,3");
+}
+
+#[test]
+fn guided_paths() {
+    compare(Which::Newest, |blender| {
+        let mut trial = Trial::new(blender, "two_rooms", &["--guided"]);
+        trial.tile_px = 0;
+        blender.reference(&["frames", text(&trial.blend("own")), "2,3"]);
+        trial.differences("2,3", &[])
+    });
 }
 
 #[test]

@@ -141,6 +141,9 @@ def set_up_simulations(scene):
         group.nodes.new("GeometryNodeSimulationOutput")
     flag.modifiers.new("Growth", "NODES").node_group = group
     flag.modifiers.new("Still", "SUBSURF")
+    flag.modifiers.new("Paint", "DYNAMIC_PAINT")
+    bpy.context.view_layer.objects.active = flag
+    bpy.ops.dpaint.type_toggle(type="CANVAS")
     bpy.ops.rigidbody.world_add()
     scene.rigidbody_world.collection = bpy.data.collections.new("Bodies")
     bpy.context.view_layer.objects.active = flag
@@ -306,6 +309,10 @@ def tell_objects(items):
             if simulates and not item.hide_render:
                 cache = getattr(modifier, "point_cache", None)
                 baked = nodes_baked(modifier) if modifier.type == "NODES" else cache is not None and cache.is_baked
+                yield {"name": f"{modifier.name} of {item.name}", "baked": baked}
+            if modifier.type == "DYNAMIC_PAINT" and modifier.canvas_settings is not None and not item.hide_render:
+                surfaces = [s for s in modifier.canvas_settings.canvas_surfaces if s.is_active and s.surface_format == "VERTEX"]
+                baked = all(surface.point_cache.is_baked for surface in surfaces)
                 yield {"name": f"{modifier.name} of {item.name}", "baked": baked}
             if modifier.type == "PARTICLE_SYSTEM" and not item.hide_render:
                 yield from tell_particles(item, modifier.particle_system)

@@ -22,6 +22,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import cycles_devices
 import scene_pictures
 from assembled_frame import AssembledFrame, cycles_passes, frame_window, full_size, simple_passes, view_names
+from scene_geometry import TYPES, Hidden
 from scene_files import image_paths, missing_files, unbaked_simulations
 
 # Rectangles are aimed a quarter of a pixel inside, because Blender truncates fractions of the size.
@@ -118,6 +119,8 @@ class Session:
 
     def __init__(self):
         self.overrides = Overrides()
+        self.hidden_in_viewport = Hidden("hide_viewport")
+        self.hidden_in_render = Hidden("hide_render")
         self.configuration = None
         self.frame = None
         # The last frame of which all that it shows was found.
@@ -142,11 +145,20 @@ class Session:
     def is_cycles(self):
         return self.scene.render.engine == "CYCLES"
 
+    @property
+    def is_guided(self):
+        """Does Cycles learn where light comes from, from all pixels of the frame? Processors alone do."""
+        wanted = self.is_cycles and getattr(self.scene.cycles, "use_guiding", False)
+        return bool(wanted and cycles_devices.setting() == "CPU" and getattr(_cycles, "with_path_guiding", False))
+
     # -- open and describe
 
     def open(self, command):
         path = command["path"]
         self.overrides = Overrides()
+        # Whether a volume's file can be read is seen in the viewport.
+        self.hidden_in_viewport = Hidden("hide_viewport", TYPES - {"VOLUME"})
+        self.hidden_in_render = Hidden("hide_render")
         self.configuration = self.frame = self.whole_frame = None
         self.seed_added = 0
         try:
@@ -169,6 +181,8 @@ class Session:
             self.try_graphics(command["scratch"])
         image = self.scene.render.image_settings
         self.image_settings = {name: getattr(image, name) for name in IMAGE_SETTINGS if hasattr(image, name)}
+        if not scene_pictures.sequences_are_animated():
+            self.hidden_in_viewport.hide()
         self.set_frame(self.scene.frame_current)
         return self.describe()
 
@@ -270,7 +284,7 @@ class Session:
             "scene": self.name,
             "size": [width, height],
             "has_border": render.use_border,
-            "whole_frames": not self.is_cycles,
+            "whole_frames": not self.is_cycles or self.is_guided,
             "frames": [scene.frame_start, scene.frame_end],
             "frame_step": scene.frame_step,
             "frame_rate": render.fps / render.fps_base,
@@ -296,6 +310,9 @@ class Session:
             return "the scene's render engine draws whole frames, whose samples cannot be divided"
         if bpy.app.version < DIVIDES_SAMPLES_FROM:
             return f"Blender {bpy.app.version_string} does not divide samples; hint: use Blender 4.4 or later"
+        if self.is_guided:
+            return ("path guiding learns from the samples before, so that they cannot be divided; hint: turn off Render Properties "
+                    "> Sampling > Path Guiding")
         if self.scene.cycles.use_sample_subset:
             return ("the scene itself renders a part of its samples; hint: turn off Render Properties > Sampling > Advanced > "
                     "Sample Subset")
@@ -383,18 +400,25 @@ class Session:
         if self.denoises(layer):
             overrides.set(layer.cycles, "denoising_store_passes", True)
 
-    def passes_read(self):
-        """Passes that the compositor reads, by layer."""
+    def compositor_nodes(self):
+        """The nodes of the compositor, none if it is off."""
         scene = self.scene
-        # From 5.0 the compositor's nodes are a group of the scene; before, a tree that could be switched off.
+        # From 5.0 they are a group of the scene; before, a tree that could be switched off.
         if hasattr(scene, "compositing_node_group"):
             tree = scene.compositing_node_group
         else:
             tree = scene.node_tree if scene.use_nodes else None
+        return tree.nodes if scene.render.use_compositing and tree is not None else []
+
+    def composites_other_scenes(self):
+        """Does the compositor show scenes besides this one? Blender renders them then."""
+        return any(getattr(node, "scene", None) not in (None, self.scene) for node in self.compositor_nodes())
+
+    def passes_read(self):
+        """Passes that the compositor reads, by layer."""
+        scene = self.scene
         read = {}
-        if not scene.render.use_compositing or tree is None:
-            return read
-        for node in tree.nodes:
+        for node in self.compositor_nodes():
             if node.bl_idname == "CompositorNodeRLayers" and node.scene in (None, scene):
                 used = {SOCKETS.get(socket.name, socket.name) for socket in node.outputs if socket.is_linked}
                 read.setdefault(node.layer, set()).update(used)
@@ -412,8 +436,8 @@ class Session:
             warnings.append("denoising is on, but this Blender was built without OpenImageDenoise: left out")
         if cycles.time_limit > 0:
             warnings.append("a time limit is set: all samples are rendered instead")
-        if getattr(cycles, "use_guiding", False):
-            warnings.append("path guiding is on: rendered without it, because it depends on what was rendered before")
+        if getattr(cycles, "use_guiding", False) and not getattr(_cycles, "with_path_guiding", False):
+            warnings.append("path guiding is on, but this Blender was built without it: left out")
         if scene.render.use_freestyle and any(layer.use_freestyle for layer in self.layers):
             warnings.append("Freestyle lines are on: left out, because they need whole frames")
         if cycles.device != "CPU" and cycles_devices.setting() == "CPU":
@@ -440,6 +464,7 @@ class Session:
         if self.configuration == wanted:
             return
         self.restore()
+        self.hidden_in_render.show()
         if self.seed_added != wanted["seed"]:
             # A seed that is animated comes with its frame.
             self.frame, self.seed_added = None, wanted["seed"]
@@ -449,7 +474,8 @@ class Session:
         render = scene.render
         self.window = frame_window(render)
         change(render, "use_crop_to_border", True)
-        change(render, "use_persistent_data", not self.layers_disturb_each_other())
+        # What was learned of one frame would guide the next.
+        change(render, "use_persistent_data", not self.layers_disturb_each_other() and not self.is_guided)
         change(render, "use_compositing", False)
         change(render, "use_sequencer", False)
         change(render, "use_stamp", False)
@@ -484,7 +510,7 @@ class Session:
             self.keep_denoising_data(layer, self.overrides)
         change(cycles, "device", cycles_devices.setting())
         change(cycles, "use_denoising", False)
-        change(cycles, "use_guiding", False)
+        change(cycles, "use_deterministic_guiding", True)
         change(cycles, "time_limit", 0.0)
         if wanted["seed"] != 0:
             self.seed = (cycles.seed + wanted["seed"]) & SEED_MAX
@@ -540,8 +566,6 @@ class Session:
         if self.scene.camera is None:
             raise SceneError(f"no camera is active in frame {self.frame}")
         scene = self.scene
-        # Together, because Blender moves one to keep them in order.
-        self.overrides.keep(scene, "frame_start", "frame_end")
         scene.frame_start = scene.frame_end = self.frame
         folder, name = os.path.split(output)
         number = re.compile(f"{'-' * (self.frame < 0)}0*{abs(self.frame)}(?![0-9])")
@@ -630,23 +654,34 @@ class Session:
 
     def finish(self, command):
         """Lets Blender treat an assembled frame as if it had just rendered it, and write its files."""
-        self.restore()
-        scene = self.scene
-        list_passes = (lambda layer: cycles_passes(scene, layer)) if self.is_cycles else simple_passes
-        # The list names what Blender's own render would have: the denoiser's input too.
-        AssembledFrame.passes = {layer.name: list_passes(layer) for layer in self.layers}
-        self.common_overrides(command["size"], command["threads"])
-        self.choose_format(command["ending"])
+        self.configure_finish({key: command[key] for key in ("size", "threads", "ending")})
         self.load_pixels(command["pixels"], command["passes"])
         AssembledFrame.metadata = command["metadata"]
-        self.overrides.set(scene.render, "engine", AssembledFrame.bl_idname)
         self.set_frame(command["frame"])
         try:
             self.write_frame(command["output"])
         finally:
             AssembledFrame.pixels = {}
-            self.restore()
         return {"resident_bytes": resident_bytes()}
+
+    def configure_finish(self, wanted):
+        """Brings the scene into the state that finishing needs."""
+        if self.configuration == wanted:
+            return
+        self.restore()
+        if not self.composites_other_scenes():
+            self.hidden_in_viewport.hide()
+            self.hidden_in_render.hide()
+        scene = self.scene
+        list_passes = (lambda layer: cycles_passes(scene, layer)) if self.is_cycles else simple_passes
+        # The list names what Blender's own render would have: the denoiser's input too.
+        AssembledFrame.passes = {layer.name: list_passes(layer) for layer in self.layers}
+        self.common_overrides(wanted["size"], wanted["threads"])
+        self.choose_format(wanted["ending"])
+        self.overrides.set(scene.render, "engine", AssembledFrame.bl_idname)
+        # Together, because Blender moves one to keep them in order.
+        self.overrides.keep(scene, "frame_start", "frame_end")
+        self.configuration = wanted
 
 
 # ---- commands ------------------------------------------------------------------------------------

@@ -69,6 +69,8 @@ pub struct BlenderEngine {
     options: BlenderOptions,
     scene: Option<OpenScene>,
     driver: Option<Driver>,
+    /// A process that has opened no scene yet.
+    idle: Option<Driver>,
     /// Memory of the process after its first rectangle.
     first_resident_bytes: Option<u64>,
     /// Are the texts in the header of the next rectangle wanted?
@@ -142,6 +144,7 @@ impl BlenderEngine {
             options,
             scene: None,
             driver: None,
+            idle: None,
             first_resident_bytes: None,
             keep_attributes: false,
             attributes: Attributes::new(),
@@ -160,6 +163,14 @@ impl BlenderEngine {
         &self.found
     }
 
+    fn start(&mut self, cancel: &CancelFlag) -> Result<Driver, EngineError> {
+        let (mut driver, hello) = Driver::start(&self.found, &self.options, cancel)?;
+        self.found.version = hello.version;
+        self.found.build_hash = hello.build_hash;
+        self.card = driver.use_device(self.options.device, cancel)?;
+        Ok(driver)
+    }
+
     fn open(
         &mut self,
         path: &Path,
@@ -168,10 +179,11 @@ impl BlenderEngine {
     ) -> Result<Opened, EngineError> {
         self.driver = None;
         self.first_resident_bytes = None;
-        let (mut driver, hello) = Driver::start(&self.found, &self.options, cancel)?;
-        self.found.version = hello.version;
-        self.found.build_hash = hello.build_hash;
-        self.card = driver.use_device(self.options.device, cancel)?;
+        self.idle.take_if(|driver| !driver.is_running());
+        let mut driver = match self.idle.take() {
+            Some(driver) => driver,
+            None => self.start(cancel)?,
+        };
         let scratch = driver.folder().to_owned();
         let command = DriverCommand::Open {
             path,
@@ -315,6 +327,10 @@ impl BlenderEngine {
 }
 
 impl Engine for BlenderEngine {
+    fn warm_up(&mut self, _bundle: &Path) {
+        self.idle = self.start(&CancelFlag::default()).ok();
+    }
+
     fn prepare(
         &mut self,
         bundle: &Path,

@@ -36,10 +36,11 @@ use tempfile::TempDir;
 
 const DRIVER: &str = include_str!("driver.py");
 /// What the driver imports, beside it.
-const DRIVER_MODULES: [(&str, &str); 4] = [
+const DRIVER_MODULES: [(&str, &str); 5] = [
     ("assembled_frame.py", include_str!("assembled_frame.py")),
     ("cycles_devices.py", include_str!("cycles_devices.py")),
     ("scene_files.py", include_str!("scene_files.py")),
+    ("scene_geometry.py", include_str!("scene_geometry.py")),
     ("scene_pictures.py", include_str!("scene_pictures.py")),
 ];
 
@@ -271,6 +272,11 @@ impl Driver {
         };
         let hello = driver.answer(cancel, Duration::from_secs(START_SECONDS_MAX))?;
         Ok((driver, hello))
+    }
+
+    /// Has it not ended yet?
+    pub(super) fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
     }
 
     /// A private folder that lives as long as the process.

@@ -80,4 +80,8 @@ def unbaked_simulations(scene):
             if modifier.type == "FLUID" and modifier.fluid_type == "DOMAIN":
                 if not modifier.domain_settings.has_cache_baked_any and not modifier.domain_settings.has_cache_baked_data:
                     found.append(f"{modifier.name} of {item.name}")
+            if modifier.type == "DYNAMIC_PAINT" and modifier.canvas_settings is not None:
+                surfaces = [s for s in modifier.canvas_settings.canvas_surfaces if s.is_active and s.surface_format == "VERTEX"]
+                if not all(surface.point_cache.is_baked for surface in surfaces):
+                    found.append(f"{modifier.name} of {item.name}")
     return found

@@ -6,6 +6,8 @@ import time
 
 import bpy
 
+from scene_geometry import animates
+
 # Time to decode pictures as the scene is opened, by those versions whose Cycles does not tell that it cannot.
 DECODING_SECONDS_MAX = 10
 
@@ -39,6 +41,11 @@ def texture_nodes():
             if node.bl_idname in {"ShaderNodeTexImage", "ShaderNodeTexEnvironment"} and node.image is not None:
                 if not node.mute and any(socket.is_linked for socket in node.outputs):
                     yield node
+
+
+def sequences_are_animated():
+    """Does which picture of a sequence is shown depend on more than the frame? Then what is hidden must be evaluated too."""
+    return any(node.image.source == "SEQUENCE" and node.id_data.animation_data is not None for node in texture_nodes())
 
 
 def lacking(scene, image_paths):
@@ -93,7 +100,8 @@ def is_opaque(scene, layer):
     # Some panoramas leave a part of the picture empty.
     if camera.type != "CAMERA" or camera.data.type not in {"PERSP", "ORTHO"}:
         return False
-    if any(item.is_holdout or item.is_shadow_catcher for item in bpy.data.objects):
+    cutting = ("is_holdout", "is_shadow_catcher")
+    if any(item.is_holdout or item.is_shadow_catcher or animates(item, cutting) for item in bpy.data.objects):
         return False
     collections = [layer.layer_collection]
     for collection in collections:

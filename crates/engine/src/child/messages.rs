@@ -19,12 +19,14 @@ const _: () = assert!((RENDER_RECTS_MAX * size_of::<Rect>() * 2) as u64 <= MESSA
 /// From parent to child.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum ToChild {
-    /// The first message: confine yourself, then load this scene.
-    Prepare {
-        file: SceneFile,
+    /// The first message: confine yourself to a scene that will lie in this folder, and warm up.
+    Confine {
+        bundle: PathBuf,
         scratch: PathBuf,
         memory_bytes_max: u64,
     },
+    /// The second message: load this scene, of that folder.
+    Prepare(SceneFile),
     /// Render at most [`RENDER_RECTS_MAX`] rectangles; answered by some [`FromChild::Rects`], then
     /// [`FromChild::Rendered`].
     Render {

@@ -96,23 +96,15 @@ impl ChildEngine {
         file: SceneFile,
         cancel: &CancelFlag,
     ) -> Result<SceneDescription, EngineError> {
-        // A child confines itself to one scene for good.
-        let fresh = if self.confinement.is_none() {
-            self.running.take()
-        } else {
-            None
-        };
-        self.running = None;
-        let mut running = match fresh {
+        self.running
+            .take_if(|running| !running.can_load(&file.bundle));
+        let mut running = match self.running.take() {
             Some(running) => running,
             None => Running::start(&self.program)?,
         };
-        let prepare = ToChild::Prepare {
-            file,
-            scratch: running.scratch.path().to_owned(),
-            memory_bytes_max: self.program.memory_bytes_max,
-        };
-        running.send(&prepare)?;
+        running.confine(&file.bundle, self.program.memory_bytes_max)?;
+        running.has_loaded = true;
+        running.send(&ToChild::Prepare(file))?;
         let prepared = match running.wait(None, cancel, None)? {
             Event::Message(FromChild::Prepared(prepared)) => prepared,
             _ => return Err(running.broken("it answered something else than a scene")),
@@ -126,6 +118,15 @@ impl ChildEngine {
 }
 
 impl Engine for ChildEngine {
+    fn warm_up(&mut self, bundle: &Path) {
+        let memory_bytes_max = self.program.memory_bytes_max;
+        if let (Some(running), Ok(bundle)) = (&mut self.running, bundle.canonicalize())
+            && running.confine(&bundle, memory_bytes_max).is_err()
+        {
+            self.running = None;
+        }
+    }
+
     fn prepare(
         &mut self,
         bundle: &Path,
@@ -208,6 +209,10 @@ struct Running {
     number: u64,
     /// Has it answered all that it was asked?
     is_idle: bool,
+    /// The folder of the scene that it confined itself to, for good.
+    confined_to: Option<PathBuf>,
+    /// Was it told to load a scene?
+    has_loaded: bool,
 }
 
 impl Running {
@@ -240,6 +245,8 @@ impl Running {
             scratch,
             number: 0,
             is_idle: true,
+            confined_to: None,
+            has_loaded: false,
         };
         let limit = Duration::from_secs(START_SECONDS_MAX);
         match running.wait(None, &CancelFlag::default(), Some(limit)) {
@@ -247,6 +254,26 @@ impl Running {
             Ok(_) => Err(running.broken("it did not introduce itself")),
             Err(error) => Err(EngineError::Missing(error.to_string())),
         }
+    }
+
+    /// Can it load a scene of this folder? It confines itself to one scene for good, and may have ended while it waited.
+    fn can_load(&mut self, bundle: &Path) -> bool {
+        let is_elsewhere = self.confined_to.as_deref().is_some_and(|to| to != bundle);
+        !self.has_loaded && !is_elsewhere && matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Has it confine itself to the scene in this folder, if it has not done so, and warm up; does not wait for it.
+    fn confine(&mut self, bundle: &Path, memory_bytes_max: u64) -> Result<(), EngineError> {
+        if self.confined_to.as_deref() == Some(bundle) {
+            return Ok(());
+        }
+        self.confined_to = Some(bundle.to_owned());
+        let scratch = self.scratch.path().to_owned();
+        self.send(&ToChild::Confine {
+            bundle: bundle.to_owned(),
+            scratch,
+            memory_bytes_max,
+        })
     }
 
     fn send(&mut self, message: &ToChild) -> Result<(), EngineError> {

@@ -34,17 +34,17 @@ pub fn serve_child(
 ) -> io::Result<()> {
     send(&mut stdout, &FromChild::Hello)?;
     let mut stdin = BufReader::new(stdin);
-    let (file, confinement) = match receive(&mut stdin)? {
+    let confinement = match receive(&mut stdin)? {
         None => return Ok(()),
-        Some(ToChild::Prepare {
-            file,
+        Some(ToChild::Confine {
+            bundle,
             scratch,
             memory_bytes_max,
         }) => {
             let read = engine
                 .program_files()
                 .into_iter()
-                .chain([file.bundle.clone()])
+                .chain([bundle.clone()])
                 .collect();
             let permissions = sandbox::Permissions {
                 read,
@@ -54,9 +54,15 @@ pub fn serve_child(
             };
             // Threads that exist already would stay free: the pipe's reader starts after this.
             let confinement = sandbox::confine(&permissions)?;
-            (file, confinement)
+            engine.warm_up(&bundle);
+            confinement
         }
-        Some(_) => return Err(io::Error::other("the first message is not the scene")),
+        Some(_) => return Err(io::Error::other("the first message confines nothing")),
+    };
+    let file = match receive(&mut stdin)? {
+        None => return Ok(()),
+        Some(ToChild::Prepare(file)) => file,
+        Some(_) => return Err(io::Error::other("the second message is not the scene")),
     };
     let requests = read_requests(stdin);
     let description = engine.prepare(&file.bundle, &file.entry, file.scene.as_deref());
@@ -159,7 +165,9 @@ fn read_requests(mut stdin: impl Read + Send + 'static) -> Receiver<Request> {
                 }
                 Ok(Some(ToChild::Cancel { number })) if number == running.0 => running.1.cancel(),
                 Ok(Some(ToChild::Cancel { .. })) => {}
-                Ok(Some(ToChild::Prepare { .. }) | None) | Err(_) => process::exit(0),
+                Ok(Some(ToChild::Confine { .. } | ToChild::Prepare(_)) | None) | Err(_) => {
+                    process::exit(0)
+                }
             }
         }
     });

@@ -144,6 +144,16 @@ fn settings(
     })
 }
 
+/// Is a pass rendered that is a quotient of what no pass has?
+fn shows_shadow_catcher(description: &SceneDescription, settings: &RenderSettings) -> bool {
+    let planes = description.planes.iter();
+    let mut asked = planes.filter(|plane| settings.passes.contains(&plane.pass));
+    asked.any(|plane| {
+        let mut names = plane.channels.iter();
+        names.any(|name| name.contains(".Shadow Catcher."))
+    })
+}
+
 /// Does a file of this format hold every pass?
 fn asks_for_all(format: &Format, description: &SceneDescription) -> bool {
     let own = description.output.as_ref().map(|own| own.format.as_str());
@@ -547,6 +557,9 @@ async fn preflight(
     new.for_each(|line| report.say(&line));
     let frames = frames(arguments, description, report);
     let settings = settings(arguments, description, format)?;
+    if arguments.sample_ranges > Some(1) && shows_shadow_catcher(description, &settings) {
+        report.say("warning: of the pass Shadow Catcher ranges of samples give about the mean: it has none");
+    }
     let (scene, blobs) = (arguments.scene.clone(), blobs.clone());
     let needed = match known.summary {
         Some(summary) => Needed::Blend(summary),

@@ -354,7 +354,7 @@ impl Examined {
         };
         let (verdict, why) = self.verdict();
         json!({
-            "verdict": verdict, "why": why, "job": self.bundle.job.id.to_string(), "frame": self.bundle.frame,
+            "verdict": verdict, "why": why, "job": self.bundle.job.id.to_string(), "frame": self.bundle.frame, "samples": self.bundle.samples,
             "cell": self.bundle.cell.to_string(), "same_class": self.is_of_class(),
             "rendered": self.rendered.as_ref().map(|own| own.value.to_string()),
             "build": self.rendered.as_ref().map(|own| own.build.as_str()),

@@ -21,6 +21,8 @@ const IMAGE_MOVIE: i64 = 3;
 const IMAGE_TILES: i64 = 6;
 const CLIP_SEQUENCE: i64 = 1;
 const NODE_EXTERNAL: i64 = 1;
+const CAMERA_CUSTOM: i64 = 3;
+const CAMERA_EXTERNAL: i64 = 1;
 /// A bake of geometry nodes that lies apart from its modifier's others.
 pub(crate) const NODE_BAKE_OWN_FOLDER: i64 = 1 << 1;
 /// A library whose datablocks are in the file itself.
@@ -176,6 +178,7 @@ const KINDS: &[(&[u8; 2], ReadNamed)] = &[
     (b"MC", clip),
     (b"CF", |view| cache(view, DependencyKind::Cache)),
     (b"VO", |view| cache(view, DependencyKind::Volume)),
+    (b"CA", camera),
 ];
 
 /// Parts of datablocks that name files.
@@ -238,6 +241,13 @@ fn cache(view: &View<'_>, kind: DependencyKind) -> Option<Named> {
     let mut named = plain(view, kind, "filepath")?;
     named.is_sequence = view.has("is_sequence", 0xff);
     Some(named)
+}
+
+/// The lens of a camera in the Open Shading Language, from Blender 5.0 on.
+fn camera(view: &View<'_>) -> Option<Named> {
+    let is_custom = view.integer("type") == Some(CAMERA_CUSTOM)
+        && view.integer("custom_mode") == Some(CAMERA_EXTERNAL);
+    is_custom.then(|| plain(view, DependencyKind::Script, "custom_filepath"))?
 }
 
 fn node_file(node: &View<'_>) -> Option<Named> {

@@ -170,6 +170,11 @@ fn sequences_and_tiled_textures() {
 }
 
 #[test]
+fn shaders_in_files() {
+    finished(Which::Newest, "mosaic", &[], "2");
+}
+
+#[test]
 fn linked_libraries() {
     finished(Which::Newest, "grove", &[], "2");
 }

@@ -7,10 +7,24 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// Endings of scenes and their shaders; Blender compiles these beside their sources.
+const OF_SCENES: [&str; 3] = ["blend", "osl", "oso"];
+
 /// Everything in which two folders differ, a line each; empty when nothing does. Scenes themselves are not looked at. Values in
 /// EXR may be `rounding` apart.
 pub fn differences(own: &Path, our: &Path, rounding: f32) -> Vec<String> {
-    let (owns, ours) = (files(own), files(our));
+    let is_of_scene = |file: &PathBuf| {
+        OF_SCENES
+            .iter()
+            .any(|e| file.extension() == Some(e.as_ref()))
+    };
+    let pictures = |folder| -> BTreeSet<PathBuf> {
+        files(folder)
+            .into_iter()
+            .filter(|file| !is_of_scene(file))
+            .collect()
+    };
+    let (owns, ours) = (pictures(own), pictures(our));
     let missing = owns.difference(&ours);
     let mut found: Vec<String> = missing
         .map(|file| format!("{} is missing", file.display()))
@@ -21,7 +35,6 @@ pub fn differences(own: &Path, our: &Path, rounding: f32) -> Vec<String> {
         let (one, other) = (own.join(file), our.join(file));
         let apart = match file.extension().and_then(|ending| ending.to_str()) {
             Some("exr") => exr_differences(&one, &other, rounding),
-            Some("blend") => Vec::new(),
             _ => picture_differences(&one, &other),
         };
         found.extend(

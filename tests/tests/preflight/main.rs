@@ -137,13 +137,14 @@ fn scenes_are_told_as_blender_tells_them() {
             .any(|r| r.contains("missing") && r.ends_with(&gone(file)));
         assert!(named, "{file} in {refusals:?}");
     }
-    assert!(
-        refusals
-            .iter()
-            .any(|r| r.contains("not baked: Wind of Flag")),
-        "{refusals:?}"
-    );
-    assert_eq!(refusals.len(), 12, "{refusals:?}");
+    for simulation in ["Wind of Flag", "Paint of Flag"] {
+        let unbaked = format!("not baked: {simulation}");
+        assert!(
+            refusals.iter().any(|r| r.contains(&unbaked)),
+            "{refusals:?}"
+        );
+    }
+    assert_eq!(refusals.len(), 13, "{refusals:?}");
     let warnings = texts(&report["warnings"]);
     for part in [
         "startup.py",
@@ -162,7 +163,13 @@ fn scenes_are_told_as_blender_tells_them() {
         Some(4)
     );
 
-    assert_eq!(texts(&report["notes"]), ["pixels are not square"]);
+    assert_eq!(
+        texts(&report["notes"]),
+        [
+            "path guiding is on: rendered as whole frames",
+            "pixels are not square"
+        ]
+    );
 
     // A scene that is not the active one.
     let output = check(

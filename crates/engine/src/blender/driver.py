@@ -21,6 +21,7 @@ import _cycles  # Blender provides it once bpy is loaded.
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import cycles_devices
 import scene_pictures
+import scene_scripts
 from assembled_frame import AssembledFrame, cycles_passes, frame_window, full_size, simple_passes, view_names
 from scene_geometry import TYPES, Hidden
 from scene_files import image_paths, missing_files, unbaked_simulations
@@ -175,7 +176,9 @@ class Session:
             bpy.context.window.scene = self.scene
         self.refuse()
         self.refuse_undecodable()
-        if not self.is_cycles:
+        if self.is_cycles:
+            self.compile_scripts(command["scratch"])
+        else:
             # It has slightly other results, and only from the second frame on: Blender alone shows it by itself.
             bpy.context.preferences.system.use_gpu_subdivision = False
             self.try_graphics(command["scratch"])
@@ -234,6 +237,11 @@ class Session:
         bpy.data.scenes.remove(trial)
         if not is_drawn:
             raise SceneError(f"{self.scene.render.engine} draws nothing here: there is no graphics context")
+
+    def compile_scripts(self, scratch):
+        bad = scene_scripts.compile_files(self.scene, scratch)
+        if bad:
+            raise SceneError(f"shaders in the Open Shading Language do not compile: {shown(bad)}")
 
     def refuse_undecodable(self):
         bad = scene_pictures.undecodable(image_paths)

@@ -36,12 +36,13 @@ use tempfile::TempDir;
 
 const DRIVER: &str = include_str!("driver.py");
 /// What the driver imports, beside it.
-const DRIVER_MODULES: [(&str, &str); 5] = [
+const DRIVER_MODULES: [(&str, &str); 6] = [
     ("assembled_frame.py", include_str!("assembled_frame.py")),
     ("cycles_devices.py", include_str!("cycles_devices.py")),
     ("scene_files.py", include_str!("scene_files.py")),
     ("scene_geometry.py", include_str!("scene_geometry.py")),
     ("scene_pictures.py", include_str!("scene_pictures.py")),
+    ("scene_scripts.py", include_str!("scene_scripts.py")),
 ];
 
 /// What keeps Cycles from kernels that only some processors have: 5.0 knows the first, 3.4 both.

@@ -49,6 +49,9 @@ def named_files():
         for node in getattr(getattr(group, "node_tree", None) or group, "nodes", []):
             if node.bl_idname in {"ShaderNodeTexIES", "ShaderNodeScript"} and node.mode == "EXTERNAL" and node.filepath:
                 yield absolute(node.filepath, group), False
+    for camera in bpy.data.cameras:
+        if camera.type == "CUSTOM" and camera.custom_mode == "EXTERNAL" and camera.custom_filepath:
+            yield absolute(camera.custom_filepath, camera), False
 
 
 def missing_files():

@@ -18,7 +18,7 @@ use crate::{
     standing,
     thread::lock,
 };
-use engine::{Plane, class_fingerprint};
+use engine::{Merging, Plane, class_fingerprint};
 use farm::{
     Farm,
     event::{Effect, Event, Outcome},
@@ -70,6 +70,8 @@ pub struct JobContext {
     pub own_engine: OwnEngineHandle,
     /// Names of the passes' channels in frame files.
     pub planes: Vec<Plane>,
+    /// How ranges of samples are put together.
+    pub merging: Merging,
     /// Where frames go.
     pub pattern: Pattern,
     /// Workers that the user started: they are trusted as the user's own.
@@ -512,6 +514,7 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
         Effect::Judge {
             request,
             frame,
+            samples,
             rects,
             root,
             regions,
@@ -519,6 +522,7 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
         } => {
             let accused = Accused {
                 frame,
+                samples,
                 rects,
                 root,
                 regions,
@@ -536,6 +540,7 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
         Effect::RenderOwn {
             request,
             frame,
+            samples,
             class,
             rects,
             pixels,
@@ -543,7 +548,8 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
             spawn(shared, move |shared| async move {
                 let own_engine = &shared.context.own_engine;
                 let passes = shared.context.spec.settings.passes.len();
-                let delivered = own_engine.delivery(frame, rects, pixels, class).await;
+                let part = (frame, samples);
+                let delivered = own_engine.delivery(part, rects, pixels, class).await;
                 let cells = delivered.map(|bytes| pixels::cell_hashes(&bytes, passes));
                 let _ = shared
                     .events

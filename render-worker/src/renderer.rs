@@ -175,7 +175,7 @@ impl Renderer {
             Some((pixels, rect)) => Cow::Owned(pixels.rects(rect)),
             None => Cow::Borrowed(&task.rects),
         };
-        let rendered = engine.render(settings, task.frame, &rects, cancel)?;
+        let rendered = engine.render_range(settings, (task.frame, task.samples), &rects, cancel)?;
         let render_ms = u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX);
         let failed = |why: String| EngineError::Failed(why);
         if !rendered.iter().map(|part| &part.rect).eq(rects.iter()) {

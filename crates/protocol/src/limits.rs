@@ -11,6 +11,10 @@ pub const FRAME_AREA_MAX_PX: u64 = 1 << 27;
 pub const JOB_FRAMES_MAX: usize = 1_000_000;
 /// Most samples a pixel.
 pub const SAMPLES_MAX: u32 = 65_536;
+/// Most ranges that the samples of a frame are divided into: when it is written there is a delivery of each on disk.
+pub const SAMPLE_RANGES_MAX: u32 = 64;
+/// Fewest samples of a range: Blender 4.5 and 5.0 crash at some rectangles when they render one.
+pub const RANGE_SAMPLES_MIN: u32 = 2;
 
 /// Most passes of a job, of four channels each: some forty layers with everything on.
 pub const PASSES_MAX: usize = 1_024;

@@ -305,6 +305,7 @@ pub fn tile(id: u64, frame: i32) -> TaskSpec {
             width: 24,
             height: 16,
         }],
+        samples: None,
         pixels: None,
     }
 }

@@ -45,6 +45,15 @@ FORMATS = {
 }
 # Outputs of a Render Layers node whose names are not those of the passes.
 SOCKETS = {"Image": "Combined", "Alpha": "Combined", "Noisy Image": "Combined"}
+# The first whose parts of a pixel's samples make up the whole.
+DIVIDES_SAMPLES_FROM = (4, 4, 0)
+# Passes that Cycles has divided by others, by the settings of these.
+WEIGHED_BY = {
+    "use_pass_diffuse_color": {"Diffuse Direct", "Diffuse Indirect", "DiffDir", "DiffInd"},
+    "use_pass_glossy_color": {"Glossy Direct", "Glossy Indirect", "GlossDir", "GlossInd"},
+    "use_pass_transmission_color": {"Transmission Direct", "Transmission Indirect", "TransDir", "TransInd"},
+    "use_pass_uv": {"Vector"},
+}
 WHOLE_FRAME_ENGINES = {"BLENDER_EEVEE", "BLENDER_EEVEE_NEXT", "BLENDER_WORKBENCH"}
 
 
@@ -295,6 +304,9 @@ class Session:
             "guided_volumes": self.guides_volumes(),
             "passes": self.passes,
             "needed_passes": self.needed,
+            "weight_passes": self.weight_passes(),
+            "indivisible": self.indivisible(),
+            "unequal_samples": self.is_cycles and len({self.samples_of(layer) for layer in self.layers}) > 1,
             "output": {
                 "path": self.output_path(),
                 "format": "PNG" if render.is_movie_format else image.file_format,
@@ -302,6 +314,42 @@ class Session:
             },
             "warnings": warnings,
         }
+
+    def indivisible(self):
+        """Why a part of each pixel's samples cannot be rendered by itself, if so."""
+        if not self.is_cycles:
+            return "the scene's render engine draws whole frames, whose samples cannot be divided"
+        if bpy.app.version < DIVIDES_SAMPLES_FROM:
+            return f"Blender {bpy.app.version_string} does not divide samples; hint: use Blender 4.4 or later"
+        if self.is_guided:
+            return ("path guiding learns from the samples before, so that they cannot be divided; hint: turn off Render Properties "
+                    "> Sampling > Path Guiding")
+        if self.scene.cycles.use_sample_subset:
+            return ("the scene itself renders a part of its samples; hint: turn off Render Properties > Sampling > Advanced > "
+                    "Sample Subset")
+        return None
+
+    def weight_passes(self):
+        """Passes that ranges of samples are weighed by, where the scene does not deliver them by itself."""
+        if self.indivisible():
+            return []
+        found, views = [], view_names(self.scene.render)
+        for layer in self.layers:
+            own = {name for name, _, _ in self.raw_passes(layer)}
+            change = Overrides()
+            self.enable_weights(layer, change)
+            found += [{"layer": layer.name, "pass": name, "view": view, "channels": channels}
+                      for name, channels, _ in self.raw_passes(layer) if name not in own for view in views]
+            change.restore()
+        return found
+
+    def enable_weights(self, layer, overrides):
+        own = {name for name, _, _ in cycles_passes(self.scene, layer)}
+        if self.scene.cycles.use_adaptive_sampling:
+            overrides.set(layer.cycles, "pass_debug_sample_count", True)
+        for setting, weighed in WEIGHED_BY.items():
+            if not weighed.isdisjoint(own):
+                overrides.set(layer, setting, True)
 
     def guides_volumes(self):
         """Does Cycles sample volumes as it found their neighbourhood, as it does from Blender 5.0 on?"""
@@ -481,7 +529,14 @@ class Session:
         if wanted["seed"] != 0:
             self.seed = (cycles.seed + wanted["seed"]) & SEED_MAX
             change(cycles, "seed", self.seed)
-        if wanted["samples"] != own_samples:
+        if wanted["range"] is not None:
+            change(cycles, "use_sample_subset", True)
+            change(cycles, "sample_offset", wanted["range"][0])
+            change(cycles, "sample_subset_length", wanted["range"][1])
+        if wanted["weights"]:
+            for layer in self.layers:
+                self.enable_weights(layer, self.overrides)
+        if wanted["samples"] != own_samples or wanted["range"] is not None:
             change(cycles, "samples", wanted["samples"])
             for layer in self.layers:
                 change(layer, "samples", 0)
@@ -557,7 +612,7 @@ class Session:
         render.border_min_y = fraction(y, full[1])
 
     def render(self, command):
-        self.configure({key: command[key] for key in ("size", "samples", "seed", "threads")})
+        self.configure({key: command[key] for key in ("size", "samples", "range", "weights", "seed", "threads")})
         if self.forgets_frames and self.kept_frame != command["frame"]:
             # Blender lets go of the data when it is not to keep it any more.
             self.scene.render.use_persistent_data = False

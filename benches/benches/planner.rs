@@ -22,6 +22,7 @@ const MEMORY_KB_MAX: u64 = 1_000_000;
 
 fn division(criterion: &mut Criterion) {
     let request = PlanRequest {
+        ranges: 1,
         size: Size {
             width: 3840,
             height: 2160,

@@ -2,7 +2,7 @@
 
 use clap::{Parser, ValueEnum};
 use engine::Device;
-use protocol::{FrameRange, Glm, Size};
+use protocol::{FrameRange, Glm, Size, limits::SAMPLE_RANGES_MAX};
 use std::{path::PathBuf, time::Duration};
 
 /// Renders a scene on other people's machines, or on local workers when no peer is given.
@@ -53,6 +53,11 @@ pub struct Arguments {
     /// Side of a tile in pixels, 0 for whole frames (default: planned)
     #[arg(long)]
     pub tile: Option<u32>,
+    /// Divide the samples of each frame into so many ranges, which are rendered each by itself and merged: for small frames
+    /// with many samples. Merged frames equal whole ones within rounding, with adaptive sampling only about (Cycles of Blender
+    /// 4.4 and later)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(SAMPLE_RANGES_MAX)))]
+    pub sample_ranges: Option<u32>,
     /// Local worker processes (default: 2 when no other worker is asked for, else 0)
     #[arg(long)]
     pub local: Option<u32>,

@@ -1,12 +1,18 @@
 //! A scene and its files as blobs that workers may fetch.
 
 mod layout;
+mod segments;
+
+pub use segments::Lists;
 
 use crate::failure::Failure;
 use blend::{NamedPath, Summary};
 use layout::Layout;
 use network::{Access, BlobStore};
-use protocol::{Blake3Hash, BundleFile, Manifest};
+use protocol::{
+    Blake3Hash, BundleFile, Manifest,
+    limits::{SEGMENTED_BYTES_MIN, SEGMENTED_FILES_MAX},
+};
 use std::{
     collections::BTreeMap,
     fmt::Display,
@@ -16,7 +22,7 @@ use std::{
 use tempfile::NamedTempFile;
 
 /// What a job says of its bundle.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Bundle {
     /// Hash of the manifest's bytes.
     pub manifest: Blake3Hash,
@@ -24,6 +30,8 @@ pub struct Bundle {
     pub manifest_bytes: u64,
     /// Length of all files.
     pub bytes: u64,
+    /// Files that may be sent in part, the largest first.
+    pub large: Vec<Blake3Hash>,
 }
 
 /// What a scene needs besides itself.
@@ -149,6 +157,7 @@ fn add_manifest(
     files.sort_by(|a, b| a.path.cmp(&b.path));
     files.dedup();
     let bytes = files.iter().map(|file| file.bytes).sum();
+    let large = large(&files);
     let manifest = Manifest {
         entry: entry.to_owned(),
         files,
@@ -161,5 +170,17 @@ fn add_manifest(
         manifest: hash,
         manifest_bytes: encoded.len() as u64,
         bytes,
+        large,
     })
+}
+
+fn large(files: &[BundleFile]) -> Vec<Blake3Hash> {
+    let large = files
+        .iter()
+        .filter(|file| file.bytes >= SEGMENTED_BYTES_MIN);
+    let mut large: Vec<_> = large.map(|file| (file.bytes, file.hash)).collect();
+    large.sort_unstable();
+    large.dedup();
+    let by_size = large.into_iter().rev().take(SEGMENTED_FILES_MAX);
+    by_size.map(|(_, hash)| hash).collect()
 }

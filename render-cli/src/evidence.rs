@@ -2,8 +2,8 @@
 
 use network::{BlobStore, verify_proof};
 use protocol::{
-    Blake3Hash, JobSpec, Manifest, NodeId, Rect, limits::MANIFEST_BYTES_MAX, message::bounded_text,
-    pixels::canonical_length,
+    Blake3Hash, JobSpec, Manifest, NodeId, Rect, SampleRange, limits::MANIFEST_BYTES_MAX,
+    message::bounded_text, pixels::canonical_length,
 };
 use std::{
     fs::{self, File},
@@ -24,6 +24,8 @@ const FILES_MAX: usize = 256;
 pub struct Accusation {
     /// The frame.
     pub frame: i32,
+    /// The samples of each pixel that all speak of, if not of all.
+    pub samples: Option<SampleRange>,
     /// A whole cell of it, on which the accused and others differ.
     pub cell: Rect,
     /// Determinism class of those who spoke.
@@ -69,6 +71,7 @@ pub fn assemble(
         engine_build: accusation.engine_build,
         class: accusation.class,
         frame: accusation.frame,
+        samples: accusation.samples,
         cell: accusation.cell,
         wrong: accusation.wrong,
         own_value: accusation.own_value,
@@ -262,7 +265,7 @@ pub mod tests {
             let values = canonical_length(rects, 2) as usize / 4;
             let root = self.blobs.add_bytes(&value.to_le_bytes().repeat(values));
             let root = root.unwrap();
-            let spec = task_hash(&self.job, 2, rects, None);
+            let spec = task_hash(&self.job, (2, None), rects, None);
             let commitment = commitment(&worker, &spec, &salt, &root);
             let statement = commitment_statement(&self.job.id, task, &commitment);
             Testimony {
@@ -279,6 +282,7 @@ pub mod tests {
         fn accuse(&self, accused: &Testimony) -> Accusation {
             Accusation {
                 frame: 2,
+                samples: None,
                 cell: CELL,
                 class: Blake3Hash([1; 32]),
                 engine_build: "tracer".into(),

@@ -23,8 +23,8 @@ pub async fn write_frame(
     let out = context.pattern.path(frame);
     let whole = on_a_thread(shared, move |shared| {
         let settings = &shared.context.spec.settings;
-        let blobs = &shared.context.blobs;
-        assemble(settings.size, &settings.passes, &tiles, blobs)
+        let context = &shared.context;
+        assemble(settings, &tiles, &context.merging, &context.blobs)
     })
     .await?;
     let written = match &context.pattern.format {

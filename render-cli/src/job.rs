@@ -3,6 +3,7 @@
 use crate::{
     accounts::Accounts,
     books::Books,
+    bundle::Lists,
     delivery::{self, Arriving},
     failure::{Code, Failure},
     frames::write_frame,
@@ -17,7 +18,7 @@ use crate::{
     standing,
     thread::lock,
 };
-use engine::{Plane, class_fingerprint};
+use engine::{Merging, Plane, class_fingerprint};
 use farm::{
     Farm,
     event::{Effect, Event, Outcome},
@@ -57,6 +58,8 @@ pub struct JobContext {
     pub node: Node,
     /// Scenes and tiles.
     pub blobs: BlobStore,
+    /// Lists of the segments of the scene's files.
+    pub lists: Lists,
     /// The job.
     pub spec: JobSpec,
     /// Who pays.
@@ -67,6 +70,8 @@ pub struct JobContext {
     pub own_engine: OwnEngineHandle,
     /// Names of the passes' channels in frame files.
     pub planes: Vec<Plane>,
+    /// How ranges of samples are put together.
+    pub merging: Merging,
     /// Where frames go.
     pub pattern: Pattern,
     /// Workers that the user started: they are trusted as the user's own.
@@ -330,7 +335,12 @@ async fn offer(shared: &Arc<Shared>, worker: NodeId) {
             shared.peers.enter(worker, quoted).await;
             shared.payments.remind(worker, payee);
             let job = context.spec.id;
-            shared.peers.send(worker, Request::Prepare { job });
+            let segmented = match context.own_workers.contains(&worker) {
+                true => Vec::new(),
+                false => context.lists.get().await,
+            };
+            let prepare = Request::Prepare { job, segmented };
+            shared.peers.send(worker, prepare);
         }
         Ok(Reply::Declined { reason } | Reply::Refused { reason }) => {
             tracing::warn!(worker = %worker.short(), reason, "declined the job");
@@ -504,6 +514,7 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
         Effect::Judge {
             request,
             frame,
+            samples,
             rects,
             root,
             regions,
@@ -511,6 +522,7 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
         } => {
             let accused = Accused {
                 frame,
+                samples,
                 rects,
                 root,
                 regions,
@@ -528,6 +540,7 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
         Effect::RenderOwn {
             request,
             frame,
+            samples,
             class,
             rects,
             pixels,
@@ -535,7 +548,8 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
             spawn(shared, move |shared| async move {
                 let own_engine = &shared.context.own_engine;
                 let passes = shared.context.spec.settings.passes.len();
-                let delivered = own_engine.delivery(frame, rects, pixels, class).await;
+                let part = (frame, samples);
+                let delivered = own_engine.delivery(part, rects, pixels, class).await;
                 let cells = delivered.map(|bytes| pixels::cell_hashes(&bytes, passes));
                 let _ = shared
                     .events

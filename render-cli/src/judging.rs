@@ -4,7 +4,8 @@
 use crate::{job::JobContext, own_engine::TwoSeeds};
 use network::BlobStore;
 use protocol::{
-    Blake3Hash, Pass, Rect, RenderedRect, limits::TASK_BYTES_MAX, pixels::CELL_PASS_BYTES,
+    Blake3Hash, Pass, Rect, RenderedRect, SampleRange, limits::TASK_BYTES_MAX,
+    pixels::CELL_PASS_BYTES,
 };
 use verifier::{
     NoiseVerdict, data_agrees,
@@ -14,6 +15,8 @@ use verifier::{
 /// A delivery to be judged, and where.
 pub struct Accused {
     pub frame: i32,
+    /// The samples of each pixel that were delivered, if not all.
+    pub samples: Option<SampleRange>,
     /// What was delivered.
     pub rects: Vec<Rect>,
     /// The blob with it.
@@ -26,10 +29,10 @@ pub struct Accused {
 
 /// May this be honest work?
 pub async fn judge(context: &JobContext, accused: Accused) -> Result<NoiseVerdict, String> {
-    let Accused { frame, regions, .. } = &accused;
+    let part = (accused.frame, accused.samples);
     let asked = context
         .own_engine
-        .two_seeds(*frame, regions.clone(), accused.seed);
+        .two_seeds(part, accused.regions.clone(), accused.seed);
     let renders = asked.await?;
     let (blobs, passes) = (context.blobs.clone(), context.spec.settings.passes.clone());
     let judging = tokio::task::spawn_blocking(move || {
@@ -167,6 +170,7 @@ mod tests {
         let bytes = protocol::pixels::task_bytes(&[rendered(5)], &passes).unwrap();
         let accused = |region| Accused {
             frame: 1,
+            samples: None,
             rects: vec![REGION],
             root: blobs.add_bytes(&bytes).unwrap(),
             regions: vec![region],

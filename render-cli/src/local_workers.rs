@@ -63,6 +63,8 @@ pub async fn start(
         .args(["--serve-only", &requestor.to_string()])
         // It ends with us: nobody comes back for its results.
         .args(["--hold", "0"])
+        .arg("--requestor-blobs")
+        .arg(data_dir.join("blobs"))
         .arg("--data-dir")
         .arg(data_dir.join("workers").join((index + 1).to_string()))
         .stdin(Stdio::piped())

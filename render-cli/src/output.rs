@@ -1,11 +1,12 @@
 //! Output patterns, and frames put together from tiles.
 
 use crate::failure::{Code, Failure};
-use engine::SceneOutput;
+use engine::{Merging, SceneOutput};
 use farm::event::Piece;
 use network::BlobStore;
 use protocol::{
-    EngineKind, Pass, RenderedRect, Size, limits::TASK_BYTES_MAX, pixels::canonical_length,
+    EngineKind, Pass, RenderSettings, RenderedRect, Size, limits::TASK_BYTES_MAX,
+    pixels::canonical_length,
 };
 use std::{
     fmt, fs,
@@ -214,27 +215,26 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     })
 }
 
-/// Puts the cores of all tiles of a frame together.
+/// Puts the cores of all tiles of a frame together, and the ranges of samples of each core.
 pub fn assemble(
-    size: Size,
-    passes: &[Pass],
+    settings: &RenderSettings,
     tiles: &[Piece],
+    merging: &Merging,
     blobs: &BlobStore,
 ) -> Result<RenderedRect, String> {
+    let size = settings.size;
     let area = size.area() as usize;
-    let mut planes: Vec<(Pass, Vec<[f32; 4]>)> = passes
+    let mut planes: Vec<(Pass, Vec<[f32; 4]>)> = settings
+        .passes
         .iter()
+        .filter(|pass| !merging.only_weighs(**pass))
         .map(|&pass| (pass, vec![[0.0; 4]; area]))
         .collect();
-    for tile in tiles {
-        let bytes = blobs
-            .read(tile.root, TASK_BYTES_MAX)
-            .map_err(|e| e.to_string())?;
-        // Cells of the neighbours may follow.
-        let length = canonical_length(&[tile.rendered], passes.len()) as usize;
-        let first = bytes.get(..length).unwrap_or(&bytes);
-        let rendered = RenderedRect::from_canonical(tile.rendered, passes, first)
-            .map_err(|e| e.to_string())?;
+    for ranges in tiles.chunk_by(|one, next| one.core == next.core) {
+        let [tile, further @ ..] = ranges else {
+            continue;
+        };
+        let rendered = merged(tile, further, &settings.passes, merging, blobs)?;
         for ((_, whole), (_, part)) in planes.iter_mut().zip(&rendered.planes) {
             copy_core(size, tile, part, whole);
         }
@@ -243,6 +243,36 @@ pub fn assemble(
         rect: size.rect(),
         planes,
     })
+}
+
+/// What was delivered of a core: as it is, or ranges of its samples merged.
+fn merged(
+    first: &Piece,
+    further: &[Piece],
+    passes: &[Pass],
+    merging: &Merging,
+    blobs: &BlobStore,
+) -> Result<RenderedRect, String> {
+    let rendered = read_piece(first, passes, blobs)?;
+    let Some(samples) = first.samples else {
+        return Ok(rendered);
+    };
+    let mut merger = merging.begin(&rendered, samples.count);
+    for piece in further {
+        let samples = piece.samples.map_or(0, |samples| samples.count);
+        merger.add(&read_piece(piece, passes, blobs)?, samples)?;
+    }
+    Ok(merger.finish())
+}
+
+fn read_piece(tile: &Piece, passes: &[Pass], blobs: &BlobStore) -> Result<RenderedRect, String> {
+    let bytes = blobs
+        .read(tile.root, TASK_BYTES_MAX)
+        .map_err(|e| e.to_string())?;
+    // Cells of the neighbours may follow.
+    let length = canonical_length(&[tile.rendered], passes.len()) as usize;
+    let first = bytes.get(..length).unwrap_or(&bytes);
+    RenderedRect::from_canonical(tile.rendered, passes, first).map_err(|e| e.to_string())
 }
 
 fn copy_core(size: Size, tile: &Piece, part: &[[f32; 4]], whole: &mut [[f32; 4]]) {

@@ -12,8 +12,8 @@ use engine::{
 };
 use farm::CostHints;
 use protocol::{
-    Blake3Hash, BlenderVersion, EngineKind, Rect, RenderSettings, RenderedRect, SecretPixels,
-    pixels,
+    Blake3Hash, BlenderVersion, EngineKind, Rect, RenderSettings, RenderedRect, SampleRange,
+    SecretPixels, pixels,
 };
 use std::{
     path::{Path, PathBuf},
@@ -99,6 +99,9 @@ impl Chosen {
     }
 }
 
+/// A frame, or of each of its pixels these samples.
+pub type FramePart = (i32, Option<SampleRange>);
+
 /// A loaded scene, before the job begins.
 pub struct OwnEngine {
     loaded: Chosen,
@@ -110,7 +113,7 @@ pub struct OwnEngine {
 
 enum Command {
     Delivery {
-        frame: i32,
+        part: FramePart,
         rects: Vec<Rect>,
         pixels: Option<SecretPixels>,
         class: Blake3Hash,
@@ -120,7 +123,7 @@ enum Command {
         answer: Answer<Blake3Hash>,
     },
     TwoSeeds {
-        frame: i32,
+        part: FramePart,
         rects: Vec<Rect>,
         other_seed: u32,
         answer: Answer<TwoSeeds>,
@@ -157,7 +160,11 @@ fn file_version(blender: BlenderVersion) -> u16 {
 
 /// Errors of engines carry their hint in the same line.
 fn refused(error: EngineError) -> Failure {
-    let message = error.to_string();
+    with_hint(&error.to_string())
+}
+
+/// A refusal whose hint stands in the same line.
+fn with_hint(message: &str) -> Failure {
     match message.split_once("; hint: ") {
         Some((what, hint)) => Failure::preflight(what).hint(hint),
         None => Failure::preflight(message),
@@ -206,6 +213,20 @@ impl OwnEngine {
         })
     }
 
+    /// Refuses to divide samples that cannot be. `samples` is the one number that the user gives all layers.
+    pub fn check_divisible(&self, samples: Option<u32>) -> Result<(), Failure> {
+        if let Some(why) = &self.description.indivisible {
+            return Err(with_hint(&format!("--sample-ranges: {why}")));
+        }
+        match self.description.unequal_samples && samples.is_none() {
+            true => Err(Failure::preflight(
+                "--sample-ranges: the view layers have different numbers of samples",
+            )
+            .hint("give one number for all with --samples")),
+            false => Ok(()),
+        }
+    }
+
     /// What rectangles cost here; blocks for the time of some small ones, and for building the first frame. It says how
     /// they compare with whole tiles on other computers too.
     pub fn measure(&mut self, settings: &RenderSettings) -> Result<CostHints, EngineError> {
@@ -227,7 +248,7 @@ impl OwnEngine {
             while let Ok(command) = receiver.recv() {
                 match command {
                     Command::Delivery {
-                        frame,
+                        part,
                         rects,
                         pixels,
                         class: wanted,
@@ -240,7 +261,7 @@ impl OwnEngine {
                         let bytes = match own {
                             Some(own) if own == wanted => {
                                 let asked = (rects.as_slice(), pixels);
-                                delivery(engine, &settings, frame, asked, &cancel)
+                                delivery(engine, &settings, part, asked, &cancel)
                             }
                             _ => Err("the own engine is of another determinism class".into()),
                         };
@@ -254,7 +275,7 @@ impl OwnEngine {
                         let _ = answer.send(own.ok_or_else(|| failed.into()));
                     }
                     Command::TwoSeeds {
-                        frame,
+                        part,
                         rects,
                         other_seed,
                         answer,
@@ -264,7 +285,8 @@ impl OwnEngine {
                             ..settings.clone()
                         };
                         let mut render = |settings: &RenderSettings| {
-                            let rendered = loaded.engine().render(settings, frame, &rects, &cancel);
+                            let engine = loaded.engine();
+                            let rendered = engine.render_range(settings, part, &rects, &cancel);
                             rendered.map_err(|e| e.to_string())
                         };
                         let both = render(&settings)
@@ -316,14 +338,14 @@ fn own_class(
 fn delivery(
     engine: &mut dyn Engine,
     settings: &RenderSettings,
-    frame: i32,
+    part: FramePart,
     (rects, secret): (&[Rect], Option<SecretPixels>),
     cancel: &CancelFlag,
 ) -> Result<Vec<u8>, String> {
     let secret = secret.zip(rects.first());
     let single = secret.map(|(secret, rect)| secret.rects(rect));
     let rendered = engine
-        .render(settings, frame, single.as_deref().unwrap_or(rects), cancel)
+        .render_range(settings, part, single.as_deref().unwrap_or(rects), cancel)
         .map_err(|e| e.to_string())?;
     let bytes = match secret {
         Some((secret, rect)) => secret.pack(rect, &settings.passes, &rendered),
@@ -337,13 +359,13 @@ impl OwnEngineHandle {
     /// it: cells in canonical bytes.
     pub async fn delivery(
         &self,
-        frame: i32,
+        part: FramePart,
         rects: Vec<Rect>,
         pixels: Option<SecretPixels>,
         class: Blake3Hash,
     ) -> Result<Vec<u8>, String> {
         ask(&self.0, "the own engine", |answer| Command::Delivery {
-            frame,
+            part,
             rects,
             pixels,
             class,
@@ -363,12 +385,12 @@ impl OwnEngineHandle {
     /// Renders rectangles with the job's seed and with one that is larger by `other_seed`, whatever class the own engine is of.
     pub async fn two_seeds(
         &self,
-        frame: i32,
+        part: FramePart,
         rects: Vec<Rect>,
         other_seed: u32,
     ) -> Result<TwoSeeds, String> {
         ask(&self.0, "the own engine", |answer| Command::TwoSeeds {
-            frame,
+            part,
             rects,
             other_seed,
             answer,

@@ -2,13 +2,15 @@
 
 use crate::{
     arguments::Arguments,
-    failure::Failure,
+    failure::{Code, Failure},
     own_engine::OwnEngine,
     report::Report,
     session::{blocking, local_workers_wanted, random},
 };
+use engine::SceneDescription;
 use farm::{CostHints, Farm, FarmConfig, PlanRequest, plan};
 use protocol::{EngineKind, Glm, JobSpec, RenderSettings, TileGrid};
+use serde::Serialize;
 use verifier::{ProbeShape, Trust, squares_thousandths};
 
 /// How long to wait for somebody to work, in milliseconds: peers may be on their way, local workers that are gone
@@ -17,6 +19,41 @@ const PROVIDERS_WAIT_MS: u64 = 30_000;
 const LOCAL_PROVIDERS_WAIT_MS: u64 = 5_000;
 /// What a small rectangle of a production scene costs in a warm Blender is 0.06 to 0.34 s.
 const BLENDER_RECT_MS: u64 = 200;
+
+/// How the user wants frames to be divided.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Division {
+    /// The side of tiles, 0 for whole frames; none is planned.
+    pub tile_px: Option<u32>,
+    /// Ranges of samples; 1 for none.
+    pub ranges: u32,
+}
+
+impl Division {
+    /// As asked for, if the scene's engine can do so.
+    pub fn asked(arguments: &Arguments, own: &OwnEngine) -> Result<Self, Failure> {
+        let ranges = arguments.sample_ranges.unwrap_or(1);
+        if ranges > 1 {
+            own.check_divisible(arguments.samples)?;
+        }
+        Ok(Self {
+            tile_px: tile_px(arguments, &own.description)?,
+            ranges,
+        })
+    }
+}
+
+/// The side of tiles that is asked for; whole frames where the scene's engine draws no others.
+fn tile_px(arguments: &Arguments, description: &SceneDescription) -> Result<Option<u32>, Failure> {
+    match (arguments.tile, description.whole_frames) {
+        (tile, false) => Ok(tile),
+        (None | Some(0), true) => Ok(Some(0)),
+        (Some(_), true) => Err(Failure::new(
+            Code::Usage,
+            "the scene is rendered as whole frames: --tile has no use",
+        )),
+    }
+}
 
 /// What an engine is taken to cost while nothing is measured.
 pub fn assumed_hints(kind: EngineKind) -> CostHints {
@@ -62,7 +99,7 @@ pub fn new_farm(
     job: JobSpec,
     frames: Vec<i32>,
     hints: CostHints,
-    tile_px: Option<u32>,
+    division: Division,
     arguments: &Arguments,
     report: &Report,
 ) -> Result<Farm, Failure> {
@@ -71,9 +108,10 @@ pub fn new_farm(
         size: settings.size,
         frames: frames.len() as u64,
         samples: settings.samples,
+        ranges: division.ranges,
         passes: settings.passes.len(),
         workers: u64::from(local_workers_wanted(arguments)) + arguments.peer.len() as u64,
-        tile_px,
+        tile_px: division.tile_px,
         hints,
     });
     report.say(&format!(
@@ -86,7 +124,8 @@ pub fn new_farm(
     let probes = match job.engine {
         EngineKind::Tracer => ProbeShape::Pixels,
         EngineKind::Blender => {
-            ProbeShape::squares(hints.rect_px(settings.samples), settings.guard_px)
+            let samples = settings.samples.div_ceil(division.ranges);
+            ProbeShape::squares(hints.rect_px(samples), settings.guard_px)
         }
     };
     if let Some(line) = checks_line(probes, &planned.grid) {

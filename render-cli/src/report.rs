@@ -9,6 +9,7 @@ use protocol::{JobId, NodeId, frames::summarize};
 use serde_json::json;
 use std::{
     collections::BTreeMap,
+    fmt,
     io::Write,
     time::{Duration, Instant},
 };
@@ -25,6 +26,34 @@ pub enum Voice {
     Json,
     /// Errors only.
     Quiet,
+}
+
+/// How much of the scene went over the network in this run.
+#[derive(Debug, Clone, Copy)]
+pub struct SceneSent {
+    /// With proofs and lists.
+    pub bytes: u64,
+    /// The scene with all its files, once.
+    pub whole_bytes: u64,
+    /// Workers that lacked anything of it.
+    pub workers: usize,
+    /// Were there none but those of this computer, who share it?
+    pub is_local: bool,
+}
+
+impl fmt::Display for SceneSent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let megabytes = |bytes: u64| bytes as f64 / 1e6;
+        let (sent, whole) = (megabytes(self.bytes), megabytes(self.whole_bytes));
+        match self.workers {
+            0 => write!(f, "nothing of {whole:.1} MB sent: the workers have it"),
+            1 => write!(f, "{sent:.1} of {whole:.1} MB sent"),
+            workers => write!(
+                f,
+                "{sent:.1} MB sent to {workers} workers, of {whole:.1} MB each"
+            ),
+        }
+    }
 }
 
 /// The running report.
@@ -236,7 +265,7 @@ impl Report {
         job: JobId,
         progress: &Progress,
         where_to: &str,
-        scene_bytes_sent: u64,
+        sent: &SceneSent,
     ) {
         self.job.finish_and_clear();
         self.workers
@@ -257,7 +286,7 @@ impl Report {
             "check_overhead": checks.overhead(), "check_glm": checks.spent.to_string(),
             "tiles_unprobed": checks.unprobed_tiles, "copies": progress.copies.leased, "copies_won": progress.copies.won,
             "glm": progress.spent.to_string(), "output": where_to,
-            "bytes_sent": scene_bytes_sent,
+            "bytes_sent": sent.bytes, "scene_bytes": sent.whole_bytes, "sent_to": sent.workers,
             "workers": progress.workers.iter().map(|row| json!({
                 "worker": row.worker.to_string(), "state": state_name(row.state), "tiles": row.tiles_accepted,
                 "checked": row.tiles_checked,
@@ -277,6 +306,9 @@ impl Report {
             "tiles    {} of {}",
             progress.tiles_accepted, progress.tiles_total
         );
+        if !sent.is_local {
+            eprintln!("scene    {sent}");
+        }
         say_checks(checks);
         if progress.copies.leased > 0 {
             let Copies { leased, won } = progress.copies;

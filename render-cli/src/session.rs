@@ -13,9 +13,9 @@ use crate::{
     local_workers::{self, LocalWorker},
     output::{Format, Pattern},
     own_engine::{self, OwnEngine},
-    planning::{assumed_hints, cost_hints, new_farm},
+    planning::{Division, assumed_hints, cost_hints, new_farm},
     providers::{Admission, Providers, identity},
-    report::{Report, Voice},
+    report::{Report, SceneSent, Voice},
     resume,
     video::Encoder,
 };
@@ -23,10 +23,13 @@ use engine::{CancelFlag, SceneDescription};
 use farm::{CostHints, FarmConfig, Progress, event::Event};
 use network::{BlobStore, Identity, Node, NodeConfig};
 use protocol::{
-    Blake3Hash, BlenderVersion, EngineKind, FrameRange, JobId, JobSpec, NodeId, RenderSettings,
-    Size, frames::summarize, limits::SAMPLES_MAX,
+    Blake3Hash, BlenderVersion, EngineKind, FrameRange, JobId, JobSpec, NodeId, Pass,
+    RenderSettings, Size,
+    frames::summarize,
+    limits::{RANGE_SAMPLES_MIN, SAMPLES_MAX},
 };
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -110,10 +113,21 @@ fn settings(
         let message = format!("{samples} samples: from 1 to {SAMPLES_MAX} are allowed");
         return Err(Failure::new(Code::Usage, message));
     }
-    let passes = match asks_for_all(format, description) {
+    let mut passes = match asks_for_all(format, description) {
         true => description.passes(),
         false => description.finish_passes.clone(),
     };
+    if let Some(ranges) = arguments.sample_ranges.filter(|ranges| *ranges > 1) {
+        let most = samples / RANGE_SAMPLES_MIN;
+        if ranges > most {
+            let message = format!("{samples} samples cannot be divided into {ranges} ranges");
+            return Err(Failure::new(Code::Usage, message).hint(format!(
+                "a range has at least {RANGE_SAMPLES_MIN} samples: ask for {most} at most"
+            )));
+        }
+        let wanted: BTreeSet<Pass> = passes.into_iter().collect();
+        passes = description.merging.with_weights(wanted);
+    }
     // Adaptive sampling spreads with the samples that are taken, not with those that the scene asks for.
     let guard_px = match (description.guard_px, description.samples) {
         (0, _) => 0,
@@ -130,6 +144,16 @@ fn settings(
     })
 }
 
+/// Is a pass rendered that is a quotient of what no pass has?
+fn shows_shadow_catcher(description: &SceneDescription, settings: &RenderSettings) -> bool {
+    let planes = description.planes.iter();
+    let mut asked = planes.filter(|plane| settings.passes.contains(&plane.pass));
+    asked.any(|plane| {
+        let mut names = plane.channels.iter();
+        names.any(|name| name.contains(".Shadow Catcher."))
+    })
+}
+
 /// Does a file of this format hold every pass?
 fn asks_for_all(format: &Format, description: &SceneDescription) -> bool {
     let own = description.output.as_ref().map(|own| own.format.as_str());
@@ -142,6 +166,18 @@ fn asks_for_all(format: &Format, description: &SceneDescription) -> bool {
     }
 }
 
+/// The built-in renderer has no use for ranges of samples: each of its pixels can be rendered by itself.
+fn refuse_ranges(kind: EngineKind, arguments: &Arguments) -> Result<(), Failure> {
+    match (kind, arguments.sample_ranges) {
+        (EngineKind::Tracer, Some(2..)) => Err(Failure::new(
+            Code::Usage,
+            "the built-in renderer divides no samples: --sample-ranges is for Blender's Cycles",
+        )
+        .hint("leave it out: tiles divide frames as finely as one likes")),
+        _ => Ok(()),
+    }
+}
+
 /// Where frames go: as asked for, or as the scene has it.
 fn pattern(asked: Option<Pattern>, own: &OwnEngine) -> Result<Pattern, Failure> {
     let of_scene = || own.description.output.as_ref().map(Pattern::of_scene);
@@ -150,18 +186,6 @@ fn pattern(asked: Option<Pattern>, own: &OwnEngine) -> Result<Pattern, Failure> 
     })?;
     pattern.check_writable()?;
     Ok(pattern)
-}
-
-/// The side of tiles that is asked for; whole frames where the scene's engine draws no others.
-fn tile_px(arguments: &Arguments, description: &SceneDescription) -> Result<Option<u32>, Failure> {
-    match (arguments.tile, description.whole_frames) {
-        (tile, false) => Ok(tile),
-        (None | Some(0), true) => Ok(Some(0)),
-        (Some(_), true) => Err(Failure::new(
-            Code::Usage,
-            "the scene is rendered as whole frames: --tile has no use",
-        )),
-    }
 }
 
 /// The folder of keys, ledger and jobs, made if it is not there.
@@ -333,6 +357,7 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
     let mut report = Report::new(voice(&arguments), arguments.explain);
     let admission = admission(&arguments)?;
     let kind = engine_kind(&arguments)?;
+    refuse_ranges(kind, &arguments)?;
     let asked_pattern = Pattern::asked(arguments.output.as_deref(), kind, arguments.raw)?;
     asked_pattern
         .as_ref()
@@ -350,7 +375,8 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
     let pattern = pattern(asked_pattern, &own)?;
     let planes = own.description.planes.clone();
     let frame_rate = own.description.frame_rate;
-    let tile_px = tile_px(&arguments, &own.description)?;
+    let merging = own.description.merging.clone();
+    let division = Division::asked(&arguments, &own)?;
     let wanted = preflight(
         &arguments,
         &own,
@@ -361,7 +387,12 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
     .await?;
     let settings = wanted.settings.clone();
     let frames = wanted.frames.clone();
-    let fingerprint = fingerprint(&pattern, tile_px, &wanted)?;
+    let scene_bytes = wanted.bundle.bytes;
+    let lists = match arguments.is_local() {
+        true => bundle::Lists::none(),
+        false => bundle::Lists::start(blobs.clone(), wanted.bundle.large.clone()),
+    };
+    let fingerprint = fingerprint(&pattern, division, &wanted)?;
     let resume = which_job(asked.resume, fingerprint, &arguments, &data_dir)?;
     let job_id = match &resume {
         Some((_, record)) => record.id,
@@ -391,7 +422,7 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
             begin(
                 &folder,
                 record,
-                (engine, hints, tile_px),
+                (engine, hints, division),
                 wanted,
                 &arguments,
                 &report,
@@ -415,10 +446,12 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
         data_dir: data_dir.clone(),
         node: node.clone(),
         blobs,
+        lists,
         payer: purse.payer(),
         accounts: purse.start(),
         own_engine: own.start(settings, cancel.clone()),
         planes,
+        merging,
         pattern: pattern.clone(),
         providers: Arc::clone(&providers),
         own_workers: workers.iter().map(|worker| worker.node).collect(),
@@ -438,8 +471,13 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
     remember(&providers, begun.books.farm.config(), &progress);
     let ended = ended.and_then(|outcome| {
         let output = pattern.to_string();
-        let sent = node.bytes_served();
-        report.close(outcome_name(&outcome), job_id, &progress, &output, sent);
+        let sent = SceneSent {
+            bytes: node.bytes_served(),
+            whole_bytes: scene_bytes,
+            workers: node.peers_served(),
+            is_local: arguments.is_local(),
+        };
+        report.close(outcome_name(&outcome), job_id, &progress, &output, &sent);
         conclude(outcome, job_id, balance, arguments.budget)
     });
     let ended = match (ended, &encoder) {
@@ -530,6 +568,9 @@ async fn preflight(
     new.for_each(|line| report.say(&line));
     let frames = frames(arguments, description, report);
     let settings = settings(arguments, description, format)?;
+    if arguments.sample_ranges > Some(1) && shows_shadow_catcher(description, &settings) {
+        report.say("warning: of the pass Shadow Catcher ranges of samples give about the mean: it has none");
+    }
     let (scene, blobs) = (arguments.scene.clone(), blobs.clone());
     let needed = match known.summary {
         Some(summary) => Needed::Blend(summary),
@@ -571,10 +612,10 @@ fn which_job(
 fn begin(
     folder: &JobFolder,
     record: Record,
-    ((engine, blender), hints, tile_px): (
+    ((engine, blender), hints, division): (
         (EngineKind, Option<BlenderVersion>),
         CostHints,
-        Option<u32>,
+        Division,
     ),
     wanted: Wanted,
     arguments: &Arguments,
@@ -588,7 +629,7 @@ fn begin(
         blender,
         settings: wanted.settings,
     };
-    let farm = new_farm(spec, wanted.frames, hints, tile_px, arguments, report)?;
+    let farm = new_farm(spec, wanted.frames, hints, division, arguments, report)?;
     let (books, lock) = resume::begin(folder, &record, farm)?;
     Ok(Begun {
         books,
@@ -655,13 +696,13 @@ pub fn only_user(data_dir: &Path) -> Result<Lock, Failure> {
 /// Hash of everything that decides the frames and where they go.
 fn fingerprint(
     pattern: &Pattern,
-    tile_px: Option<u32>,
+    division: Division,
     wanted: &Wanted,
 ) -> Result<Blake3Hash, Failure> {
     let fail = |e: &dyn std::fmt::Display| Failure::preflight(e.to_string());
     let output = std::path::absolute(pattern.to_string()).map_err(|e| fail(&e))?;
     let (manifest, settings, frames) = (wanted.bundle.manifest, &wanted.settings, &wanted.frames);
-    let all = (manifest, settings, frames, output, tile_px);
+    let all = (manifest, settings, frames, output, division);
     let bytes = postcard::to_stdvec(&all).map_err(|e| fail(&e))?;
     Ok(Blake3Hash::of(&bytes))
 }

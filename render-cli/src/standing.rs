@@ -85,11 +85,11 @@ async fn own_delivery(
     rect: Rect,
     secret: Option<SecretPixels>,
 ) -> Option<Vec<u8>> {
-    let (frame, class) = (evidence.frame, evidence.class);
+    let (part, class) = ((evidence.frame, evidence.samples), evidence.class);
     let asked = shared
         .context
         .own_engine
-        .delivery(frame, vec![rect], secret, class);
+        .delivery(part, vec![rect], secret, class);
     tokio::time::timeout(OWN_WAIT, asked).await.ok()?.ok()
 }
 
@@ -152,6 +152,7 @@ fn keep_bundle(
     }
     let accusation = Accusation {
         frame: evidence.frame,
+        samples: evidence.samples,
         cell,
         class: evidence.class,
         engine_build: context.engine_build.clone(),

@@ -73,6 +73,13 @@ pub struct ServeArguments {
     /// ended earlier where the computer has hardly any left.
     #[arg(long, value_name = "GIB", default_value_t = MEMORY_GIB_DEFAULT, value_parser = clap::value_parser!(u32).range(1..=MEMORY_GIB_MAX))]
     pub memory: u32,
+    /// Disk for scenes of earlier jobs, such as 20GB: of a scene that comes again changed only the changes are fetched. The
+    /// least recently used ones are removed first; those of running jobs stay, whatever they take.
+    #[arg(long, value_name = "SIZE", default_value = "20GB", value_parser = crate::size::parse)]
+    pub cache: u64,
+    /// Folder of blobs of the requestor that starts this worker: scenes are shared with it.
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub requestor_blobs: Option<PathBuf>,
     /// Accept offers from this requestor only; may be given several times.
     #[arg(long, value_name = "NODEID")]
     pub serve_only: Vec<NodeId>,

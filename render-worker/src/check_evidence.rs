@@ -186,7 +186,8 @@ fn render(checking: &Checking, scene: &Path, bundle: &Bundle) -> Result<Rendered
         )?
         .frames;
     let calibration = calibrate(engine.as_mut(), settings, first_frame, &cancel)?;
-    let cells = engine.render(settings, bundle.frame, &[bundle.cell], &cancel)?;
+    let part = (bundle.frame, bundle.samples);
+    let cells = engine.render_range(settings, part, &[bundle.cell], &cancel)?;
     let bytes = task_bytes(&cells, &settings.passes);
     let bytes = bytes.map_err(|e| WorkerError::Evidence(e.to_string()))?;
     let build = engine.build();
@@ -353,7 +354,7 @@ impl Examined {
         };
         let (verdict, why) = self.verdict();
         json!({
-            "verdict": verdict, "why": why, "job": self.bundle.job.id.to_string(), "frame": self.bundle.frame,
+            "verdict": verdict, "why": why, "job": self.bundle.job.id.to_string(), "frame": self.bundle.frame, "samples": self.bundle.samples,
             "cell": self.bundle.cell.to_string(), "same_class": self.is_of_class(),
             "rendered": self.rendered.as_ref().map(|own| own.value.to_string()),
             "build": self.rendered.as_ref().map(|own| own.build.as_str()),

@@ -14,7 +14,7 @@ pub struct WorkerConfig {
     pub identity: Identity,
     /// Who is paid.
     pub payee: Address,
-    /// Folder of blobs, jobs and earnings; one worker at a time.
+    /// Folder of blobs, scenes, jobs and earnings; one worker at a time.
     pub data_dir: PathBuf,
     /// Multiaddrs to listen on; none means free ports of all IPv4 interfaces.
     pub listen: Vec<String>,
@@ -30,6 +30,10 @@ pub struct WorkerConfig {
     pub device: Device,
     /// Price of one million samples.
     pub price_megasample: Glm,
+    /// Disk for the scenes of jobs that are over, in bytes.
+    pub cache_bytes: u64,
+    /// Folder of the requestor's blobs, for a worker that it started itself.
+    pub requestor_blobs: Option<PathBuf>,
     /// The only requestors that it works for; none means all.
     pub serve_only: Vec<NodeId>,
     /// An engine to start before anybody asks for it.

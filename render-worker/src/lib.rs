@@ -17,6 +17,8 @@ mod main_command;
 mod postman;
 mod renderer;
 mod reports;
+mod scenes;
+mod size;
 mod tiles;
 mod worker;
 

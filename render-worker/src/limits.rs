@@ -21,6 +21,14 @@ pub const ENGINE_IDLE_MAX: Duration = Duration::from_secs(60);
 pub const RESTARTS_MAX: u32 = 3;
 /// Files of one bundle that are fetched at once.
 pub const FETCHES_MAX: usize = 8;
+/// Scenes that are kept, those of jobs included.
+pub const SCENES_KEPT_MAX: usize = 256;
+/// Files of all scenes that are kept, unless those of a job alone are more.
+pub const BLOBS_KEPT_MAX: usize = 1 << 18;
+/// Kept scenes in which earlier versions of a new one's files are looked for.
+pub const EARLIER_SCENES_MAX: usize = 8;
+/// Earlier versions of one file in which its segments are looked for.
+pub const EARLIER_FILES_MAX: usize = 4;
 /// Attempts at one file before the job fails.
 pub const FETCH_ATTEMPTS_MAX: u32 = 4;
 /// Between two attempts at the same file or message.

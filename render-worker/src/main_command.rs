@@ -178,6 +178,8 @@ fn serve(program: Vec<String>, arguments: ServeArguments) -> Result<ExitCode, Wo
         blender: release,
         device: arguments.device,
         price_megasample: arguments.price,
+        cache_bytes: arguments.cache,
+        requestor_blobs: arguments.requestor_blobs,
         serve_only: arguments.serve_only,
         hold: arguments.hold,
         engine_idle: ENGINE_IDLE_MAX,

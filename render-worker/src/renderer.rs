@@ -1,6 +1,6 @@
 //! The thread of one job: loads its scene into an engine, then renders one task after another.
 
-use crate::{early_engine::EarlyEngine, limits::RESTARTS_MAX, tiles::Tiles};
+use crate::{bundle::Fetched, early_engine::EarlyEngine, limits::RESTARTS_MAX, tiles::Tiles};
 use engine::{CancelFlag, Engine, EngineError, SceneDescription, calibrate, class_fingerprint};
 use protocol::{
     Blake3Hash, EngineKind, JobId, JobSpec, NodeId, TaskId, TaskSpec, pixels::task_bytes,
@@ -78,19 +78,18 @@ impl Drop for EndNote {
 }
 
 impl Renderer {
-    /// Starts the thread; it ends when `work` does, or when no `entry` comes: the path of the scene in the folder, once
-    /// it is there.
+    /// Starts the thread; it ends when `work` does, or when no `scene` comes: that it is in the folder.
     pub fn start(
         self,
         early: EarlyEngine,
-        entry: oneshot::Receiver<String>,
+        scene: oneshot::Receiver<Fetched>,
         work: mpsc::Receiver<Work>,
     ) -> std::io::Result<()> {
         let builder = thread::Builder::new().name(format!("job {}", self.spec.id.short()));
         builder.spawn(move || {
             let _end = EndNote(self.spec.id, self.run, self.notes.clone());
-            if let Ok(entry) = entry.blocking_recv() {
-                self.serve(early, &entry, work);
+            if let Ok(scene) = scene.blocking_recv() {
+                self.serve(early, &scene.entry, work);
             }
         })?;
         Ok(())
@@ -176,7 +175,7 @@ impl Renderer {
             Some((pixels, rect)) => Cow::Owned(pixels.rects(rect)),
             None => Cow::Borrowed(&task.rects),
         };
-        let rendered = engine.render(settings, task.frame, &rects, cancel)?;
+        let rendered = engine.render_range(settings, (task.frame, task.samples), &rects, cancel)?;
         let render_ms = u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX);
         let failed = |why: String| EngineError::Failed(why);
         if !rendered.iter().map(|part| &part.rect).eq(rects.iter()) {

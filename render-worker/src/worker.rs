@@ -11,12 +11,13 @@ use crate::{
     limits::{GUARD_MAX_PX, HEARTBEAT, JOBS_HELD_MAX, JOBS_MAX, NOTES_MAX, STOP_MAX},
     postman::Postman,
     renderer::{MakeEngine, News, Note, Renderer, Work},
+    scenes::Scenes,
     tiles::Tiles,
 };
 use engine::{CancelFlag, Engine, EngineError};
 use network::{BlobStore, NetworkError, Node, NodeConfig, NodeEvent, Replier};
 use protocol::{
-    Address, Blake3Hash, EngineKind, JobId, JobSpec, NodeId, TaskId, TaskSpec,
+    Address, Blake3Hash, EngineKind, JobId, JobSpec, NodeId, Segmented, TaskId, TaskSpec,
     limits::TASKS_HELD_MAX,
     message::{Reply, Request, bounded_text},
 };
@@ -44,8 +45,8 @@ pub async fn serve(
     make_engine: impl Fn(EngineKind) -> Result<Box<dyn Engine>, EngineError> + Send + Sync + 'static,
     stop: impl Future<Output = ()>,
 ) -> Result<(), WorkerError> {
-    let opened = tokio::task::block_in_place(|| open_data(&config.data_dir, config.payee));
-    let (blobs, book) = opened?;
+    let (scenes, book) = tokio::task::block_in_place(|| open_data(&config))?;
+    let blobs = scenes.blobs().clone();
     let mut node_config = NodeConfig::new(config.identity.clone(), blobs.clone());
     if !config.listen.is_empty() {
         node_config.listen.clone_from(&config.listen);
@@ -69,7 +70,7 @@ pub async fn serve(
     }
     let mut worker = Worker {
         jobs_dir: jobs_dir(&config.data_dir),
-        tiles: Tiles::new(blobs.clone()),
+        tiles: Tiles::new(blobs),
         make_engine: Arc::new(make_engine),
         jobs: HashMap::new(),
         rendering: None,
@@ -78,7 +79,7 @@ pub async fn serve(
         spare: None,
         config,
         node,
-        blobs,
+        scenes,
         book,
         notes,
         connected,
@@ -108,8 +109,8 @@ fn jobs_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("jobs")
 }
 
-fn open_data(data_dir: &Path, payee: Address) -> Result<(BlobStore, Bookkeeper), WorkerError> {
-    let jobs = jobs_dir(data_dir);
+fn open_data(config: &WorkerConfig) -> Result<(Scenes, Bookkeeper), WorkerError> {
+    let (data_dir, jobs) = (&config.data_dir, jobs_dir(&config.data_dir));
     match fs::remove_dir_all(&jobs) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(WorkerError::io(format!("cannot clear {}", jobs.display()))(
@@ -121,15 +122,17 @@ fn open_data(data_dir: &Path, payee: Address) -> Result<(BlobStore, Bookkeeper),
     fs::create_dir_all(&jobs)
         .map_err(WorkerError::io(format!("cannot make {}", jobs.display())))?;
     // The book comes first: it refuses a folder that another worker uses.
-    let book = Bookkeeper::start(data_dir, payee)?;
-    Ok((BlobStore::open(data_dir.join("blobs"))?, book))
+    let book = Bookkeeper::start(data_dir, config.payee)?;
+    let blobs = BlobStore::open(data_dir.join("blobs"))?;
+    let failed = WorkerError::io(format!("cannot keep scenes in {}", data_dir.display()));
+    Ok((Scenes::open(blobs, config).map_err(failed)?, book))
 }
 
 struct Worker {
     config: WorkerConfig,
     jobs_dir: PathBuf,
     node: Node,
-    blobs: BlobStore,
+    scenes: Scenes,
     tiles: Tiles,
     book: Bookkeeper,
     make_engine: Arc<MakeEngine>,
@@ -178,7 +181,7 @@ impl Worker {
     fn request(&mut self, peer: NodeId, request: Request, replier: Replier) {
         let answer = match request {
             Request::Offer { job, payer } => Ok(self.offer(peer, *job, payer)),
-            Request::Prepare { job } => self.prepare(peer, job),
+            Request::Prepare { job, segmented } => self.prepare(peer, job, segmented),
             Request::Lease { job, tasks, next } => self.lease(peer, job, tasks, next),
             Request::Reveal { job, task } => self.reveal(peer, job, task),
             Request::Verdict {
@@ -302,7 +305,12 @@ impl Worker {
         }
     }
 
-    fn prepare(&mut self, peer: NodeId, id: JobId) -> Result<Reply, Reply> {
+    fn prepare(
+        &mut self,
+        peer: NodeId,
+        id: JobId,
+        segmented: Vec<Segmented>,
+    ) -> Result<Reply, Reply> {
         let node = self.node.clone();
         let job = self.job(peer, id)?;
         if matches!(job.contact, Contact::Open(_)) {
@@ -310,7 +318,7 @@ impl Worker {
         }
         job.contact = Contact::Open(Postman::start(node, peer));
         match job.stage {
-            Stage::Unloaded | Stage::Broken(_) => self.load(id),
+            Stage::Unloaded | Stage::Broken(_) => self.load(id, segmented),
             Stage::Loading => {}
             Stage::Ready { .. } => job.say_all(),
         }
@@ -318,8 +326,8 @@ impl Worker {
     }
 
     /// Fetches the job's scene and loads it into an engine of its own.
-    fn load(&mut self, id: JobId) {
-        let (node, blobs, notes) = (self.node.clone(), self.blobs.clone(), self.notes.clone());
+    fn load(&mut self, id: JobId, segmented: Vec<Segmented>) {
+        let (node, scenes, notes) = (self.node.clone(), self.scenes.clone(), self.notes.clone());
         let (make_engine, tiles) = (Arc::clone(&self.make_engine), self.tiles.clone());
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
@@ -353,14 +361,15 @@ impl Worker {
             cancel: job.cancel.clone(),
             notes: notes.clone(),
         };
-        let (entry, is_there) = oneshot::channel();
+        let (scene, is_there) = oneshot::channel();
         if let Err(error) = renderer.start(early, is_there, work_receiver) {
             return job.break_off(&format!("no thread for the engine: {error}"));
         }
         let fetching = tokio::spawn(async move {
-            match bundle::fetch(node, blobs, requestor, spec, folder).await {
+            let wanted = (spec, segmented);
+            match bundle::fetch(node, scenes, requestor, wanted, folder).await {
                 // Nobody waits for it when the job was put away.
-                Ok(found) => drop(entry.send(found)),
+                Ok(found) => drop(scene.send(found)),
                 Err(reason) => {
                     let news = News::Broken { reason };
                     // Fails only when the worker has stopped.

@@ -2,6 +2,7 @@
 //! simulated render farm, and the study of determinism classes.
 
 pub mod classes;
+pub mod provider;
 pub mod simulator;
 pub mod strata;
 

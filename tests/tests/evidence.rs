@@ -102,7 +102,7 @@ impl Farm {
         let root = self.blobs.add_bytes(&pixels).unwrap();
         let identity = Identity::generate();
         let (worker, task, salt) = (identity.node(), TaskId(u64::from(x)), [7; 32]);
-        let spec = task_hash(job, FRAME, &[tile], None);
+        let spec = task_hash(job, (FRAME, None), &[tile], None);
         let commitment = commitment(&worker, &spec, &salt, &root);
         let testimony = Testimony {
             worker,
@@ -133,6 +133,7 @@ impl Farm {
             engine_build: self.engine.build(),
             class: self.class,
             frame: FRAME,
+            samples: None,
             cell: CELL,
             wrong: vec![statements[0].testimony.worker],
             own_value: None,

@@ -222,6 +222,8 @@ async fn start(conduct: Conduct, dir: &Path, number: u8) -> Started {
         blender: None,
         device: Device::default(),
         price_megasample: Glm::from_wei(1_000_000_000_000),
+        cache_bytes: 1 << 30,
+        requestor_blobs: None,
         serve_only: Vec::new(),
         hold: Duration::ZERO,
         engine_idle: Duration::ZERO,

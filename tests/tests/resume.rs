@@ -3,13 +3,11 @@
 use payment::{EmbeddedLedger, Ledger};
 use protocol::{Address, Glm};
 use std::{
-    fs::File,
-    io::{BufRead, BufReader},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::Path,
+    process::{Command, Stdio},
     time::Duration,
 };
-use tests::{job, job_command, render, render_program, scene, summary, words};
+use tests::{job, job_command, provider::Provider, render, render_program, scene, summary, words};
 
 const OPTIONS: &str = "--frames 1-6 --size 320x192 --samples 8 --tile 96 --local 2";
 /// Kills in a run; `RENDER_TEST_KILLS` asks for more.
@@ -88,62 +86,6 @@ fn a_killed_job_goes_on_with_the_same_command() {
     assert_eq!(balance, spent, "{all:?}");
     // A kill between the last payment and its message leaves a worker without a voucher for money that it has.
     assert!(promised <= spent, "{promised}: {all:?}");
-}
-
-/// A provider in a process of its own, which tells in its log what it does.
-struct Provider {
-    process: Child,
-    address: String,
-    log: PathBuf,
-}
-
-impl Provider {
-    fn start(folder: &Path) -> Self {
-        let log = folder.join("worker.log");
-        let mut process = Command::new(render_program())
-            .args(["worker", "--json", "--engine", "tracer", "--threads", "1"])
-            .args(["--listen", "/ip4/127.0.0.1/tcp/0", "--data-dir"])
-            .arg(folder.join("provider"))
-            .env("RUST_LOG", "render_worker=info")
-            .stdout(Stdio::piped())
-            .stderr(File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        let mut stdout = BufReader::new(process.stdout.take().unwrap());
-        stdout.read_line(&mut line).unwrap();
-        let greeting: serde_json::Value = serde_json::from_str(&line).unwrap();
-        Self {
-            process,
-            address: greeting["addresses"][0].as_str().unwrap().to_owned(),
-            log,
-        }
-    }
-
-    /// The tasks of which the log says this, in its order.
-    fn tasks(&self, what: &str) -> Vec<String> {
-        let log = std::fs::read_to_string(&self.log).unwrap();
-        let said = format!(": {what} ");
-        let whole_lines = log.rsplit_once('\n').map_or("", |(lines, _)| lines);
-        let lines = whole_lines.lines().filter(|line| line.contains(&said));
-        let task = |line: &str| line.rsplit_once("task=").map(|(_, task)| task.to_owned());
-        lines.filter_map(task).collect()
-    }
-
-    fn wait(&mut self, until: impl Fn(&Self) -> bool) {
-        while !until(self) {
-            assert!(self.process.try_wait().unwrap().is_none());
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-}
-
-impl Drop for Provider {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 #[test]

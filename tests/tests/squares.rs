@@ -317,6 +317,7 @@ fn requests_for_squares_keep_the_limits_of_tasks() {
                         id: TaskId(number),
                         frame: 1,
                         rects,
+                        samples: None,
                         pixels: None,
                     };
                     spec.check(&job).unwrap();

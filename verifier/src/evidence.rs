@@ -13,7 +13,7 @@ mod form;
 use crate::{cells::position, commitment, commitment_statement, verify_signature};
 use form::{JobForm, list, manifest, option, text};
 use protocol::{
-    Blake3Hash, JobSpec, Manifest, NodeId, Rect, TaskId, TaskSpec,
+    Blake3Hash, JobSpec, Manifest, NodeId, Rect, SampleRange, TaskId, TaskSpec,
     geometry::{CELL_PX, Cell},
     ids::Signature,
     job::task_hash,
@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// Version of the form.
-pub const EVIDENCE_VERSION: u32 = 2;
+pub const EVIDENCE_VERSION: u32 = 3;
 /// Longest evidence in bytes: a scene of very many files, else it has a few ten thousand.
 pub const EVIDENCE_BYTES_MAX: usize = 16 << 20;
 /// Fewest and most statements about a cell. One is enough where the requestor's own engine rendered the cell too.
@@ -93,6 +93,8 @@ pub struct Bundle {
     pub class: Blake3Hash,
     /// The frame.
     pub frame: i32,
+    /// If given, all that is said is of these samples of each pixel.
+    pub samples: Option<SampleRange>,
     /// A whole cell of the frame, cut at its edge.
     #[serde(with = "text")]
     pub cell: Rect,
@@ -197,6 +199,7 @@ impl Statement {
         let task = TaskSpec {
             id: said.task,
             frame: bundle.frame,
+            samples: bundle.samples,
             rects: said.rects.clone(),
             pixels: None,
         };
@@ -205,7 +208,7 @@ impl Statement {
         if !verify_signature(&said.worker, &signed, &said.signature) {
             return Err(Flaw::Signature);
         }
-        let spec = task_hash(job, bundle.frame, &said.rects, None);
+        let spec = task_hash(job, (bundle.frame, bundle.samples), &said.rects, None);
         if commitment(&said.worker, &spec, &said.salt, &said.root) != said.commitment {
             return Err(Flaw::Commitment);
         }

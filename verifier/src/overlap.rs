@@ -80,7 +80,7 @@ impl Overlap<'_> {
     /// The drawn cells on a tile's borders, each with whether the tile is the first of the two there.
     fn borders(&self, frame: i32, tile: u32) -> impl Iterator<Item = (bool, Drawn)> {
         let columns = self.grid.columns();
-        let (column, row) = (tile % columns, tile / columns);
+        let (column, row) = self.grid.place(tile);
         let right = (column + 1 < columns).then_some((true, tile, true));
         let below = (row + 1 < self.grid.rows()).then_some((true, tile, false));
         let left = (column > 0).then(|| (false, tile - 1, true));
@@ -132,7 +132,7 @@ impl Overlap<'_> {
     /// The outermost line of cells on each side of what a tile's worker renders that has a neighbour.
     fn lines(&self, tile: u32) -> Vec<Cell> {
         let rendered = self.grid.rendered(tile);
-        let (column, row) = (tile % self.grid.columns(), tile / self.grid.columns());
+        let (column, row) = self.grid.place(tile);
         let first = Cell {
             column: rendered.x / CELL_PX,
             row: rendered.y / CELL_PX,
@@ -237,11 +237,32 @@ mod tests {
     }
 
     #[test]
-    fn other_frames_and_secrets_share_other_cells() {
-        let grid = TileGrid::new(Size::new(768, 768).unwrap(), 256);
+    fn tiles_share_cells_with_those_of_their_own_range_of_samples() {
+        for (width, height, tile_px) in GRIDS {
+            let plain = TileGrid::new(Size::new(width, height).unwrap(), tile_px);
+            let grid = plain.in_ranges(2);
+            for shape in [ProbeShape::Pixels, ProbeShape::squares(3_000, 0)] {
+                let (one, both) = (
+                    overlap(&[4; 32], &plain, shape),
+                    overlap(&[4; 32], &grid, shape),
+                );
+                for tile in 0..plain.tile_count() {
+                    assert_eq!(both.shared(7, tile), one.shared(7, tile));
+                    let next = tile + plain.tile_count();
+                    assert_eq!(both.first_rect(next), one.first_rect(tile));
+                    assert!(both.rects(7, next).len() <= TILE_RECTS_MAX);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn other_frames_ranges_and_secrets_share_other_cells() {
+        let grid = TileGrid::new(Size::new(768, 768).unwrap(), 256).in_ranges(2);
         let (one, two) = ([1; 32], [2; 32]);
         let first = overlap(&one, &grid, ProbeShape::Pixels);
         assert_ne!(first.shared(1, 4), first.shared(2, 4));
+        assert_ne!(first.shared(1, 4), first.shared(1, 4 + 9));
         assert_ne!(
             first.shared(1, 4),
             overlap(&two, &grid, ProbeShape::Pixels).shared(1, 4)

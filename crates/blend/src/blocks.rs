@@ -5,11 +5,13 @@
 
 use crate::{
     BlendError, Compression, Version,
+    ahead::{Ahead, Help},
     dna::{Dna, POINTER_BYTES, Struct},
     header::{self, BlockHeaders},
     limits,
     source::Source,
     view::View,
+    walk::{self, BlockHeader, Walked},
 };
 use std::{
     cell::Cell,
@@ -21,31 +23,22 @@ use std::{
 /// A block's code, which for datablocks is also how their names begin.
 pub(crate) type Code = [u8; 4];
 
-const DATA: Code = *b"DATA";
-const DNA1: Code = *b"DNA1";
-const END: Code = *b"ENDB";
 /// The struct of blocks that have none.
 const RAW: usize = 0;
-
-/// Datablocks that are kept with their parts: scenes, images, libraries, fonts, sounds, movie clips, caches, volumes,
-/// node trees and what has one, objects, texts, collections, and what the file says of itself. Of other kinds only small
-/// parts are kept.
-const KEPT_WHOLE: [Code; 18] = [
-    *b"SC\0\0", *b"IM\0\0", *b"LI\0\0", *b"VF\0\0", *b"SO\0\0", *b"MC\0\0", *b"CF\0\0", *b"VO\0\0",
-    *b"NT\0\0", *b"MA\0\0", *b"LA\0\0", *b"WO\0\0", *b"LS\0\0", *b"TE\0\0", *b"OB\0\0", *b"TX\0\0",
-    *b"GR\0\0", *b"GLOB",
-];
 
 /// A block that is kept.
 pub(crate) struct Block {
     pub code: Code,
     /// Which datablock it belongs to.
     pub datablock: u32,
-    struct_index: usize,
+    /// Where it was in Blender's memory.
+    pub address: u64,
+    pub struct_index: usize,
     /// Where its content begins in the unpacked file.
-    at: u64,
-    /// Its content among that of all blocks.
-    content: Range<usize>,
+    pub at: u64,
+    /// Its content among that of others.
+    pub piece: usize,
+    pub content: Range<usize>,
 }
 
 /// Where a text stands in the unpacked file.
@@ -78,100 +71,69 @@ pub(crate) struct Blend {
     headers: BlockHeaders,
     dna: Dna,
     blocks: Vec<Block>,
-    /// The content of all of them: there are too many for memory of their own each.
-    contents: Vec<u8>,
-    datablocks: HashMap<u64, usize>,
-    parts: HashMap<(u32, u64), usize>,
+    /// The content of all of them.
+    contents: Vec<Vec<u8>>,
+    datablocks: Datablocks,
+    parts: Parts,
     /// Elements of lists that were followed: a list may lead back to its beginning.
     list_items: Cell<usize>,
 }
 
-struct BlockHeader {
-    code: Code,
-    bytes: u64,
-    address: u64,
-    struct_index: usize,
-}
-
 impl Blend {
-    pub fn read<R: Read + Seek>(inner: R) -> Result<Self, BlendError> {
+    pub fn read<R: Read + Seek + Send + 'static>(inner: R) -> Result<Self, BlendError> {
+        Self::read_with(inner, Help::of_all_processors())
+    }
+
+    pub fn read_with<R: Read + Seek + Send + 'static>(
+        inner: R,
+        help: Help,
+    ) -> Result<Self, BlendError> {
         let (mut source, compression) = Source::new(inner)?;
         let (version, headers) = header::read(&mut source)?;
-        let mut blend = Blend {
+        let (mut walked, mut dna) = (Walked::default(), Dna::default());
+        let mut ahead = Ahead::new(headers, help);
+        loop {
+            if let Some(part) = ahead.part_from(&mut source, walked.keeps_parts()) {
+                source.pass_over(part.headers.end, part.unpacked)?;
+                walked.append(part.walked)?;
+                continue;
+            }
+            let header = BlockHeader::read(&mut source, headers)?;
+            match header.code {
+                walk::END => break,
+                walk::DNA1 => dna = read_dna(&mut source, header.bytes)?,
+                _ => walked.add(&header, &mut source)?,
+            }
+        }
+        if dna.structs.is_empty() {
+            return Err(BlendError::damaged("it does not describe its structs"));
+        }
+        let (datablocks, parts) = addresses_of(&walked.blocks);
+        Ok(Blend {
             version,
             compression,
             headers,
-            dna: Dna::default(),
-            blocks: Vec::new(),
-            contents: Vec::new(),
-            datablocks: HashMap::new(),
-            parts: HashMap::new(),
+            dna,
+            blocks: walked.blocks,
+            contents: walked.contents,
+            datablocks,
+            parts,
             list_items: Cell::new(0),
-        };
-        let mut kept_bytes = 0;
-        let mut datablock = Datablock::default();
-        for _ in 0..limits::BLOCKS_MAX {
-            let header = read_header(&mut source, headers)?;
-            match header.code {
-                END => return blend.complete(),
-                DNA1 => blend.dna = read_dna(&mut source, header.bytes)?,
-                _ => {
-                    datablock.advance(header.code);
-                    if !datablock.keeps(&header) {
-                        source.skip(header.bytes)?;
-                        continue;
-                    }
-                    kept_bytes += header.bytes;
-                    if kept_bytes > limits::KEPT_BYTES_MAX {
-                        let gib = limits::KEPT_BYTES_MAX >> 30;
-                        let what = format!("its objects and nodes take more than {gib} GiB");
-                        return Err(BlendError::TooLarge(what));
-                    }
-                    blend.keep(&header, datablock.number, &mut source)?;
-                }
-            }
-        }
-        Err(BlendError::TooLarge(format!(
-            "it has more than {} blocks",
-            limits::BLOCKS_MAX
-        )))
+        })
     }
 
-    /// Reads the content of a block, which was found to be short.
-    fn keep<R: Read + Seek>(
-        &mut self,
-        header: &BlockHeader,
-        datablock: u32,
-        source: &mut Source<R>,
-    ) -> Result<(), BlendError> {
-        let (index, at, start) = (self.blocks.len(), source.position(), self.contents.len());
-        let length = usize::try_from(header.bytes).map_err(|_| BlendError::CutShort)?;
-        self.contents.resize(start + length, 0);
-        source.read_exact(&mut self.contents[start..])?;
-        if header.code == DATA {
-            self.parts.insert((datablock, header.address), index);
-        } else {
-            self.datablocks.insert(header.address, index);
-        }
-        self.blocks.push(Block {
-            code: header.code,
-            datablock,
-            struct_index: header.struct_index,
-            at,
-            content: start..start + length,
+    /// All that was kept, for comparison.
+    #[cfg(test)]
+    pub fn kept(&self) -> Vec<Kept> {
+        let kept = self.blocks.iter().map(|block| {
+            let bytes = self.bytes(block).to_vec();
+            (block.code, block.datablock, block.address, block.at, bytes)
         });
-        Ok(())
+        kept.collect()
     }
 
     fn bytes(&self, block: &Block) -> &[u8] {
-        &self.contents[block.content.clone()]
-    }
-
-    fn complete(self) -> Result<Self, BlendError> {
-        match self.dna.structs.is_empty() {
-            true => Err(BlendError::damaged("it does not describe its structs")),
-            false => Ok(self),
-        }
+        &self.contents[block.piece][block.content.clone()]
     }
 
     pub fn dna(&self) -> &Dna {
@@ -254,7 +216,7 @@ impl Blend {
 
     /// All datablocks.
     pub fn datablocks(&self) -> impl Iterator<Item = View<'_>> {
-        let whole = self.blocks.iter().filter(|block| block.code != DATA);
+        let whole = self.blocks.iter().filter(|block| block.code != walk::DATA);
         whole.filter_map(|block| self.view(block))
     }
 
@@ -306,6 +268,25 @@ impl Blend {
     }
 }
 
+/// A kept block: its code, its datablock, where it was in memory and in the file, and its content.
+#[cfg(test)]
+pub(crate) type Kept = (Code, u32, u64, u64, Vec<u8>);
+
+/// Which block each address means: to the parts of one datablock, and to all.
+type Datablocks = HashMap<u64, usize>;
+type Parts = HashMap<(u32, u64), usize>;
+
+fn addresses_of(blocks: &[Block]) -> (Datablocks, Parts) {
+    let (mut datablocks, mut parts) = (Datablocks::new(), Parts::new());
+    for (index, block) in blocks.iter().enumerate() {
+        match block.code {
+            walk::DATA => parts.insert((block.datablock, block.address), index),
+            _ => datablocks.insert(block.address, index),
+        };
+    }
+    (datablocks, parts)
+}
+
 /// The addresses in a block: those of its structs' pointers, or all that may be one where it has no struct.
 fn addresses(
     dna: &Dna,
@@ -331,70 +312,9 @@ fn addresses(
         .collect()
 }
 
-/// Which datablock the blocks belong to that are being read.
-#[derive(Default)]
-struct Datablock {
-    number: u32,
-    keeps_parts: bool,
-}
-
-impl Datablock {
-    fn advance(&mut self, code: Code) {
-        if code != DATA {
-            self.number += 1;
-            self.keeps_parts = KEPT_WHOLE.contains(&code);
-        }
-    }
-
-    fn keeps(&self, header: &BlockHeader) -> bool {
-        let is_datablock = header.code != DATA;
-        header.bytes
-            <= match self.keeps_parts || is_datablock {
-                true => limits::KEPT_BLOCK_BYTES_MAX,
-                false => limits::SMALL_BLOCK_BYTES_MAX,
-            }
-    }
-}
-
 fn read_dna<R: Read + Seek>(source: &mut Source<R>, bytes: u64) -> Result<Dna, BlendError> {
     match bytes > limits::DNA_BYTES_MAX {
         true => Err(BlendError::damaged("its description of structs is huge")),
         false => Dna::parse(&source.read_vec(bytes)?),
     }
-}
-
-fn read_header<R: Read + Seek>(
-    source: &mut Source<R>,
-    headers: BlockHeaders,
-) -> Result<BlockHeader, BlendError> {
-    let mut bytes = [0; 32];
-    let small = |at: usize, bytes: &[u8; 32]| {
-        u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-    };
-    let large = |at: usize, bytes: &[u8; 32]| {
-        u64::from(small(at, bytes)) | u64::from(small(at + 4, bytes)) << 32
-    };
-    let (length, address_at, struct_at) = match headers {
-        BlockHeaders::Small => (24, 8, 16),
-        BlockHeaders::Large => (32, 8, 4),
-    };
-    // The last block of some files is its code alone.
-    source.read_exact(&mut bytes[..4])?;
-    let code = [bytes[0], bytes[1], bytes[2], bytes[3]];
-    if code != END {
-        source.read_exact(&mut bytes[4..length])?;
-    }
-    if !code[..2].iter().all(u8::is_ascii_alphanumeric) {
-        return Err(BlendError::damaged("a block has no kind"));
-    }
-    let content = match headers {
-        BlockHeaders::Small => u64::from(small(4, &bytes)),
-        BlockHeaders::Large => large(16, &bytes),
-    };
-    Ok(BlockHeader {
-        code,
-        bytes: content,
-        address: large(address_at, &bytes),
-        struct_index: small(struct_at, &bytes) as usize,
-    })
 }

@@ -5,7 +5,7 @@ use crate::{
 };
 use std::{
     fs::File,
-    io::{self, Read, Seek, Write},
+    io::{Read, Seek, Write},
     path::Path,
 };
 
@@ -39,27 +39,31 @@ pub fn copy_with_paths(
     match compression {
         Compression::Zstd => {
             let mut packed = FrameWriter::new(to)?;
-            write_patched(source, &patches, &mut packed)?;
+            write_patched(source, &patches, &mut packed, Source::copy_frames)?;
             packed.finish().map_err(BlendError::Io)
         }
         // Only old files are packed otherwise.
-        Compression::None | Compression::Gzip => write_patched(source, &patches, to),
+        Compression::None | Compression::Gzip => write_patched(source, &patches, to, Source::copy),
     }
 }
 
-fn write_patched<R: Read + Seek>(
+/// Copies the next bytes of a source, or all that are left.
+type Copy<R, W> = fn(&mut Source<R>, Option<u64>, &mut W) -> Result<(), BlendError>;
+
+fn write_patched<R: Read + Seek, W: Write>(
     mut source: Source<R>,
     patches: &[Patch],
-    to: &mut impl Write,
+    to: &mut W,
+    copy: Copy<R, W>,
 ) -> Result<(), BlendError> {
     for patch in patches {
         let before = patch.at.checked_sub(source.position());
         let before = before.ok_or_else(|| BlendError::damaged("two of its paths overlap"))?;
-        source.copy(before, to)?;
-        source.copy(patch.removed as u64, &mut io::sink())?;
+        copy(&mut source, Some(before), to)?;
+        source.skip(patch.removed as u64)?;
         to.write_all(&patch.inserted).map_err(BlendError::Io)?;
     }
-    source.copy_rest(to)
+    copy(&mut source, None, to)
 }
 
 fn patches_of(path: &NamedPath, text: &str) -> Result<Vec<Patch>, BlendError> {

@@ -1,4 +1,4 @@
-//! Writes Zstandard files as Blender does: a frame for each MiB, and a table of the frames at the end.
+//! Writes Zstandard files as Blender does: in frames of a MiB, and a table of the frames at the end.
 
 use crate::{
     BlendError,
@@ -27,6 +27,17 @@ impl<W: Write> FrameWriter<W> {
             waiting: Vec::with_capacity(FRAME_BYTES),
             frames: Vec::new(),
         })
+    }
+
+    /// Writes a frame that is packed already.
+    pub fn write_packed(&mut self, packed: &[u8], unpacked: u32) -> io::Result<()> {
+        if !self.waiting.is_empty() {
+            self.write_frame()?;
+        }
+        let too_long = |_| io::Error::other("a frame is too long");
+        let bytes = u32::try_from(packed.len()).map_err(too_long)?;
+        self.frames.push([bytes, unpacked]);
+        self.inner.write_all(packed)
     }
 
     fn write_frame(&mut self) -> io::Result<()> {

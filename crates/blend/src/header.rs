@@ -41,6 +41,15 @@ pub(crate) enum BlockHeaders {
     Large,
 }
 
+impl BlockHeaders {
+    pub fn bytes(self) -> usize {
+        match self {
+            BlockHeaders::Small => 24,
+            BlockHeaders::Large => 32,
+        }
+    }
+}
+
 pub(crate) fn read<R: Read + Seek>(
     source: &mut Source<R>,
 ) -> Result<(Version, BlockHeaders), BlendError> {

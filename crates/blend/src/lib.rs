@@ -9,6 +9,7 @@
 //!
 //! Not here: what can be rendered and what cannot, which is for those who render to say.
 
+mod ahead;
 mod blocks;
 mod compositor;
 mod copy;
@@ -32,6 +33,7 @@ mod simulations;
 mod source;
 mod summary;
 mod view;
+mod walk;
 
 pub use compositor::Compositor;
 pub use copy::copy_with_paths;

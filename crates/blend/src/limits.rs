@@ -4,12 +4,22 @@
 pub const UNPACKED_BYTES_MAX: u64 = 4 << 30;
 /// Memory that one Zstandard frame may ask for: what its own tools allow.
 pub const WINDOW_BYTES_MAX: u64 = 128 << 20;
-/// Bytes of a frame, packed or not, that is unpacked at once by the table of its file; Blender's have 1 MiB.
+/// Bytes of a frame, packed or not, that is unpacked at once by the table of its file; Blender's have up to 2 MiB.
 pub const FRAME_BYTES_MAX: u32 = 4 << 20;
 /// Frames in the table of a file.
 pub const FRAMES_MAX: u64 = 1 << 20;
-/// Threads that unpack a file. Each may hold two frames.
+/// Bytes that the reader unpacks before threads help.
+pub const ALONE_BYTES: u64 = 4 << 20;
+/// Threads that help.
 pub const UNPACKING_THREADS_MAX: usize = 8;
+/// Frames that a thread looks at by itself.
+pub const FRAMES_OF_PART: usize = 4;
+/// Frames in which it looks for the first header.
+pub const LEAD_FRAMES_MAX: usize = 2;
+/// Bytes that it may keep of them.
+pub const PART_BYTES_MAX: u64 = 32 << 20;
+/// Bytes that all threads may have kept when one begins a further part.
+pub const AHEAD_BYTES_MAX: u64 = 256 << 20;
 /// Blocks of a file.
 pub const BLOCKS_MAX: u32 = 1 << 24;
 /// Bytes of all blocks that are kept.

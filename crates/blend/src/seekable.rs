@@ -1,15 +1,13 @@
-//! Zstandard files with a table of their frames at the end, as Blender writes them (a frame for each MiB): frames that
-//! nobody asks for are passed over, and others are unpacked by several threads when they are read in a row.
+//! Zstandard files with a table of their frames at the end, as Blender writes them (a frame for each MiB or two): frames
+//! that nobody asks for are passed over, and reading may begin at any frame.
 //!
 //! The table is the file's own word. What it says of places and lengths is checked before it is used, and of a frame's
 //! length again when that is unpacked.
 
 use crate::{BlendError, limits};
 use std::{
-    collections::VecDeque,
     io::{Read, Seek, SeekFrom},
-    sync::{Arc, Mutex, mpsc},
-    thread,
+    sync::{Arc, Mutex},
 };
 use zstd::bulk::Decompressor;
 
@@ -22,58 +20,124 @@ const HAS_CHECKSUMS: u8 = 1 << 7;
 /// Flags that mean nothing yet.
 const RESERVED: u8 = 0x7c;
 
-/// Where a frame lies in the file, and how long it is when it is unpacked.
+/// Bytes of a piece of a large block.
+const PIECE_BYTES: u32 = 1 << 20;
+
+/// Where a frame lies in the file, and what part of the unpacked file it is.
 #[derive(Clone, Copy)]
 struct Frame {
     at: u64,
     packed: u32,
+    /// Where it begins in the unpacked file.
+    start: u64,
     unpacked: u32,
 }
 
-type Unpacked = Result<Vec<u8>, BlendError>;
+impl Frame {
+    fn end(&self) -> u64 {
+        self.start + u64::from(self.unpacked)
+    }
+}
 
-/// A frame for a thread to unpack.
-struct Work {
-    packed: Vec<u8>,
-    unpacked_bytes: u32,
-    answer: mpsc::SyncSender<Unpacked>,
+/// A file for several readers, each with its own place.
+struct Shared<R> {
+    inner: Mutex<R>,
+    frames: Vec<Frame>,
 }
 
 pub(crate) struct Seekable<R> {
-    inner: R,
+    file: Arc<Shared<R>>,
     decoder: Decompressor<'static>,
-    frames: Vec<Frame>,
-    /// The frame after the current one.
-    next: usize,
-    /// Frames before it that were read without passing over any.
-    in_a_row: usize,
-    /// The frame that is read, and how far.
+    /// Where the next byte lies in the unpacked file.
+    position: u64,
+    /// The frame at that place, or the last one before it that was asked for.
+    index: usize,
+    /// Does `current` begin with the content of that frame?
+    is_loaded: bool,
     current: Vec<u8>,
-    read: usize,
-    /// Frames that threads unpack, by their indices, in order.
-    ahead: VecDeque<(usize, mpsc::Receiver<Unpacked>)>,
-    threads: Option<mpsc::SyncSender<Work>>,
+    packed: Vec<u8>,
     unpacked: u64,
 }
 
 impl<R: Read + Seek> Seekable<R> {
     /// Gives the reader back where the file has no table, or none that can be right.
     pub fn new(mut inner: R, bytes: u64) -> Result<Result<Self, R>, BlendError> {
-        Ok(match read_table(&mut inner, bytes)? {
-            None => Err(inner),
-            Some(frames) => Ok(Self {
-                inner,
-                decoder: Decompressor::new()?,
-                frames,
-                next: 0,
-                in_a_row: 0,
-                current: Vec::new(),
-                read: 0,
-                ahead: VecDeque::new(),
-                threads: None,
-                unpacked: 0,
-            }),
+        let Some(frames) = read_table(&mut inner, bytes)? else {
+            return Ok(Err(inner));
+        };
+        let inner = Mutex::new(inner);
+        Self::reading(Arc::new(Shared { inner, frames })).map(Ok)
+    }
+
+    fn reading(file: Arc<Shared<R>>) -> Result<Self, BlendError> {
+        Ok(Self {
+            file,
+            decoder: Decompressor::new()?,
+            position: 0,
+            index: 0,
+            is_loaded: false,
+            current: Vec::new(),
+            packed: Vec::new(),
+            unpacked: 0,
         })
+    }
+
+    /// Another reader of the file, from its beginning.
+    pub fn another(&self) -> Result<Self, BlendError> {
+        Self::reading(Arc::clone(&self.file))
+    }
+
+    /// Frames behind the current one where reading may begin, so many or somewhat more apart, and how many there are.
+    ///
+    /// Blender writes a block of more than a MiB in frames of a MiB each and one for the rest; behind them a frame begins
+    /// with a header. Others begin anywhere.
+    pub fn promising_frames(&mut self, apart: usize) -> Vec<usize> {
+        let (mut next, frames) = (self.index() + 1, &self.file.frames);
+        let follows_large_block = |at: &usize| {
+            let before = at.checked_sub(2).and_then(|from| frames.get(from..*at));
+            before
+                .is_some_and(|two| two[0].unpacked == PIECE_BYTES && two[1].unpacked < PIECE_BYTES)
+        };
+        let mut promising = Vec::new();
+        while next < frames.len() {
+            let near = next..frames.len().min(next + apart);
+            let start = near.clone().find(follows_large_block).unwrap_or(next);
+            promising.push(start);
+            next = start + apart;
+        }
+        promising.push(frames.len());
+        promising
+    }
+
+    /// Goes to where a frame begins, or to the end for the index after the last.
+    pub fn go_to_frame(&mut self, index: usize) {
+        if index != self.index {
+            self.index = index.min(self.file.frames.len());
+            self.is_loaded = false;
+        }
+        let frame = self.file.frames.get(index);
+        self.position = frame.map_or_else(|| self.end(), |frame| frame.start);
+    }
+
+    fn end(&self) -> u64 {
+        self.file.frames.last().map_or(0, Frame::end)
+    }
+
+    /// The frame that the next byte is in.
+    pub fn index(&mut self) -> usize {
+        let frames = &self.file.frames;
+        while frames
+            .get(self.index)
+            .is_some_and(|f| f.end() <= self.position)
+        {
+            self.index += 1;
+            self.is_loaded = false;
+        }
+        self.index
+    }
+
+    pub fn position(&self) -> u64 {
+        self.position
     }
 
     /// How much was unpacked until now.
@@ -83,134 +147,98 @@ impl<R: Read + Seek> Seekable<R> {
 
     /// Reads as many bytes as there are at once; 0 at the end.
     pub fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize, BlendError> {
-        while self.read == self.current.len() {
-            if self.next == self.frames.len() {
-                return Ok(0);
-            }
-            self.load()?;
-        }
-        let rest = &self.current[self.read..];
+        self.load()?;
+        let rest = self.rest_of_frame();
         let length = rest.len().min(buffer.len());
         buffer[..length].copy_from_slice(&rest[..length]);
-        self.read += length;
+        self.position += length as u64;
         Ok(length)
     }
 
-    pub fn skip(&mut self, bytes: u64) -> Result<(), BlendError> {
-        let rest = self.current.len() - self.read;
-        let here = usize::try_from(bytes).map_or(rest, |bytes| bytes.min(rest));
-        self.read += here;
-        let mut left = bytes - here as u64;
-        while left > 0 {
-            let frame = self.frames.get(self.next).ok_or(BlendError::CutShort)?;
-            if u64::from(frame.unpacked) > left {
-                self.load()?;
-                self.read = usize::try_from(left).map_err(|_| BlendError::CutShort)?;
-                return Ok(());
-            }
-            left -= u64::from(frame.unpacked);
-            self.next += 1;
-            self.in_a_row = 0;
-            self.current.clear();
-            self.read = 0;
-        }
-        Ok(())
-    }
-
-    /// Makes the next frame the current one; where frames are read in a row threads go on with those after it.
-    fn load(&mut self) -> Result<(), BlendError> {
-        let index = self.next;
-        self.next += 1;
-        self.read = 0;
-        while self.ahead.front().is_some_and(|(first, _)| *first < index) {
-            self.ahead.pop_front();
-        }
-        if self.in_a_row > 1 {
-            self.unpack_ahead(index)?;
-        }
-        self.in_a_row += 1;
-        self.current = match self.ahead.front() {
-            Some((first, _)) if *first == index => {
-                let (_, answer) = self.ahead.pop_front().ok_or(BlendError::CutShort)?;
-                let gone = |_| BlendError::damaged("a frame was not unpacked");
-                answer.recv().map_err(gone)??
-            }
-            _ => {
-                let packed = self.packed(index)?;
-                unpack(&mut self.decoder, &packed, self.frames[index].unpacked)?
-            }
-        };
-        self.unpacked = self.unpacked.saturating_add(self.current.len() as u64);
-        Ok(())
-    }
-
-    /// Hands frames from this one on to threads.
-    fn unpack_ahead(&mut self, index: usize) -> Result<(), BlendError> {
-        let threads = thread::available_parallelism().map_or(1, usize::from);
-        let threads = threads.min(limits::UNPACKING_THREADS_MAX);
-        let ahead = self.in_a_row.min(2 * threads);
-        let end = self.frames.len().min(index + ahead);
-        let from = self.ahead.back().map_or(index, |(last, _)| last + 1);
-        for index in from.max(index)..end {
-            let packed = self.packed(index)?;
-            let (answer, answered) = mpsc::sync_channel(1);
-            let work = Work {
-                packed,
-                unpacked_bytes: self.frames[index].unpacked,
-                answer,
-            };
-            let to = self.threads.get_or_insert_with(|| start(threads));
-            to.send(work)
-                .map_err(|_| BlendError::damaged("nobody unpacks its frames"))?;
-            self.ahead.push_back((index, answered));
-        }
-        Ok(())
-    }
-
-    fn packed(&mut self, index: usize) -> Result<Vec<u8>, BlendError> {
-        let frame = self.frames[index];
-        let mut packed = vec![0; frame.packed as usize];
-        self.inner.seek(SeekFrom::Start(frame.at))?;
-        self.inner.read_exact(&mut packed)?;
-        Ok(packed)
-    }
-}
-
-/// Threads that end when nobody can hand them work any more.
-fn start(threads: usize) -> mpsc::SyncSender<Work> {
-    let (sender, receiver) = mpsc::sync_channel::<Work>(2 * threads);
-    let receiver = Arc::new(Mutex::new(receiver));
-    for _ in 0..threads {
-        let receiver = Arc::clone(&receiver);
-        thread::spawn(move || {
-            let Ok(mut decoder) = Decompressor::new() else {
-                return;
-            };
-            loop {
-                let work = match receiver.lock() {
-                    Ok(receiver) => receiver.recv(),
-                    Err(_) => return,
-                };
-                let Ok(work) = work else {
-                    return;
-                };
-                // Nobody waits any more when the frame was passed over.
-                let unpacked = unpack(&mut decoder, &work.packed, work.unpacked_bytes);
-                let _ = work.answer.send(unpacked);
-            }
+    /// The bytes from here to the end of the frame, if it was loaded; none at the end of the file.
+    pub fn rest_of_frame(&self) -> &[u8] {
+        let frame = self.file.frames.get(self.index);
+        let frame = frame.filter(|_| self.is_loaded);
+        let rest = frame.and_then(|frame| {
+            let read = usize::try_from(self.position - frame.start).ok()?;
+            self.current.get(read..frame.unpacked as usize)
         });
+        rest.unwrap_or(&[])
     }
-    sender
-}
 
-fn unpack(decoder: &mut Decompressor<'_>, packed: &[u8], bytes: u32) -> Unpacked {
-    let unpacked = decoder.decompress(packed, bytes as usize);
-    let unpacked = unpacked.map_err(|e| BlendError::damaged(e.to_string()))?;
-    match unpacked.len() == bytes as usize {
-        true => Ok(unpacked),
-        false => Err(BlendError::damaged(
-            "a frame is not as long as its table says",
-        )),
+    /// Unpacks the frame that the next byte is in.
+    pub fn load(&mut self) -> Result<(), BlendError> {
+        let index = self.index();
+        match self.file.frames.get(index).copied() {
+            Some(frame) if !self.is_loaded => self.unpack(frame),
+            _ => Ok(()),
+        }
+    }
+
+    /// Passes over bytes; a frame is unpacked when something of it is read.
+    pub fn skip(&mut self, bytes: u64) -> Result<(), BlendError> {
+        let position = self.position.saturating_add(bytes);
+        if position > self.end() {
+            return Err(BlendError::CutShort);
+        }
+        self.position = position;
+        Ok(())
+    }
+
+    /// The frame that begins here as it is packed, and how long it is unpacked, unless that is more than so many bytes.
+    pub fn whole_frame(&mut self, bytes_max: u64) -> Result<Option<(&[u8], u32)>, BlendError> {
+        let index = self.index();
+        let frame = self.file.frames.get(index).copied();
+        let is_whole =
+            |frame: &Frame| frame.start == self.position && u64::from(frame.unpacked) <= bytes_max;
+        let Some(frame) = frame.filter(is_whole) else {
+            return Ok(None);
+        };
+        self.read_packed(frame)?;
+        Ok(Some((
+            &self.packed[..frame.packed as usize],
+            frame.unpacked,
+        )))
+    }
+
+    /// How many bytes there are to the end of the current frame.
+    pub fn left_of_frame(&mut self) -> u64 {
+        let index = self.index();
+        let frame = self.file.frames.get(index);
+        frame.map_or(0, |frame| frame.end() - self.position)
+    }
+
+    /// How many bytes there are to the end of the file.
+    pub fn left(&self) -> u64 {
+        self.end() - self.position
+    }
+
+    fn read_packed(&mut self, frame: Frame) -> Result<(), BlendError> {
+        let packed = frame.packed as usize;
+        self.packed.resize(packed.max(self.packed.len()), 0);
+        let gone = |_| BlendError::damaged("another reader of it failed");
+        let mut inner = self.file.inner.lock().map_err(gone)?;
+        inner.seek(SeekFrom::Start(frame.at))?;
+        Ok(inner.read_exact(&mut self.packed[..packed])?)
+    }
+
+    fn unpack(&mut self, frame: Frame) -> Result<(), BlendError> {
+        self.read_packed(frame)?;
+        let unpacked = frame.unpacked as usize;
+        self.current.resize(unpacked.max(self.current.len()), 0);
+        let (packed, current) = (
+            &self.packed[..frame.packed as usize],
+            &mut self.current[..unpacked],
+        );
+        let written = self.decoder.decompress_to_buffer(packed, current);
+        let written = written.map_err(|e| BlendError::damaged(e.to_string()))?;
+        if written != unpacked {
+            let message = "a frame is not as long as its table says";
+            return Err(BlendError::damaged(message));
+        }
+        self.is_loaded = true;
+        self.unpacked = self.unpacked.saturating_add(u64::from(frame.unpacked));
+        Ok(())
     }
 }
 
@@ -242,7 +270,7 @@ fn read_table<R: Read + Seek>(inner: &mut R, bytes: u64) -> Result<Option<Vec<Fr
     if head[..] != expected[..] {
         return Ok(None);
     }
-    let (mut frames, mut at) = (Vec::new(), 0_u64);
+    let (mut frames, mut at, mut start) = (Vec::new(), 0_u64, 0_u64);
     let mut entry = vec![0; entry_bytes as usize];
     let mut reader = std::io::BufReader::new(inner);
     for _ in 0..count {
@@ -257,9 +285,11 @@ fn read_table<R: Read + Seek>(inner: &mut R, bytes: u64) -> Result<Option<Vec<Fr
         frames.push(Frame {
             at,
             packed,
+            start,
             unpacked,
         });
         at += u64::from(packed);
+        start += u64::from(unpacked);
     }
     Ok((at == table_at).then_some(frames))
 }

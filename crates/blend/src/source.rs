@@ -1,6 +1,6 @@
 //! The bytes of a `.blend` file, unpacked as they are read: plain, gzip (before 3.0) or Zstandard (3.0 on).
 
-use crate::{BlendError, limits, seekable::Seekable};
+use crate::{BlendError, frames::FrameWriter, limits, seekable::Seekable};
 use flate2::read::MultiGzDecoder;
 use serde::Serialize;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
@@ -95,6 +95,67 @@ impl<R: Read + Seek> Source<R> {
         Ok(buffer)
     }
 
+    /// How much was unpacked until now.
+    pub fn unpacked(&self) -> u64 {
+        self.unpacked
+    }
+
+    /// The frame that the next byte is in, where the file has a table of them.
+    pub fn frame(&mut self) -> Option<usize> {
+        self.seekable().map(Seekable::index)
+    }
+
+    /// Frames behind the current one where reading may begin, so many or somewhat more apart, and how many there are.
+    pub fn promising_frames(&mut self, apart: usize) -> Option<Vec<usize>> {
+        self.seekable()
+            .map(|seekable| seekable.promising_frames(apart))
+    }
+
+    /// Another reader of the same file, where it has a table of frames.
+    pub fn another(&mut self) -> Option<Self> {
+        let seekable = self.seekable()?.another().ok()?;
+        Some(Self {
+            reader: Reader::Seekable(Box::new(seekable)),
+            position: 0,
+            unpacked: 0,
+        })
+    }
+
+    /// Goes to where a frame begins.
+    pub fn go_to_frame(&mut self, index: usize) {
+        if let Some(seekable) = self.seekable() {
+            seekable.go_to_frame(index);
+            self.position = seekable.position();
+        }
+    }
+
+    /// The bytes from here to the end of the frame that the next one is in; none at the end of the file.
+    pub fn rest_of_frame(&mut self) -> Result<&[u8], BlendError> {
+        match &mut self.reader {
+            Reader::Seekable(seekable) => {
+                let before = seekable.unpacked();
+                seekable.load()?;
+                self.unpacked += seekable.unpacked() - before;
+                Ok(seekable.rest_of_frame())
+            }
+            _ => Ok(&[]),
+        }
+    }
+
+    /// Passes over what another reader has unpacked.
+    pub fn pass_over(&mut self, end: u64, unpacked: u64) -> Result<(), BlendError> {
+        self.skip(end.saturating_sub(self.position))?;
+        let unpacked = self.unpacked.saturating_add(unpacked);
+        self.set_unpacked(unpacked)
+    }
+
+    fn seekable(&mut self) -> Option<&mut Seekable<R>> {
+        match &mut self.reader {
+            Reader::Seekable(seekable) => Some(seekable),
+            _ => None,
+        }
+    }
+
     /// Passes over bytes, without unpacking them where that can be done.
     pub fn skip(&mut self, bytes: u64) -> Result<(), BlendError> {
         self.position = self.position.saturating_add(bytes);
@@ -112,35 +173,60 @@ impl<R: Read + Seek> Source<R> {
                 let skipped = discard(decoder, bytes, self.unpacked)?;
                 self.set_unpacked(self.unpacked.saturating_add(skipped))
             }
-            Reader::Seekable(seekable) => {
-                seekable.skip(bytes)?;
-                let unpacked = seekable.unpacked();
-                self.set_unpacked(unpacked)
-            }
+            Reader::Seekable(seekable) => seekable.skip(bytes),
         }
     }
 
-    /// Copies the next bytes.
-    pub fn copy(&mut self, bytes: u64, to: &mut impl Write) -> Result<(), BlendError> {
-        let (mut left, mut piece) = (bytes, vec![0; PIECE_BYTES]);
+    /// Copies the next bytes, or all that are left.
+    pub fn copy<W: Write>(&mut self, bytes: Option<u64>, to: &mut W) -> Result<(), BlendError> {
+        let (mut left, mut piece) = (bytes.unwrap_or(u64::MAX), vec![0; PIECE_BYTES]);
         while left > 0 {
             let length = usize::try_from(left).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
-            self.read_exact(&mut piece[..length])?;
-            to.write_all(&piece[..length]).map_err(BlendError::Io)?;
-            left -= length as u64;
+            let read = self.read_some(&mut piece[..length])?;
+            if read == 0 {
+                return match bytes {
+                    Some(_) => Err(BlendError::CutShort),
+                    None => Ok(()),
+                };
+            }
+            to.write_all(&piece[..read]).map_err(BlendError::Io)?;
+            left -= read as u64;
         }
         Ok(())
     }
 
-    /// Copies everything that is left.
-    pub fn copy_rest(&mut self, to: &mut impl Write) -> Result<(), BlendError> {
-        let mut piece = vec![0; PIECE_BYTES];
-        loop {
-            let read = self.read_some(&mut piece)?;
-            if read == 0 {
-                return Ok(());
-            }
-            to.write_all(&piece[..read]).map_err(BlendError::Io)?;
+    /// The same to a file that is packed: whole frames are copied as they are.
+    pub fn copy_frames<W: Write>(
+        &mut self,
+        bytes: Option<u64>,
+        to: &mut FrameWriter<W>,
+    ) -> Result<(), BlendError> {
+        let mut left = match (bytes, self.seekable()) {
+            (_, None) => return self.copy(bytes, to),
+            (Some(bytes), _) => bytes,
+            (None, Some(seekable)) => seekable.left(),
+        };
+        while left > 0 {
+            left -= self.copy_from_frame(left, to)?;
+        }
+        Ok(())
+    }
+
+    /// Copies the frame that begins here, or what is wanted of it; gives how many bytes that was.
+    fn copy_from_frame<W: Write>(
+        &mut self,
+        wanted: u64,
+        to: &mut FrameWriter<W>,
+    ) -> Result<u64, BlendError> {
+        let seekable = self.seekable().ok_or(BlendError::CutShort)?;
+        if let Some((packed, unpacked)) = seekable.whole_frame(wanted)? {
+            to.write_packed(packed, unpacked).map_err(BlendError::Io)?;
+            self.skip(unpacked.into())?;
+            return Ok(unpacked.into());
+        }
+        match seekable.left_of_frame().min(wanted) {
+            0 => Err(BlendError::CutShort),
+            piece => self.copy(Some(piece), to).map(|()| piece),
         }
     }
 
@@ -156,7 +242,12 @@ impl<R: Read + Seek> Source<R> {
                 let read = decoder.read(buffer)?;
                 (read, self.unpacked.saturating_add(read as u64))
             }
-            Reader::Seekable(seekable) => (seekable.read_some(buffer)?, seekable.unpacked()),
+            Reader::Seekable(seekable) => {
+                let before = seekable.unpacked();
+                let read = seekable.read_some(buffer)?;
+                let unpacked = seekable.unpacked() - before;
+                (read, self.unpacked.saturating_add(unpacked))
+            }
             Reader::Zstd(decoder) => {
                 let read = decoder.read(buffer)?;
                 (read, self.unpacked.saturating_add(read as u64))

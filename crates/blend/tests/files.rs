@@ -154,6 +154,25 @@ fn a_copy_has_its_new_paths_and_all_else_as_it_was() {
 }
 
 #[test]
+fn frames_without_paths_are_copied_as_they_are() {
+    let [from_packed, from_plain] = [packed(), plain()].map(|bytes| {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(bytes).unwrap();
+        let summary = read(file.path()).unwrap();
+        let paths = summary.paths.iter();
+        let paths = paths.map(|path| (path, format!("{}.moved", path.path)));
+        let mut copy = Vec::new();
+        copy_with_paths(file.path(), &paths.collect::<Vec<_>>(), &mut copy).unwrap();
+        let mut alone = Vec::new();
+        copy_with_paths(file.path(), &[], &mut alone).unwrap();
+        assert!(alone == bytes, "a copy without changes differs");
+        copy
+    });
+    assert!(zstd::stream::decode_all(&from_packed[..]).unwrap() == from_plain);
+    assert!(from_plain != plain());
+}
+
+#[test]
 fn a_list_that_leads_back_to_its_beginning_is_refused() {
     let mut bytes = plain().to_vec();
     // A view layer begins with where the next and the last one lie, then its name; before it lies the block's header.

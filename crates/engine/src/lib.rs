@@ -8,6 +8,7 @@ mod environment;
 pub mod fingerprint;
 pub mod frame_file;
 mod log;
+pub mod merging;
 pub mod sandbox;
 mod system;
 mod tracer_engine;
@@ -17,9 +18,10 @@ pub use child::{ChildEngine, ChildProgram, serve_child};
 pub use cost::{RectangleCost, measure_cost};
 pub use fingerprint::{Calibration, calibrate, class_fingerprint};
 pub use frame_file::Plane;
+pub use merging::Merging;
 pub use tracer_engine::TracerEngine;
 
-use protocol::{EngineKind, Pass, Rect, RenderSettings, RenderedRect, Size};
+use protocol::{EngineKind, Pass, Rect, RenderSettings, RenderedRect, SampleRange, Size};
 use std::{
     path::{Path, PathBuf},
     sync::{
@@ -60,6 +62,25 @@ pub trait Engine: Send {
         rects: &[Rect],
         cancel: &CancelFlag,
     ) -> Result<Vec<RenderedRect>, EngineError>;
+
+    /// As [`Engine::render`], but of each pixel only these of its `settings.samples`, if they are given: means over them.
+    ///
+    /// # Errors
+    /// See [`EngineError`]; an engine that renders no ranges of samples says so.
+    fn render_range(
+        &mut self,
+        settings: &RenderSettings,
+        (frame, range): (i32, Option<SampleRange>),
+        rects: &[Rect],
+        cancel: &CancelFlag,
+    ) -> Result<Vec<RenderedRect>, EngineError> {
+        match range {
+            None => self.render(settings, frame, rects, cancel),
+            Some(range) => Err(EngineError::Failed(format!(
+                "samples {range} were asked for: this engine renders all or none"
+            ))),
+        }
+    }
 
     /// Program, version and build, known once a scene was prepared, as part of the determinism class: `tracer 0.1.0`, `blender 5.0.1 a1b2c3 CPU`.
     fn build(&self) -> String;
@@ -114,6 +135,12 @@ pub struct SceneDescription {
     /// What the engine can deliver for it, in canonical order, with the names that frame files have for it. A job asks for
     /// the first so many.
     pub planes: Vec<Plane>,
+    /// Why its samples cannot be divided into ranges, if so.
+    pub indivisible: Option<String>,
+    /// Do its view layers have different numbers of samples? Then these can be divided only where a job gives all the same.
+    pub unequal_samples: bool,
+    /// How ranges of its samples are merged, and what a job has to ask for besides to do so.
+    pub merging: Merging,
     /// Those that finishing a frame needs (compositing, denoising): ask for at least these.
     pub finish_passes: Vec<Pass>,
     /// Where the scene's own program would write frames.

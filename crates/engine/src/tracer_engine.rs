@@ -1,6 +1,6 @@
 //! The built-in path tracer as an engine.
 
-use crate::{CancelFlag, Engine, EngineError, SceneDescription, frame_file::named_planes};
+use crate::{CancelFlag, Engine, EngineError, Merging, SceneDescription, frame_file::named_planes};
 use protocol::{EngineKind, Pass, Rect, RenderSettings, RenderedRect, Size};
 use std::{collections::VecDeque, path::Path};
 use tracer::{
@@ -83,6 +83,9 @@ impl Engine for TracerEngine {
             samples: None,
             planes: named_planes(None, &Pass::ALL),
             finish_passes: vec![Pass::Combined],
+            indivisible: Some("the built-in renderer's samples are not divided".into()),
+            unequal_samples: false,
+            merging: Merging::default(),
             output: None,
             guard_px: 0,
             notes: about.notes,

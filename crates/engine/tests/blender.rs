@@ -4,10 +4,12 @@
 mod support;
 
 use engine::{
-    BlenderEngine, BlenderOptions, CancelFlag, Engine, EngineError, blender::Finished, frame_file,
+    BlenderEngine, BlenderOptions, CancelFlag, Engine, EngineError, SceneDescription,
+    blender::Finished, frame_file,
 };
-use protocol::{Pass, RenderSettings, RenderedRect, Size};
+use protocol::{Pass, Rect, RenderSettings, RenderedRect, SampleRange, Size};
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -142,6 +144,70 @@ fn rectangles_equal_whole_frames_in_every_pass() {
     };
     assert_ne!(render(&mut engine, &more, 3, rect(128, 96, 64, 64)), colour);
     assert_eq!(render(&mut engine, &few, 3, rect(128, 96, 64, 64)), colour);
+    let whole = render(&mut engine, &settings, 5, rect(128, 96, 64, 64));
+    assert_ranges_make(&whole, &mut engine, &description, &settings);
+    // None is left of the ranges.
+    assert_eq!(
+        render(&mut engine, &settings, 5, rect(128, 96, 64, 64)),
+        whole
+    );
+}
+
+/// The merged ranges of a part of frame 5.
+fn merged(
+    part: Rect,
+    engine: &mut BlenderEngine,
+    description: &SceneDescription,
+    settings: &RenderSettings,
+) -> RenderedRect {
+    let cancel = CancelFlag::default();
+    let mut ranges = SampleRange::strata(settings.samples, 2).map(|range| {
+        let rendered = engine.render_range(settings, (5, Some(range)), &[part], &cancel);
+        (rendered.unwrap().remove(0), range.count)
+    });
+    let (first, samples) = ranges.next().unwrap();
+    let mut merger = description.merging.begin(&first, samples);
+    ranges.for_each(|(next, samples)| merger.add(&next, samples).unwrap());
+    merger.finish()
+}
+
+/// Ranges of samples are what the whole is of: what the first sample met bit for bit, means within rounding.
+fn assert_ranges_make(
+    whole: &RenderedRect,
+    engine: &mut BlenderEngine,
+    description: &SceneDescription,
+    settings: &RenderSettings,
+) {
+    const ROUNDING: f32 = 1e-5;
+    assert_eq!(description.indivisible, None);
+    let merged = merged(whole.rect, engine, description, settings);
+    assert_eq!(merged.planes.len(), whole.planes.len());
+    for ((pass, expected), (_, found)) in whole.planes.iter().zip(&merged.planes) {
+        let mut named = description.planes.iter();
+        let plane = named.find(|plane| plane.pass == *pass).unwrap();
+        for (channel, name) in plane.channels.iter().enumerate() {
+            let mut pairs = expected.iter().zip(found);
+            let apart = |(a, b): (&[f32; 4], &[f32; 4])| (a[channel] - b[channel]).abs();
+            match name {
+                // Blender leaves some lists unsorted.
+                name if name.contains("Crypto") => {}
+                name if name.contains(".Depth.") => {
+                    assert!(pairs.all(|pair| apart(pair) == 0.0), "{name}");
+                }
+                name => assert!(
+                    pairs.all(|pair| apart(pair) <= ROUNDING * pair.0[channel].abs().max(1.0)),
+                    "{name}"
+                ),
+            }
+        }
+    }
+    let beyond = SampleRange {
+        first: settings.samples,
+        count: 1,
+    };
+    let never = CancelFlag::default();
+    let refused = engine.render_range(settings, (5, Some(beyond)), &[whole.rect], &never);
+    assert!(matches!(refused, Err(EngineError::Failed(why)) if why.contains("not some of")));
 }
 
 #[test]
@@ -161,6 +227,31 @@ fn the_guard_makes_adaptive_sampling_exact() {
     ] {
         assert_equal_in(&whole, &render(&mut engine, &settings, 5, part), "adaptive");
     }
+    // Ranges say how many samples they took, for this alone.
+    let colour: BTreeSet<Pass> = settings.passes.iter().copied().collect();
+    let counted = RenderSettings {
+        passes: description.merging.with_weights(colour),
+        ..settings.clone()
+    };
+    let [Pass::Combined, counts] = counted.passes[..] else {
+        panic!("{:?}", counted.passes);
+    };
+    assert!(description.merging.only_weighs(counts) && !description.passes().contains(&counts));
+    let part = rect(128, 96, 64, 64);
+    let (range, never) = (
+        SampleRange {
+            first: 8,
+            count: 24,
+        },
+        CancelFlag::default(),
+    );
+    let rendered = engine.render_range(&counted, (5, Some(range)), &[part], &never);
+    let shares = &rendered.unwrap().remove(0).planes[1].1;
+    assert!(shares.iter().all(|share| share[0] > 0.0 && share[0] <= 1.0));
+    let merged = merged(part, &mut engine, &description, &counted);
+    assert_eq!(merged.planes.len(), 1);
+    assert_varied(&merged);
+    assert_equal_in(&whole, &render(&mut engine, &settings, 5, part), "adaptive");
 }
 
 /// Makes the scene that we show by its own script.
@@ -354,7 +445,7 @@ fn drawn_frames_equal_blenders_own() {
         }
         prepared => prepared.unwrap(),
     };
-    assert!(description.whole_frames);
+    assert!(description.whole_frames && description.indivisible.is_some());
     let settings = settings(&description, 1);
     let path = alone(&scene, 5, "exr");
     let whole =

@@ -156,12 +156,7 @@ impl Farm {
         let leases = self.workers.iter().flat_map(|worker| worker.leases());
         leases.filter_map(|id| {
             let task = self.tasks.get(&id)?;
-            Some(TaskSpec {
-                pixels: task.extent.pixels,
-                id,
-                frame: self.frame_number(task.frame),
-                rects: task.extent.rects.to_vec(),
-            })
+            Some(task.extent.spec(id, self.frame_number(task.frame)))
         })
     }
 }

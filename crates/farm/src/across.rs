@@ -58,7 +58,8 @@ impl Farm {
         let (secret, core) = (&self.config.secret, self.config.grid.core(at.tile));
         let around = delivery.disputed.as_ref();
         let regions = verifier::draw_regions(secret, &delivery.commitment, &core, around);
-        Probe::new(Extent::cells(regions), Expected::Noise)
+        let extent = Extent::cells(regions, self.range_of(at.tile));
+        Probe::new(extent, Expected::Noise)
     }
 
     /// The own engine has to look at this tile (again).
@@ -179,6 +180,7 @@ impl Farm {
         Some(Effect::Judge {
             request,
             frame: self.frame_number(wanted.at.frame),
+            samples: probe.extent.samples,
             rects: self.tile_extent(wanted.at).rects.to_vec(),
             root: *root,
             regions: probe.extent.rects.to_vec(),
@@ -301,6 +303,7 @@ impl Farm {
         let rects = regions.map_or(Vec::new(), |probe| probe.extent.rects.to_vec());
         let evidence = Evidence {
             frame: self.frame_number(at.frame),
+            samples: self.range_of(at.tile),
             rects,
             pixels: None,
             cell: None,

@@ -169,9 +169,12 @@ impl Farm {
         let Some(dispute) = self.disputes.get(&id) else {
             return;
         };
-        let pixels = dispute.extent.pixel_count();
+        let work = (
+            dispute.extent.pixel_count(),
+            self.samples_in(&dispute.extent),
+        );
         let able = |number| self.may_judge(number, id);
-        let affords = |number| self.affords_cells(number, pixels, Glm::ZERO);
+        let affords = |number| self.affords_cells(number, work, Glm::ZERO);
         let servers = self.servers(&dispute.class, dispute.since, able, affords);
         let (frame, class, since) = (dispute.frame, dispute.class, dispute.since);
         let extent = dispute.extent.clone();
@@ -329,6 +332,7 @@ impl Farm {
         self.checks.probe_mismatches += 1;
         let evidence = Evidence {
             frame: self.frame_number(frame),
+            samples: found.extent.samples,
             rects: found.extent.rects.to_vec(),
             pixels: found.extent.pixels,
             cell: found.cell,
@@ -364,6 +368,7 @@ impl Farm {
         let claims = dispute.map_or(&[][..], |dispute| dispute.claims.as_slice());
         Evidence {
             frame: dispute.map_or(0, |dispute| self.frame_number(dispute.frame)),
+            samples: dispute.and_then(|dispute| dispute.extent.samples),
             rects: dispute.map_or(Vec::new(), |dispute| dispute.extent.rects.to_vec()),
             pixels: dispute.and_then(|dispute| dispute.extent.pixels),
             cell: dispute.and_then(|dispute| dispute.cell),

@@ -117,9 +117,7 @@ impl Farm {
         let first = task.extent.rects.first();
         let due = first.map_or(0, |first| self.cells_due(id).hashes(first));
         verifier::cells::check_length(due, &cells).map_err(|e| e.to_string())?;
-        let (frame, extent) = (self.frame_number(task.frame), &task.extent);
-        let pixels = extent.pixels.as_ref();
-        let spec_hash = task_hash(&self.config.job, frame, &extent.rects, pixels);
+        let spec_hash = self.task_hash(task);
         let worker = &self.worker(task.worker).id;
         if verifier::commitment(worker, &spec_hash, &salt, &root) != commitment.hash {
             return Err("salt and pixels do not open the commitment".into());
@@ -133,6 +131,17 @@ impl Farm {
             root,
         };
         Ok((opening, cells, arrived.looks))
+    }
+
+    /// What a commitment to a task's pixels is bound to.
+    fn task_hash(&self, task: &Task) -> Blake3Hash {
+        let Extent {
+            samples,
+            rects,
+            pixels,
+        } = &task.extent;
+        let part = (self.frame_number(task.frame), *samples);
+        task_hash(&self.config.job, part, rects, pixels.as_ref())
     }
 
     fn take_delivery(
@@ -287,7 +296,10 @@ impl Farm {
             let is_theirs = |cell: &&Cell| their_shared.binary_search(cell).is_ok();
             let cells = mine_shared.iter().filter(is_theirs).count();
             let contradiction = Contradiction {
-                extent: Extent::cells(rects.into_iter().collect::<Vec<Rect>>()),
+                extent: Extent::cells(
+                    rects.into_iter().collect::<Vec<Rect>>(),
+                    self.range_of(at.tile),
+                ),
                 cell: rects,
                 left: mismatch.left,
                 right: mismatch.right,
@@ -315,6 +327,7 @@ impl Farm {
         let said = [(tiles.0, found.left), (tiles.1, found.right)];
         let evidence = Evidence {
             frame: self.frame_number(tiles.0.frame),
+            samples: found.extent.samples,
             rects: found.extent.rects.to_vec(),
             pixels: None,
             cell: found.cell,
@@ -360,17 +373,19 @@ impl Farm {
     /// What the worker of a tile renders.
     pub(crate) fn tile_extent(&self, at: TileRef) -> Extent {
         let frame = self.frame_number(at.frame);
-        Extent::cells(self.overlap().rects(frame, at.tile))
+        Extent::cells(self.overlap().rects(frame, at.tile), self.range_of(at.tile))
     }
 
+    /// The tiles around one, in its own range of samples.
     fn neighbours(&self, at: TileRef) -> Vec<TileRef> {
         let grid = &self.config.grid;
         let (columns, rows) = (grid.columns(), grid.rows());
-        let (column, row) = (at.tile % columns, at.tile / columns);
+        let (column, row) = grid.place(at.tile);
+        let first = at.tile - (row * columns + column);
         let mut found = Vec::with_capacity(8);
         for y in row.saturating_sub(1)..=(row + 1).min(rows - 1) {
             for x in column.saturating_sub(1)..=(column + 1).min(columns - 1) {
-                let tile = y * columns + x;
+                let tile = first + y * columns + x;
                 if tile != at.tile {
                     found.push(TileRef { tile, ..at });
                 }
@@ -477,10 +492,9 @@ impl Farm {
     pub(crate) fn affords_cells(
         &self,
         number: WorkerNumber,
-        pixels: u64,
+        (pixels, samples): (u64, u32),
         set_aside: protocol::Glm,
     ) -> bool {
-        let samples = self.config.job.settings.samples;
         let price = self.worker(number).price(pixels, samples);
         price.is_some_and(|price| {
             let more = price.checked_sub(set_aside).unwrap_or_default();
@@ -535,6 +549,7 @@ impl Farm {
         self.effects.push(Effect::RenderOwn {
             request,
             frame: self.frame_number(frame),
+            samples: extent.samples,
             class,
             rects: extent.rects.to_vec(),
             pixels: extent.pixels,

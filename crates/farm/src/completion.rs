@@ -57,6 +57,7 @@ impl Farm {
 
     fn write_frame(&mut self, frame: u32) {
         let (grid, overlap) = (self.config.grid, self.overlap());
+        let samples = self.config.job.settings.samples;
         let Some(open) = self.open.get(frame) else {
             return;
         };
@@ -65,13 +66,17 @@ impl Farm {
                 Pixels::Fresh { root, .. } => Some(Piece {
                     core: grid.core(tile),
                     rendered: overlap.first_rect(tile),
+                    samples: grid.samples(tile, samples),
                     root: *root,
                 }),
                 Pixels::Sealed => None,
             },
             Tile::Pending | Tile::Leased(_) => None,
         };
-        let tiles = (0..).zip(&open.tiles).filter_map(piece).collect();
+        let mut tiles: Vec<Piece> = (0..).zip(&open.tiles).filter_map(piece).collect();
+        if grid.ranges > 1 {
+            tiles.sort_by_key(|piece| (piece.core.y, piece.core.x, piece.samples));
+        }
         if let Some(open) = self.open.get_mut(frame) {
             open.writing = true;
             open.writes_under_way += 1;
@@ -205,8 +210,7 @@ impl Farm {
     }
 
     fn pass_deadline(&mut self) {
-        let samples = u64::from(self.config.job.settings.samples);
-        let left = self.remaining_pixels().saturating_mul(samples);
+        let left = self.remaining_samples();
         let typical = u128::from(self.typical_megasample_ms);
         let ready = |worker: &&Worker| worker.standing == Standing::Ready;
         let workers = self.workers.iter().filter(ready).count().max(1) as u128;
@@ -251,25 +255,24 @@ impl Farm {
             && self.writing_frames.is_empty()
     }
 
-    /// Pixels of tiles that are not accepted.
-    pub(crate) fn remaining_pixels(&self) -> u64 {
-        let unbegun = self.config.frames.len() - self.next_frame as usize;
-        let open: u64 = self
-            .open
-            .iter()
-            .flat_map(|(_, open)| &open.unsettled)
-            .map(|&tile| self.config.grid.core(tile).area())
-            .sum();
-        self.config.grid.size.area().saturating_mul(unbegun as u64) + open
+    /// Samples of tiles that are not accepted.
+    pub(crate) fn remaining_samples(&self) -> u64 {
+        let unbegun = self.config.frames.len() as u64 - u64::from(self.next_frame);
+        let of_frame = self.config.grid.size.area() * u64::from(self.config.job.settings.samples);
+        let of_tile =
+            |tile| self.config.grid.core(tile).area() * u64::from(self.tile_samples(tile));
+        let unsettled = self.open.iter().flat_map(|(_, open)| &open.unsettled);
+        let open: u64 = unsettled.map(|&tile| of_tile(tile)).sum();
+        of_frame.saturating_mul(unbegun).saturating_add(open)
     }
 
     /// What the remaining tiles cost at the lowest price at hand, without probes.
     pub(crate) fn remaining_cost(&self) -> Glm {
-        let (pixels, samples) = (self.remaining_pixels(), self.config.job.settings.samples);
+        let samples = self.remaining_samples();
         self.workers
             .iter()
             .filter(|worker| worker.standing == Standing::Ready)
-            .filter_map(|worker| worker.price(pixels, samples))
+            .filter_map(|worker| worker.price(samples, 1))
             .min()
             .unwrap_or_default()
     }

@@ -17,7 +17,10 @@ use crate::{
     worker::{Standing, Worker, WorkerNumber},
 };
 use protocol::{
-    Blake3Hash, Glm, JobSpec, NodeId, TaskId, TaskSpec, TileGrid, geometry::Cell, ids::Signature,
+    Blake3Hash, EngineKind, Glm, JobSpec, NodeId, TaskId, TaskSpec, TileGrid,
+    geometry::Cell,
+    ids::Signature,
+    limits::{RANGE_SAMPLES_MIN, SAMPLE_RANGES_MAX},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -33,7 +36,7 @@ pub struct FarmConfig {
     pub job: JobSpec,
     /// The frames in the order wanted; repetitions are dropped.
     pub frames: Vec<i32>,
-    /// The division of each frame ([`crate::plan()`]).
+    /// The division of each frame ([`crate::plan()`]), and of its samples.
     pub grid: TileGrid,
     /// Draws the probes; random, and never told to anybody.
     pub secret: [u8; 32],
@@ -66,6 +69,18 @@ pub enum FarmError {
         grid: protocol::Size,
         /// The size of the job.
         job: protocol::Size,
+    },
+    /// The samples cannot be divided so.
+    #[error("{samples} samples in {ranges} ranges of {engine}: {why}")]
+    Ranges {
+        /// Samples of the job.
+        samples: u32,
+        /// Ranges that they were to be divided into.
+        ranges: u32,
+        /// What renders.
+        engine: EngineKind,
+        /// Why not.
+        why: String,
     },
     /// A tile is too large to be delivered.
     #[error("tiles of {bytes} bytes are over the limit, choose smaller ones")]
@@ -201,12 +216,14 @@ impl Farm {
                 job: job.settings.size,
             });
         }
+        check_ranges(&config)?;
         // The most that a tile's task can be: the tile, and a cell for each rectangle that may follow.
         let cell = Cell { column: 0, row: 0 }.rect(config.grid.size);
         let cells = cell.into_iter().cycle().take(TILE_RECTS_MAX - 1);
         let largest = TaskSpec {
             id: TaskId(0),
             frame: 0,
+            samples: None,
             rects: std::iter::once(config.grid.rendered(0))
                 .chain(cells)
                 .collect(),
@@ -410,9 +427,10 @@ impl Farm {
         hash: Blake3Hash,
         signature: Signature,
     ) {
-        let (now, samples) = (self.now, self.config.job.settings.samples);
+        let now = self.now;
         // From now on it is fixed what is due: who is there when the pixels come is another matter.
         let task = self.tasks.get(&id);
+        let samples = task.map_or(1, |task| self.samples_in(&task.extent));
         let parts = task.map_or(1, |task| self.pixel_parts(task));
         let turns = task.map_or(1, |task| self.turns(&task.extent));
         let is_tile = task.is_some_and(|task| self.whole_tile(task.purpose).is_some());
@@ -569,6 +587,33 @@ impl Farm {
             self.effects.push(Effect::Forget { root });
         }
     }
+}
+
+/// Refuses ranges of samples that are no tasks of the job, or too many.
+fn check_ranges(config: &FarmConfig) -> Result<(), FarmError> {
+    let (job, ranges) = (&config.job, config.grid.ranges);
+    if ranges == 1 {
+        return Ok(());
+    }
+    let samples = job.settings.samples;
+    let refused = |why: String| FarmError::Ranges {
+        samples,
+        ranges,
+        engine: job.engine,
+        why,
+    };
+    let most = SAMPLE_RANGES_MAX.min(samples / RANGE_SAMPLES_MIN);
+    if !(1..=most).contains(&ranges) {
+        return Err(refused(format!("from 1 to {most} are allowed")));
+    }
+    let first = TaskSpec {
+        id: TaskId(0),
+        frame: 0,
+        samples: config.grid.samples(0, samples),
+        rects: vec![config.grid.rendered(0)],
+        pixels: None,
+    };
+    first.check(job).map_err(|e| refused(e.to_string()))
 }
 
 /// Cells as they arrive: hashes, or why the bytes are no pixels.

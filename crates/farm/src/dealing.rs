@@ -60,7 +60,8 @@ impl Farm {
         let pixels = pixels
             .next()
             .map(|pixels| Extent::pixels(self.config.grid.core(tile), pixels));
-        pixels.or_else(|| (!squares.is_empty()).then(|| Extent::cells(squares)))
+        let samples = self.range_of(tile);
+        pixels.or_else(|| (!squares.is_empty()).then(|| Extent::cells(squares, samples)))
     }
 
     /// The probes of a delivery, dealt out; of the hashes that came, those of its later probe, and those of what it
@@ -114,7 +115,8 @@ impl Farm {
         let parts = verifier::split_probes(&self.config.secret, commitment, squares, parts);
         let probe = |part: Vec<Rect>| {
             let cells = verifier::cells::select(squares, answers, &part).unwrap_or_default();
-            Probe::new(Extent::cells(part), Expected::Cells(cells.into()))
+            let extent = Extent::cells(part, task.extent.samples);
+            Probe::new(extent, Expected::Cells(cells.into()))
         };
         parts.into_iter().map(probe).collect()
     }
@@ -143,7 +145,7 @@ impl Farm {
         let others = self
             .ready_in(&task.class)
             .filter(|number| *number != task.worker);
-        let samples = self.config.job.settings.samples;
+        let samples = self.samples_in(&task.extent);
         others.take(1).any(|number| {
             let price = self.worker(number).price(task.pixels, samples);
             price.is_some_and(|price| self.ledger.affords(price))

@@ -1,8 +1,8 @@
 //! What the coordinator is told and what it asks for in return.
 
 use protocol::{
-    Address, Blake3Hash, Glm, NodeId, Rect, SecretPixels, TaskId, TaskSpec, ids::Signature,
-    pixels::Looks,
+    Address, Blake3Hash, Glm, NodeId, Rect, SampleRange, SecretPixels, TaskId, TaskSpec,
+    ids::Signature, pixels::Looks,
 };
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
@@ -236,6 +236,8 @@ pub enum Effect {
         request: u64,
         /// The frame.
         frame: i32,
+        /// If given, only these samples of each pixel.
+        samples: Option<SampleRange>,
         /// The determinism class that the cells are compared in: answer with an error if the own engine is of another.
         class: Blake3Hash,
         /// Probes of a tile or one disputed cell: rectangles of whole cells.
@@ -250,6 +252,8 @@ pub enum Effect {
         request: u64,
         /// The frame.
         frame: i32,
+        /// If given, what was delivered is of these samples of each pixel.
+        samples: Option<SampleRange>,
         /// What the tile's worker delivered.
         rects: Vec<Rect>,
         /// The blob with it.
@@ -259,7 +263,7 @@ pub enum Effect {
         /// To be added to the job's own seed for the reference; not 0.
         seed: u32,
     },
-    /// Put these pieces together and write the frame; answer with [`Event::FrameWritten`]. Comes again for a frame
+    /// Put these pieces together, those of the same pixels by their samples, and write the frame; answer with [`Event::FrameWritten`]. Comes again for a frame
     /// whose tiles had to be replaced: then write it again.
     WriteFrame {
         /// The frame.
@@ -318,6 +322,8 @@ pub struct Difference {
 pub struct Evidence {
     /// The frame.
     pub frame: i32,
+    /// If given, what was said is of these samples of each pixel.
+    pub samples: Option<SampleRange>,
     /// The cells: one, unless only a digest of several is left.
     pub rects: Vec<Rect>,
     /// If given, what was said is of these pixels of the one rectangle, a tile.
@@ -355,6 +361,9 @@ impl fmt::Display for Evidence {
             (None, _) => rect_list(&self.rects),
         };
         write!(f, "frame {}, {what}", self.frame)?;
+        if let Some(samples) = self.samples {
+            write!(f, " in samples {samples}")?;
+        }
         if let Some(own) = self.own {
             write!(f, " is {own} by our own engine")?;
         }
@@ -459,6 +468,8 @@ pub struct Piece {
     pub core: Rect,
     /// The first rectangle that the blob holds: the core, and perhaps an overlap.
     pub rendered: Rect,
+    /// Of which samples it is, where they are divided; all ranges of a core come one after the other.
+    pub samples: Option<SampleRange>,
     /// The blob of canonical bytes.
     pub root: Blake3Hash,
 }

@@ -5,14 +5,16 @@ use crate::{
     probing::Answer,
     worker::WorkerNumber,
 };
-use protocol::{Blake3Hash, Glm, NodeId, Rect, SecretPixels, TaskId, TaskSpec, ids::Signature};
+use protocol::{
+    Blake3Hash, Glm, NodeId, Rect, SampleRange, SecretPixels, TaskId, TaskSpec, ids::Signature,
+};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-/// A tile of the job: position of its frame in the user's order, position in the frame.
+/// A tile of the job: position of its frame in the user's order, position in the frame and its ranges of samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct TileRef {
     pub frame: u32,
@@ -85,16 +87,18 @@ pub(crate) enum Expected {
     Noise,
 }
 
-/// What a task renders of a frame: rectangles of whole cells, or secret pixels of one.
+/// What a task renders of a frame: rectangles of whole cells, with all samples or some, or secret pixels of one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Extent {
+    pub samples: Option<SampleRange>,
     pub rects: Arc<[Rect]>,
     pub pixels: Option<SecretPixels>,
 }
 
 impl Extent {
-    pub(crate) fn cells(rects: impl Into<Arc<[Rect]>>) -> Self {
+    pub(crate) fn cells(rects: impl Into<Arc<[Rect]>>, samples: Option<SampleRange>) -> Self {
         Self {
+            samples,
             rects: rects.into(),
             pixels: None,
         }
@@ -102,6 +106,7 @@ impl Extent {
 
     pub(crate) fn pixels(tile: Rect, pixels: SecretPixels) -> Self {
         Self {
+            samples: None,
             rects: [tile].into(),
             pixels: Some(pixels),
         }
@@ -112,12 +117,14 @@ impl Extent {
         let rects = Arc::clone(&self.rects);
         match self.pixels {
             Some(pixels) => Self {
+                samples: self.samples,
                 rects,
                 pixels: Some(pixels.only(place as u32)),
             },
             None => {
                 let cells = rects.iter().flat_map(Rect::cells).map(|(_, cell)| cell);
-                Self::cells(cells.skip(place).take(1).collect::<Vec<Rect>>())
+                let cell: Vec<Rect> = cells.skip(place).take(1).collect();
+                Self::cells(cell, self.samples)
             }
         }
     }
@@ -134,6 +141,7 @@ impl Extent {
         TaskSpec {
             id,
             frame,
+            samples: self.samples,
             rects: self.rects.to_vec(),
             pixels: self.pixels,
         }

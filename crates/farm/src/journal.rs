@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// Version of both formats, first in the bytes.
-const VERSION: u8 = 6;
+const VERSION: u8 = 7;
 
 /// Why bytes are no journal.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -198,9 +198,9 @@ impl Farm {
 
     /// Takes from what is set aside for a tile's probes what this one costs by this worker, or what is left.
     fn take_allowance(&mut self, wanted: ProbeRef, number: WorkerNumber) -> Glm {
-        let samples = self.config.job.settings.samples;
-        let pixels = self.probe(wanted).filter(|probe| !probe.is_replica());
-        let pixels = pixels.map_or(0, |probe| probe.extent.pixel_count());
+        let probe = self.probe(wanted).filter(|probe| !probe.is_replica());
+        let pixels = probe.map_or(0, |probe| probe.extent.pixel_count());
+        let samples = self.tile_samples(wanted.at.tile);
         let price = self
             .worker(number)
             .price(pixels, samples)
@@ -361,14 +361,13 @@ impl Farm {
         file(&mut self.roomy_frames, frame, pending > workers);
     }
 
-    /// What a worker earns for a task of so many pixels: a tile's core without the overlap, all of probes and opinions.
-    fn price_of(&self, number: WorkerNumber, purpose: Purpose, pixels: u64) -> Option<Glm> {
+    /// What a worker earns for a task: a tile's core without the overlap, all of probes and opinions.
+    fn price_of(&self, number: WorkerNumber, purpose: Purpose, extent: &Extent) -> Option<Glm> {
         let pixels = match purpose {
             Purpose::Tile(at) => self.config.grid.core(at.tile).area(),
-            Purpose::Probe(_) | Purpose::Opinion(_) => pixels,
+            Purpose::Probe(_) | Purpose::Opinion(_) => extent.pixel_count(),
         };
-        self.worker(number)
-            .price(pixels, self.config.job.settings.samples)
+        self.worker(number).price(pixels, self.samples_in(extent))
     }
 
     /// What to set aside for the probes of a tile: their price if its own worker rendered them.
@@ -383,7 +382,7 @@ impl Farm {
         let policy = self.policy(number);
         let pixels = verifier::probe_pixels_max(&core, self.config.probes, &policy);
         worker
-            .price(pixels, self.config.job.settings.samples)
+            .price(pixels, self.tile_samples(at.tile))
             .unwrap_or_default()
     }
 
@@ -398,11 +397,11 @@ impl Farm {
         extent: Extent,
     ) -> Option<(TaskId, TaskSpec)> {
         let pixels = extent.pixel_count();
-        if self.is_too_late(number, purpose, pixels) {
+        if self.is_too_late(number, purpose, &extent) {
             self.deadline_refused = true;
             return None;
         }
-        let price = self.price_of(number, purpose, pixels)?;
+        let price = self.price_of(number, purpose, &extent)?;
         let probe_allowance = self.probe_allowance(number, purpose);
         if !self.ledger.reserve(price.checked_add(probe_allowance)?) {
             self.budget_refused = true;

@@ -17,6 +17,7 @@
 //! | `leasing` | who gets what next |
 //! | `newcomers` | what keys that nobody knows may have |
 //! | `runs` | how much at once, and how long it will take |
+//! | `samples` | the ranges that a frame's samples are divided into |
 //! | `stragglers` | copies of late tiles |
 //! | `arrivals`, `losses` | workers that come, tasks that fail or are lost |
 //! | `absence` | workers whose connection breaks, and those that come back |
@@ -58,6 +59,7 @@ pub mod progress;
 mod quarantine;
 mod resume;
 mod runs;
+mod samples;
 mod stragglers;
 mod worker;
 

@@ -52,6 +52,8 @@ pub struct PlanRequest {
     pub frames: u64,
     /// Samples a pixel.
     pub samples: u32,
+    /// Ranges that they are divided into; 1 for none.
+    pub ranges: u32,
     /// Passes of a delivery.
     pub passes: usize,
     /// Workers to expect.
@@ -73,21 +75,25 @@ pub struct Plan {
 
 /// Divides the frames of a job. The result never breaks the limits on a task's bytes and a frame's tiles.
 pub fn plan(request: &PlanRequest) -> Plan {
-    let frame_ms = frame_ms(request);
+    let range_ms = range_ms(request);
     let (tile_px, reason) = match request.tile_px {
         Some(tile_px) => (tile_px, "as asked".to_owned()),
-        None => wished_tile(request, frame_ms),
+        None => wished_tile(request, range_ms),
     };
-    let wished = TileGrid::new(request.size, tile_px);
+    let wished = TileGrid::new(request.size, tile_px).in_ranges(request.ranges);
     let grid = within_limits(wished, request.passes);
     let limited = match grid == wished {
         true => "",
         false => "; changed to fit the limits of one delivery and one frame",
     };
-    let task_ms = frame_ms / u64::from(grid.tile_count());
-    let division = match grid.tile_count() {
+    let task_ms = range_ms / u64::from(grid.square_count());
+    let division = match grid.square_count() {
         1 => format!("whole frames of {}", request.size),
         tiles => format!("{tiles} tiles of {} px a frame", grid.tile_cells * CELL_PX),
+    };
+    let division = match grid.ranges {
+        1 => division,
+        ranges => format!("{division} in {ranges} ranges of samples"),
     };
     Plan {
         grid,
@@ -98,24 +104,27 @@ pub fn plan(request: &PlanRequest) -> Plan {
     }
 }
 
-/// Time of a whole frame on one worker.
-fn frame_ms(request: &PlanRequest) -> u64 {
-    let samples = u128::from(request.size.area()) * u128::from(request.samples);
+/// Time of a whole frame, or of one range of its samples, on one worker.
+fn range_ms(request: &PlanRequest) -> u64 {
+    let of_pixel = request.samples.div_ceil(request.ranges.max(1));
+    let samples = u128::from(request.size.area()) * u128::from(of_pixel);
     let ms = samples * 1000 / u128::from(request.hints.samples_per_second.max(1));
     u64::try_from(ms)
         .unwrap_or(u64::MAX)
         .saturating_add(request.hints.rect_overhead_ms)
 }
 
-fn wished_tile(request: &PlanRequest, frame_ms: u64) -> (u32, String) {
+/// The side of tiles that suits a frame, or each range of its samples: these are as good as frames to share out.
+fn wished_tile(request: &PlanRequest, range_ms: u64) -> (u32, String) {
+    let parts = request.frames * u64::from(request.ranges.max(1));
     let shortest = TASK_MS_MIN.max(request.hints.rect_overhead_ms * RECT_OVERHEADS_MIN);
-    let tiles_most = frame_ms / shortest;
-    let for_length = match frame_ms > TASK_MS_LONG {
-        true => frame_ms.div_ceil(TASK_MS_TARGET),
+    let tiles_most = range_ms / shortest;
+    let for_length = match range_ms > TASK_MS_LONG {
+        true => range_ms.div_ceil(TASK_MS_TARGET),
         false => 1,
     };
-    let for_workers = match request.workers > request.frames {
-        true => (request.workers * TASKS_PER_WORKER).div_ceil(request.frames.max(1)),
+    let for_workers = match request.workers > parts {
+        true => (request.workers * TASKS_PER_WORKER).div_ceil(parts.max(1)),
         false => 1,
     };
     let tiles = for_length.max(for_workers).min(tiles_most.max(1));
@@ -130,7 +139,8 @@ fn wished_tile(request: &PlanRequest, frame_ms: u64) -> (u32, String) {
     let reason = match tiles {
         1 => format!("{frames} for {workers}"),
         _ if for_workers >= for_length => format!("only {frames} for {workers}"),
-        _ => format!("a whole frame would take about {}", duration(frame_ms)),
+        _ if request.ranges > 1 => format!("a whole range would take about {}", duration(range_ms)),
+        _ => format!("a whole frame would take about {}", duration(range_ms)),
     };
     match tiles {
         1 => (0, reason),
@@ -173,6 +183,7 @@ mod tests {
             size: Size::new(width, height).unwrap(),
             frames,
             samples: 16,
+            ranges: 1,
             passes: 4,
             workers,
             tile_px: None,
@@ -210,7 +221,7 @@ mod tests {
         let mut long = request(1920, 1080, 250, 4);
         long.samples = 1024;
         let plan = plan(&long);
-        let task_ms = frame_ms(&long) / u64::from(plan.grid.tile_count());
+        let task_ms = range_ms(&long) / u64::from(plan.grid.tile_count());
         assert!((10_000..40_000).contains(&task_ms), "{}", plan.why);
         assert!(
             plan.why.ends_with("a whole frame would take about 17 min"),

@@ -249,10 +249,10 @@ impl Farm {
             return self.find_own_judge(wanted);
         }
         let owner = self.worker(delivery.worker);
-        let pixels = probe.extent.pixel_count();
+        let work = (probe.extent.pixel_count(), self.samples_in(&probe.extent));
         let is_replica = probe.is_replica();
         let able = |number| self.may_probe(number, wanted);
-        let affords = |number| self.affords_cells(number, pixels, allowance);
+        let affords = |number| self.affords_cells(number, work, allowance);
         let servers = self.servers(&class, since, able, affords);
         if servers == crate::checking::Servers::Soon {
             return;
@@ -399,7 +399,7 @@ impl Farm {
                 let contradiction = Contradiction {
                     extent: match found.packed {
                         Some(packed) => extent.part(packed as usize),
-                        None => Extent::cells([found.rect]),
+                        None => Extent::cells([found.rect], extent.samples),
                     },
                     cell: Some(found.rect),
                     left: found.left,

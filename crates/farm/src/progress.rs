@@ -182,7 +182,6 @@ impl Farm {
     /// The job at this moment.
     pub fn progress(&self) -> Progress {
         let frames_total = self.config.frames.len() as u64;
-        let samples = u64::from(self.config.job.settings.samples);
         let speed = |worker: &Worker| 1_000_000_000 / u64::from(worker.megasample_ms.max(1));
         let at_work = |worker: &&Worker| {
             matches!(
@@ -198,7 +197,7 @@ impl Farm {
             tiles_total: frames_total * u64::from(self.config.grid.tile_count()),
             tiles_accepted: self.tiles_accepted,
             spent: self.ledger.spent(),
-            samples_left: self.remaining_pixels().saturating_mul(samples),
+            samples_left: self.remaining_samples(),
             samples_per_second: self.workers.iter().filter(at_work).map(speed).sum(),
             probes_waiting: self.probes_wanted.len() as u64,
             checks: self.checks,

@@ -78,6 +78,7 @@ impl Farm {
                     self.effects.push(Effect::RenderOwn {
                         request,
                         frame,
+                        samples: extent.samples,
                         class,
                         rects: extent.rects.to_vec(),
                         pixels: extent.pixels,

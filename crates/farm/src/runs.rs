@@ -72,12 +72,12 @@ impl Farm {
 
     pub(crate) fn tile_ms(&self, worker: &Worker) -> Millis {
         let pixels = self.config.grid.rendered(0).area();
-        worker.expected_ms(pixels, self.config.job.settings.samples, 1)
+        worker.expected_ms(pixels, self.tile_samples(0), 1)
     }
 
     /// Time that a worker is expected to take for a task.
     pub(crate) fn task_ms(&self, number: WorkerNumber, task: &Task) -> Millis {
-        let samples = self.config.job.settings.samples;
+        let samples = self.samples_in(&task.extent);
         let turns = self.turns(&task.extent);
         self.worker(number).expected_ms(task.pixels, samples, turns)
     }
@@ -131,7 +131,12 @@ impl Farm {
     }
 
     /// Would a tile that is given to this worker now be done after the deadline?
-    pub(crate) fn is_too_late(&self, number: WorkerNumber, purpose: Purpose, pixels: u64) -> bool {
+    pub(crate) fn is_too_late(
+        &self,
+        number: WorkerNumber,
+        purpose: Purpose,
+        extent: &Extent,
+    ) -> bool {
         let (Some(deadline), Purpose::Tile(_)) = (self.config.deadline, purpose) else {
             return false;
         };
@@ -139,7 +144,7 @@ impl Farm {
         let queued = queued.map_or(0, |(_, _, until)| until);
         let done = self.now + DEADLINE_MARGIN_MS;
         let done = done.saturating_add(queued);
-        let samples = self.config.job.settings.samples;
+        let (pixels, samples) = (extent.pixel_count(), self.samples_in(extent));
         let takes = self.worker(number).expected_ms(pixels, samples, 1);
         done.saturating_add(takes) > deadline
     }

@@ -110,6 +110,12 @@ pub enum NetworkError {
         /// What happened.
         reason: String,
     },
+    /// What was put together from segments is another blob: their list is wrong. Nothing was kept; fetch it whole.
+    #[error("the list of segments of blob {hash} is not that of its segments")]
+    Segments {
+        /// Which blob.
+        hash: Blake3Hash,
+    },
     /// The local store failed, for instance because the disk is full ([`StoreError::DiskFull`]).
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -9,14 +9,16 @@
 //! | protocol | carries |
 //! |---|---|
 //! | control | one request and its reply a stream, see [`protocol::message`]; at most 1 MiB each |
-//! | blob | one file a stream, in pieces that are verified against its blake3 hash as they arrive |
+//! | blob | one file a stream, or parts of it, in pieces that are verified against its blake3 hash as they arrive |
 //!
 //! Goals: whatever a stranger sends costs him at most his own stream or connection; memory stays bounded by
 //! constants; a blob never has to fit into memory. Not goals: reconnecting, choosing peers, deciding what a
 //! message means. Those belong to the caller.
 
+mod batches;
 mod blob;
 mod codec;
+mod cut;
 mod driver;
 mod error;
 mod event;
@@ -34,4 +36,4 @@ pub use event::{NodeEvent, Replier};
 pub use identity::{Identity, IdentityError, verify};
 pub use node::{Node, NodeConfig};
 pub use proof::{PROVEN_BYTES_MAX, ProofError, verify_proof};
-pub use store::{Access, BlobStore, StoreError};
+pub use store::{Access, Assembly, BlobStore, StoreError};

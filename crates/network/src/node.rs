@@ -8,7 +8,7 @@ use crate::{
     event::NodeEvent,
     identity::Identity,
     peers::peer_id,
-    store::BlobStore,
+    store::{Assembly, BlobStore},
     swarm::{self, CONNECTION_TIMEOUT, CONTROL_STREAMS_MAX, REQUEST_TIMEOUT},
 };
 use libp2p::{
@@ -16,12 +16,12 @@ use libp2p::{
     multiaddr::{self, Protocol},
 };
 use protocol::{
-    Blake3Hash, NodeId,
+    Blake3Hash, NodeId, SegmentList, Segmented,
     ids::Signature,
     message::{Reply, Request, decode, encode},
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -40,6 +40,8 @@ const EVENTS_MAX: usize = 64;
 const REQUESTS_PER_PEER_MAX: usize = CONTROL_STREAMS_MAX / 2;
 /// Blobs fetched at once; further ones wait. Each holds about three pieces in memory.
 const FETCHES_MAX: usize = 32;
+/// Peers that were sent something, as far as they are counted.
+const SERVED_PEERS_MAX: usize = 65_536;
 /// The network task is told of a timeout by libp2p; this much later it is taken for stuck.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -91,6 +93,7 @@ pub struct Shared {
     pub blocked_changed: Notify,
     /// Encoded bytes of blobs sent to others.
     pub bytes_served: AtomicU64,
+    served_to: Mutex<HashSet<PeerId>>,
 }
 
 /// A poisoned lock is used on: the collections behind it are whole after every single operation.
@@ -112,6 +115,14 @@ impl Shared {
         lock(&self.listening)
     }
 
+    /// A peer is sent something.
+    pub fn serve_to(&self, peer: PeerId) {
+        let mut served_to = lock(&self.served_to);
+        if served_to.len() < SERVED_PEERS_MAX {
+            served_to.insert(peer);
+        }
+    }
+
     pub fn take_blocked(&self) -> Vec<PeerId> {
         std::mem::take(&mut lock(&self.blocked))
     }
@@ -127,6 +138,8 @@ pub struct Node {
     streams: libp2p_stream::Control,
     shared: Arc<Shared>,
     fetches: Arc<Semaphore>,
+    /// Lists of segments take memory, and cutting a processor: one at a time.
+    cutting: Arc<Semaphore>,
 }
 
 impl Node {
@@ -159,6 +172,7 @@ impl Node {
             streams,
             shared,
             fetches: Arc::new(Semaphore::new(FETCHES_MAX)),
+            cutting: Arc::new(Semaphore::new(1)),
         };
         Ok((node, event_receiver))
     }
@@ -191,6 +205,11 @@ impl Node {
     /// Bytes of blobs, with their proofs, that this peer has sent since it started.
     pub fn bytes_served(&self) -> u64 {
         self.shared.bytes_served.load(Ordering::Relaxed)
+    }
+
+    /// How many peers it has sent blobs to.
+    pub fn peers_served(&self) -> usize {
+        lock(&self.shared.served_to).len()
     }
 
     /// Connects to the peer at `address` (a multiaddr; a host name as `/dns/...` is looked up) and waits until
@@ -281,6 +300,69 @@ impl Node {
             blobs: self.blobs.clone(),
         };
         let fetched = fetch.run(guard, progress).await;
+        self.after(peer, fetched).await
+    }
+
+    /// Begins a file of `bytes` with those of its segments that other blobs of the store have: `kept`, which are cut in this
+    /// order until most of it is found. The list of its segments is in the store. None when the file is here already.
+    ///
+    /// # Errors
+    /// When the list is none of a file of so many bytes, or the store fails. Blobs in `kept` that are missing or damaged only
+    /// help less.
+    pub async fn assemble(
+        &self,
+        segmented: Segmented,
+        bytes: u64,
+        kept: Vec<Blake3Hash>,
+    ) -> Result<Option<Assembly>, NetworkError> {
+        let hash = segmented.file;
+        let guard = self.blobs.lock_incoming(hash).await;
+        let permit = self.cutting.acquire().await;
+        let _permit = permit.map_err(|_| NetworkError::Stopped)?;
+        let blobs = self.blobs.clone();
+        let begun = blob::blocking(move || {
+            if blobs.contains(hash) {
+                return Ok(None);
+            }
+            let list = blobs.read(segmented.list, segmented.list_bytes())?;
+            let list = SegmentList::decode(&list, bytes);
+            let list = list.map_err(|_| NetworkError::Segments { hash })?;
+            Ok(Some(blobs.assemble(hash, &list, &kept, guard)?))
+        });
+        begun.await?
+    }
+
+    /// Fetches what an assembly lacks from a connected peer, verified as it arrives, and puts the blob into the store if
+    /// the whole is what it should be. After an error that a later attempt may not meet it can be called again.
+    ///
+    /// # Errors
+    /// Those of [`Node::fetch`], and [`NetworkError::Segments`] when the list of segments was wrong.
+    pub async fn complete(
+        &self,
+        peer: NodeId,
+        assembly: &mut Assembly,
+    ) -> Result<(), NetworkError> {
+        let permit = self.fetches.acquire().await;
+        let _permit = permit.map_err(|_| NetworkError::Stopped)?;
+        let fetch = Fetch {
+            peer,
+            peer_id: self.connected_peer(peer)?.0,
+            hash: assembly.hash(),
+            bytes_max: assembly.bytes(),
+            streams: self.streams.clone(),
+            blobs: self.blobs.clone(),
+        };
+        let fetched = fetch.run_for(assembly).await;
+        self.after(peer, fetched).await?;
+        assembly.finish().await
+    }
+
+    /// Who sends wrong bytes is left.
+    async fn after(
+        &self,
+        peer: NodeId,
+        fetched: Result<(), NetworkError>,
+    ) -> Result<(), NetworkError> {
         if let Err(NetworkError::Corrupt { .. }) = &fetched {
             self.disconnect(peer).await;
         }

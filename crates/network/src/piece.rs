@@ -1,10 +1,11 @@
 //! Pieces of a blob and their proofs.
 //!
-//! A blob travels as pieces of 1 MiB, each with the hashes that tie its 16 KiB groups to the root of the
+//! A whole blob travels as pieces of 1 MiB, each with the hashes that tie its 16 KiB groups to the root of the
 //! blob's blake3 tree (the bao encoding of that range). So sender and receiver hold a piece or two at a time
 //! whatever the size of the blob, a transfer can start at any piece, and a wrong byte is found before
-//! anything of its piece is written.
+//! anything of its piece is written. Parts of a blob travel as [`crate::batches`] of as much, of which this is one.
 
+use crate::batches::{ChunkRange, byte_range};
 use bao_tree::{
     BaoTree, BlockSize, ChunkNum, ChunkRanges,
     io::{
@@ -17,8 +18,6 @@ use std::{io, ops::Range};
 
 /// Bytes of a piece (the last one of a blob may be shorter, that of an empty blob is empty).
 pub const PIECE_BYTES: u64 = 1 << 20;
-/// Most bytes of an encoded piece: its 63 inner nodes and those above it, 64 bytes each, with room to spare.
-pub const PIECE_ENCODED_BYTES_MAX: usize = PIECE_BYTES as usize + 64 * 128;
 /// Hashes are kept for groups of 2^4 blake3 chunks: 16 KiB.
 const GROUP: BlockSize = BlockSize::from_chunk_log(4);
 /// Bytes of a blake3 chunk.
@@ -34,28 +33,68 @@ pub fn count(bytes: u64) -> u64 {
     bytes.div_ceil(PIECE_BYTES).max(1)
 }
 
-fn chunks(piece: u64) -> ChunkRanges {
+/// The chunks of a piece.
+fn chunks(piece: u64) -> ChunkRange {
     let per_piece = PIECE_BYTES / CHUNK_BYTES;
     let start = piece * per_piece;
-    ChunkRanges::from(ChunkNum(start)..ChunkNum(start + per_piece))
+    start..start + per_piece
 }
 
-/// The bytes of a piece with their proof. Nothing is checked: the receiver does that.
+/// The chunks from a piece to the end of whatever blob.
+pub fn from(first_piece: u64) -> ChunkRange {
+    chunks(first_piece).start..u64::MAX
+}
+
+fn of_batch(batch: &[ChunkRange]) -> ChunkRanges {
+    batch.iter().fold(ChunkRanges::empty(), |all, range| {
+        all | ChunkRanges::from(ChunkNum(range.start)..ChunkNum(range.end))
+    })
+}
+
+/// The bytes of some chunks with their proof. Nothing is checked: the receiver does that.
 pub fn encode(
     data: impl ReadAt + Size,
     outboard: impl Outboard,
-    piece: u64,
+    batch: &[ChunkRange],
 ) -> io::Result<Vec<u8>> {
-    let mut encoded = Vec::with_capacity(PIECE_ENCODED_BYTES_MAX);
-    encode_ranges(data, outboard, &chunks(piece), &mut encoded).map_err(io::Error::other)?;
+    let mut encoded = Vec::new();
+    encode_ranges(data, outboard, &of_batch(batch), &mut encoded).map_err(io::Error::other)?;
     Ok(encoded)
+}
+
+/// The bytes of these chunks of the blob `root` of `bytes`, each stretch with its place; none when `encoded` is anything
+/// else.
+pub fn decode_batch(
+    root: Blake3Hash,
+    bytes: u64,
+    batch: &[ChunkRange],
+    encoded: &[u8],
+) -> Option<Vec<(u64, Vec<u8>)>> {
+    let ranges = of_batch(batch);
+    let (mut stretches, mut rest) = (Vec::<(u64, Vec<u8>)>::new(), encoded);
+    for item in DecodeResponseIter::new(root.0.into(), tree(bytes), &mut rest, &ranges) {
+        let BaoContentItem::Leaf(Leaf { offset, data }) = item.ok()? else {
+            continue;
+        };
+        match stretches.last_mut() {
+            Some((start, bytes)) if *start + bytes.len() as u64 == offset => {
+                bytes.extend_from_slice(&data);
+            }
+            _ => stretches.push((offset, data.to_vec())),
+        }
+    }
+    let wanted = batch.iter().map(|range| byte_range(range, bytes));
+    let wanted: u64 = wanted.map(|range| range.end - range.start).sum();
+    let here = stretches.iter().map(|(_, bytes)| bytes.len() as u64);
+    (rest.is_empty() && wanted == here.sum::<u64>()).then_some(stretches)
 }
 
 /// The bytes of piece `piece` of the blob `root` of `bytes`; none when `encoded` is anything else.
 pub fn decode(root: Blake3Hash, bytes: u64, piece: u64, encoded: &[u8]) -> Option<Vec<u8>> {
     let start = piece * PIECE_BYTES;
     let length = bytes.checked_sub(start)?.min(PIECE_BYTES);
-    decode_chunks(root, bytes, &chunks(piece), start..start + length, encoded)
+    let ranges = of_batch(&[chunks(piece)]);
+    decode_chunks(root, bytes, &ranges, start..start + length, encoded)
 }
 
 /// The bytes of the chunks `ranges`, which are the bytes `span` of the blob; none when `encoded` is anything else.
@@ -84,8 +123,13 @@ pub fn decode_chunks(
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::single_range_in_vec_init,
+    reason = "one range is meant, not its numbers"
+)]
 mod tests {
     use super::*;
+    use crate::batches::{BATCH_ENCODED_BYTES_MAX, Batches};
     use bao_tree::io::outboard::PostOrderMemOutboard;
 
     fn blob(bytes: usize) -> Vec<u8> {
@@ -117,11 +161,40 @@ mod tests {
             assert_eq!(Blake3Hash::from(outboard.root), root);
             let mut decoded = Vec::new();
             for piece in 0..count(bytes as u64) {
-                let encoded = encode(&data[..], &outboard, piece).unwrap();
-                assert!(encoded.len() <= PIECE_ENCODED_BYTES_MAX);
+                let encoded = encode(&data[..], &outboard, &[chunks(piece)]).unwrap();
+                assert!(encoded.len() <= BATCH_ENCODED_BYTES_MAX);
                 decoded.extend(decode(root, bytes as u64, piece, &encoded).unwrap());
             }
             assert_eq!(decoded, data, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn scattered_chunks_decode_to_the_bytes_of_their_places() {
+        let bytes = 3 * PIECE_BYTES + 16_385;
+        let data = blob(bytes as usize);
+        let root = Blake3Hash::of(&data);
+        let outboard = PostOrderMemOutboard::create(&data, GROUP);
+        let every_other = (0..bytes / CHUNK_BYTES).step_by(2);
+        let every_other: Vec<_> = every_other.map(|chunk| chunk..chunk + 1).collect();
+        let some = vec![3..5, 17..18, 100..2500, 3087..u64::MAX];
+        for ranges in [vec![0..u64::MAX], some, every_other] {
+            let mut last = 0;
+            for batch in Batches::new(ranges, bytes) {
+                let encoded = encode(&data[..], &outboard, &batch).unwrap();
+                assert!(encoded.len() <= BATCH_ENCODED_BYTES_MAX);
+                for (place, stretch) in decode_batch(root, bytes, &batch, &encoded).unwrap() {
+                    let end = place as usize + stretch.len();
+                    assert!(data[place as usize..end] == stretch);
+                    last = end as u64;
+                }
+                assert_eq!(byte_range(batch.last().unwrap(), bytes).end, last);
+                for other in [vec![0..1], vec![9..10, 3087..3089]] {
+                    assert!(
+                        batch == other || decode_batch(root, bytes, &other, &encoded).is_none()
+                    );
+                }
+            }
         }
     }
 
@@ -131,7 +204,7 @@ mod tests {
         let data = blob(bytes);
         let root = Blake3Hash::of(&data);
         let outboard = PostOrderMemOutboard::create(&data, GROUP);
-        let encoded = encode(&data[..], &outboard, 1).unwrap();
+        let encoded = encode(&data[..], &outboard, &[chunks(1)]).unwrap();
         let accepts = |encoded: &[u8]| decode(root, bytes as u64, 1, encoded).is_some();
         assert!(accepts(&encoded));
         for at in (0..encoded.len()).step_by(997) {
@@ -149,7 +222,7 @@ mod tests {
         let data = blob(50_000);
         let root = Blake3Hash::of(&data);
         let outboard = PostOrderMemOutboard::create(&data, GROUP);
-        let encoded = encode(&data[..], &outboard, 0).unwrap();
+        let encoded = encode(&data[..], &outboard, &[chunks(0)]).unwrap();
         for claimed in [0, 1, 49_999, 50_001, PIECE_BYTES, u64::MAX] {
             assert_eq!(decode(root, claimed, 0, &encoded), None, "{claimed}");
         }

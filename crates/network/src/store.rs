@@ -2,14 +2,18 @@
 //!
 //! A blob appears under its name whole or not at all: it is written to a `.part` file and renamed. What a
 //! killed process leaves behind is removed when the folder is opened again. Beside a blob of more than one
-//! piece lies its hash tree (`.tree`, 0.4 % of its size), made when it is added or first served.
+//! piece lies its hash tree (`.tree`, 0.4 % of its size), made when it is added or first served; beside one that was cut
+//! into segments, which blob lists them (`.cut`).
 //!
 //! All functions block on the disk: call them through `tokio::task::spawn_blocking` in async code.
 
+mod assembly;
 mod incoming;
 mod part;
+mod segments;
 mod source;
 
+pub use assembly::Assembly;
 pub use incoming::{Incoming, PieceError};
 use part::Part;
 pub use source::Source;
@@ -114,6 +118,10 @@ struct Inner {
     allowed: Mutex<HashMap<Blake3Hash, Allowed>>,
     locks: Mutex<HashMap<Blake3Hash, Weak<tokio::sync::Mutex<()>>>>,
     parts: AtomicU64,
+}
+
+fn file_name(hash: Blake3Hash) -> String {
+    format!("{hash}.blob")
 }
 
 /// A poisoned lock is used on: the maps behind it are whole after every single operation.
@@ -224,6 +232,15 @@ impl BlobStore {
         }
     }
 
+    /// Has a blob in common with the store in another folder of this computer, by a hard link; says whether it has. As with
+    /// every blob that is here its bytes are not checked, only its length. Blocking.
+    pub fn share(&self, folder: &Path, hash: Blake3Hash, bytes: u64) -> bool {
+        let theirs = folder.join(file_name(hash));
+        let is_whole = fs::metadata(&theirs).is_ok_and(|file| file.len() == bytes);
+        // Elsewhere a file cannot be replaced once somebody has made it read-only.
+        cfg!(unix) && is_whole && fs::hard_link(theirs, self.path(hash)).is_ok()
+    }
+
     /// The bytes of a blob, checked against its hash. Blocking.
     ///
     /// # Errors
@@ -258,7 +275,7 @@ impl BlobStore {
 
     /// Where the blob lies, or would lie. Others may read the file; its bytes are not checked.
     pub fn path(&self, hash: Blake3Hash) -> PathBuf {
-        self.inner.folder.join(format!("{hash}.blob"))
+        self.inner.folder.join(file_name(hash))
     }
 
     fn tree_path(&self, hash: Blake3Hash) -> PathBuf {
@@ -268,6 +285,21 @@ impl BlobStore {
     /// Whether the blob is here. Blocking.
     pub fn contains(&self, hash: Blake3Hash) -> bool {
         self.size(hash).is_some()
+    }
+
+    /// All blobs that are here. Blocking.
+    ///
+    /// # Errors
+    /// When the folder cannot be listed.
+    pub fn list(&self) -> Result<Vec<Blake3Hash>, StoreError> {
+        let folder = &self.inner.folder;
+        let mut blobs = Vec::new();
+        for entry in fs::read_dir(folder).map_err(|e| StoreError::io(folder, e))? {
+            let name = entry.map_err(|e| StoreError::io(folder, e))?.file_name();
+            let hash = name.to_str().and_then(|name| name.strip_suffix(".blob"));
+            blobs.extend(hash.and_then(|hash| hash.parse::<Blake3Hash>().ok()));
+        }
+        Ok(blobs)
     }
 
     /// Length of the blob in bytes, if it is here. Blocking.
@@ -285,6 +317,7 @@ impl BlobStore {
         for path in [
             self.path(hash),
             self.tree_path(hash),
+            self.cut_path(hash),
             self.incoming_path(hash),
         ] {
             match fs::remove_file(&path) {

@@ -15,7 +15,7 @@ const PROTOCOL_FAMILY: &str = "/openrender/1";
 /// Requests and replies.
 pub const CONTROL_PROTOCOL: &str = "/openrender/control/1";
 /// Verified blobs.
-pub const BLOB_PROTOCOL: StreamProtocol = StreamProtocol::new("/openrender/blob/1");
+pub const BLOB_PROTOCOL: StreamProtocol = StreamProtocol::new("/openrender/blob/2");
 
 /// A request must be answered within this time.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);

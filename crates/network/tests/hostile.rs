@@ -13,14 +13,14 @@ use libp2p::{
 use libp2p_stream::{Control, IncomingStreams};
 use network::{Access, NetworkError, NodeEvent};
 use protocol::{
-    Blake3Hash, NodeId,
+    Blake3Hash, NodeId, Segment, SegmentHash, SegmentList, Segmented,
     limits::MESSAGE_BYTES_MAX,
     message::{Reply, decode, encode},
 };
 use std::io::Write;
 
 const CONTROL: StreamProtocol = StreamProtocol::new("/openrender/control/1");
-const BLOB: StreamProtocol = StreamProtocol::new("/openrender/blob/1");
+const BLOB: StreamProtocol = StreamProtocol::new("/openrender/blob/2");
 
 #[derive(NetworkBehaviour)]
 struct RawBehaviour {
@@ -253,18 +253,33 @@ async fn nonsense_on_the_blob_protocol_is_refused() {
     b.node.dial(&raw.address).await.unwrap();
     let hash = b.blobs.add_bytes(&pattern(5000)).unwrap();
     b.blobs.allow(hash, Access::Anyone);
-    for piece in [1, 1 << 40, u64::MAX] {
-        let ask = [&hash.0[..], &piece.to_le_bytes()].concat();
+    let ask = |count: u32, ranges: &[(u64, u64)]| {
+        let ends = ranges.iter().flat_map(|(start, end)| [*start, *end]);
+        let numbers: Vec<u8> = ends.flat_map(u64::to_le_bytes).collect();
+        [&hash.0[..], &count.to_le_bytes(), &numbers].concat()
+    };
+    let outside: [&[(u64, u64)]; 7] = [
+        &[(5, 6)],
+        &[(1 << 40, u64::MAX)],
+        &[(u64::MAX, u64::MAX)],
+        &[(2, 2)],
+        &[(3, 1)],
+        &[(2, 4), (0, 1)],
+        &[],
+    ];
+    for ranges in outside {
+        let ask = ask(ranges.len() as u32, ranges);
         let answer = raw.send(b.node.id(), BLOB, &ask).await;
-        assert_eq!(answer, [1, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(answer, [1, 0, 0, 0, 0, 0, 0, 0, 0], "{ranges:?}");
+    }
+    for absurd in [u32::MAX, 4097, 3] {
+        let ask = ask(absurd, &[(0, 1), (1, 2)]);
+        assert_eq!(raw.send(b.node.id(), BLOB, &ask).await, b"");
     }
     assert_eq!(raw.send(b.node.id(), BLOB, &[1, 2, 3]).await, b"");
     // One who asks and leaves.
     let mut stream = raw.open(b.node.id(), BLOB).await;
-    stream
-        .write_all(&[&hash.0[..], &[0; 8]].concat())
-        .await
-        .unwrap();
+    stream.write_all(&ask(1, &[(0, u64::MAX)])).await.unwrap();
     drop(stream);
     a.node.fetch(b.node.id(), hash, 5000, |_| {}).await.unwrap();
 }
@@ -301,7 +316,7 @@ async fn a_server_that_lies_is_named_and_nothing_is_kept() {
         a.node.dial(&raw.address).await.unwrap();
         let serving = tokio::spawn(async move {
             while let Some((_, mut stream)) = incoming.next().await {
-                let mut ask = [0; 40];
+                let mut ask = [0; 52];
                 stream.read_exact(&mut ask).await.unwrap();
                 // The other side may hang up at any byte.
                 let _ = stream.write_all(&lie).await;
@@ -309,7 +324,6 @@ async fn a_server_that_lies_is_named_and_nothing_is_kept() {
             }
         });
         let fetched = within(a.node.fetch(raw.node, hash, 3 << 20, |_| {})).await;
-        serving.abort();
         let error = fetched.unwrap_err();
         match name {
             "noise" | "empty piece" | "empty blob" => {
@@ -318,6 +332,33 @@ async fn a_server_that_lies_is_named_and_nothing_is_kept() {
             "endless" | "long" => assert!(matches!(error, NetworkError::TooLarge { .. })),
             _ => assert!(matches!(error, NetworkError::Interrupted { bytes: 0, .. })),
         }
+        assert_eq!(a.files(), Vec::<String>::new(), "{name}");
+        // The same to somebody who asks for parts of it.
+        a.node.dial(&raw.address).await.unwrap();
+        let segment = Segment {
+            bytes: 65_536,
+            hash: SegmentHash::of(b"something"),
+        };
+        let list = SegmentList::new(vec![segment; 48], 3 << 20).unwrap();
+        let segmented = Segmented {
+            file: hash,
+            list: a.blobs.add_bytes(&list.encode()).unwrap(),
+            segments: 48,
+        };
+        let begun = a.node.assemble(segmented, 3 << 20, Vec::new()).await;
+        a.blobs.remove(segmented.list).unwrap();
+        let mut assembly = begun.unwrap().unwrap();
+        let completed = within(a.node.complete(raw.node, &mut assembly)).await;
+        serving.abort();
+        let error = completed.unwrap_err();
+        match name {
+            "noise" | "empty piece" => {
+                assert!(matches!(error, NetworkError::Corrupt { peer, .. } if peer == raw.node));
+            }
+            "endless" | "long" => assert!(matches!(error, NetworkError::TooLarge { .. })),
+            _ => assert!(matches!(error, NetworkError::Interrupted { bytes: 0, .. })),
+        }
+        drop(assembly);
         assert_eq!(a.files(), Vec::<String>::new(), "{name}");
     }
 }

@@ -134,3 +134,20 @@ mod full_disk {
         fetched.unwrap();
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn a_blob_is_shared_by_stores_of_one_computer_until_both_have_removed_it() {
+    let folders = tempfile::tempdir().unwrap();
+    let (theirs, ours) = (folders.path().join("a"), folders.path().join("b"));
+    let (their_store, store) = (
+        BlobStore::open(&theirs).unwrap(),
+        BlobStore::open(&ours).unwrap(),
+    );
+    let hash = their_store.add_bytes(b"a scene").unwrap();
+    assert!(!store.share(&theirs, hash, 6) && !store.contains(hash));
+    assert!(!store.share(&theirs, Blake3Hash::of(b"none"), 7));
+    assert!(store.share(&theirs, hash, 7));
+    their_store.remove(hash).unwrap();
+    assert_eq!(store.read(hash, 7).unwrap(), b"a scene");
+}

@@ -3,7 +3,10 @@
 //! The origin is the top left pixel, x grows to the right, y downward. Engines that think otherwise
 //! (Blender counts rows from the bottom) translate at their own border.
 
-use crate::limits::{FRAME_AREA_MAX_PX, FRAME_SIDE_MAX_PX};
+use crate::{
+    limits::{FRAME_AREA_MAX_PX, FRAME_SIDE_MAX_PX},
+    samples::SampleRange,
+};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
@@ -225,12 +228,17 @@ impl Cell {
 /// A tile's *core* is what it contributes to the frame; cores partition the frame. Its *rendered* rectangle
 /// is the core and one more cell to the right and below (the overlap): each border between two tiles is thus
 /// rendered by both, at about 6 % more work for 256 px tiles.
+///
+/// Where the samples of a frame are divided into ranges, each square is a tile in each range: tiles are numbered row by row
+/// in the first range, and on in the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TileGrid {
     /// The frame.
     pub size: Size,
     /// Side of a tile in cells.
     pub tile_cells: u32,
+    /// Ranges of samples that are rendered each by itself; 1 where all are rendered at once.
+    pub ranges: u32,
 }
 
 impl TileGrid {
@@ -245,6 +253,15 @@ impl TileGrid {
         Self {
             size,
             tile_cells: side.div_ceil(CELL_PX).max(1),
+            ranges: 1,
+        }
+    }
+
+    /// The same squares in so many ranges of samples.
+    pub fn in_ranges(self, ranges: u32) -> Self {
+        Self {
+            ranges: ranges.max(1),
+            ..self
         }
     }
 
@@ -262,12 +279,32 @@ impl TileGrid {
         self.size.height.div_ceil(self.tile_px())
     }
 
-    /// Tiles in a frame.
-    pub fn tile_count(&self) -> u32 {
+    /// Squares that a frame is divided into: the tiles of each range.
+    pub fn square_count(&self) -> u32 {
         self.columns() * self.rows()
     }
 
-    /// The pixels that tile `index` (row by row) contributes to the frame.
+    /// Tiles in a frame.
+    pub fn tile_count(&self) -> u32 {
+        self.square_count() * self.ranges
+    }
+
+    /// Column and row of a tile.
+    pub fn place(&self, index: u32) -> (u32, u32) {
+        let square = index % self.square_count();
+        (square % self.columns(), square / self.columns())
+    }
+
+    /// Which of the ranges of a frame's samples a tile is of; none where they are not divided.
+    pub fn samples(&self, index: u32, all: u32) -> Option<SampleRange> {
+        let range = (index / self.square_count()) as usize;
+        match self.ranges {
+            1 => None,
+            ranges => SampleRange::strata(all, ranges).nth(range),
+        }
+    }
+
+    /// The pixels that tile `index` contributes to the frame.
     ///
     /// # Panics
     /// When `index` is not below [`Self::tile_count`].
@@ -277,10 +314,8 @@ impl TileGrid {
             "tile {index} of {}",
             self.tile_count()
         );
-        let (x, y) = (
-            index % self.columns() * self.tile_px(),
-            index / self.columns() * self.tile_px(),
-        );
+        let (column, row) = self.place(index);
+        let (x, y) = (column * self.tile_px(), row * self.tile_px());
         Rect {
             x,
             y,
@@ -350,6 +385,21 @@ mod tests {
             let size = Size::new(width, height).unwrap();
             prop_assert_eq!(size.to_string().parse::<Size>(), Ok(size));
         }
+    }
+
+    #[test]
+    fn ranges_of_samples_repeat_the_squares() {
+        let plain = TileGrid::new(Size::new(100, 70).unwrap(), 32);
+        let grid = plain.in_ranges(3);
+        assert_eq!((plain.tile_count(), grid.tile_count()), (12, 36));
+        for index in 0..36 {
+            assert_eq!(grid.core(index), plain.core(index % 12));
+            assert_eq!(grid.rendered(index), plain.rendered(index % 12));
+        }
+        let range = |index| grid.samples(index, 10).map(|range| range.to_string());
+        let ranges = [0, 11, 12, 24, 35].map(|index| range(index).unwrap());
+        assert_eq!(ranges, ["0..3", "0..3", "3..6", "6..10", "6..10"]);
+        assert_eq!(plain.samples(11, 10), None);
     }
 
     #[test]

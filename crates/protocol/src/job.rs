@@ -4,10 +4,11 @@ use crate::{
     geometry::{Rect, Size},
     ids::{Blake3Hash, JobId, TaskId},
     limits::{
-        BLOB_BYTES_MAX, BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX, PASSES_MAX, SAMPLES_MAX,
-        SCENE_NAME_BYTES_MAX, TASK_BYTES_MAX, TASK_RECTS_MAX,
+        BLOB_BYTES_MAX, BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX, PASSES_MAX, RANGE_SAMPLES_MIN,
+        SAMPLES_MAX, SCENE_NAME_BYTES_MAX, TASK_BYTES_MAX, TASK_RECTS_MAX,
     },
     pixels::canonical_length,
+    samples::SampleRange,
     secret_pixels::SecretPixels,
     version::BlenderVersion,
 };
@@ -173,6 +174,8 @@ pub struct TaskSpec {
     pub id: TaskId,
     /// The frame.
     pub frame: i32,
+    /// If given, only these samples of each pixel: Blender's alone, from 4.4 on.
+    pub samples: Option<SampleRange>,
     /// What to render: whole cells of the frame, delivered in this order.
     pub rects: Vec<Rect>,
     /// If given, only these pixels of the one rectangle, delivered as packed cells.
@@ -229,6 +232,9 @@ impl TaskSpec {
                 "a task of {bytes} bytes is over the limit"
             )));
         }
+        if let Some(samples) = self.samples {
+            check_samples(samples, job)?;
+        }
         match (&self.pixels, self.rects.as_slice()) {
             (None, _) => Ok(()),
             (Some(_), _) if job.engine != EngineKind::Tracer => Err(SpecError(format!(
@@ -242,15 +248,33 @@ impl TaskSpec {
 
     /// What a commitment to this task's pixels is bound to ([`task_hash`]).
     pub fn hash(&self, job: &JobSpec) -> Blake3Hash {
-        task_hash(job, self.frame, &self.rects, self.pixels.as_ref())
+        let pixels = self.pixels.as_ref();
+        task_hash(job, (self.frame, self.samples), &self.rects, pixels)
     }
 }
 
-/// What a commitment to these rectangles of a frame is bound to: the job, the frame, the rectangles, the secret pixels if
-/// only these are rendered, all settings. The task's number is left out, so that a tile has one hash whoever renders it.
+/// Are these samples of the job, and does its engine render some alone?
+fn check_samples(samples: SampleRange, job: &JobSpec) -> Result<(), SpecError> {
+    if !job.blender.is_some_and(BlenderVersion::divides_samples) {
+        return Err(SpecError(
+            "samples are divided by Blender 4.4 and later only".into(),
+        ));
+    }
+    let end = u64::from(samples.first) + u64::from(samples.count);
+    match samples.count < RANGE_SAMPLES_MIN || end > u64::from(job.settings.samples) {
+        true => Err(SpecError(format!(
+            "samples {samples} are not some of {}, at least {RANGE_SAMPLES_MIN} of them",
+            job.settings.samples
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// What a commitment to these rectangles of a frame is bound to: the job, the frame, the samples and the secret pixels if
+/// only these are rendered, the rectangles, all settings. The task's number is left out, so that a tile has one hash whoever renders it.
 pub fn task_hash(
     job: &JobSpec,
-    frame: i32,
+    (frame, samples): (i32, Option<SampleRange>),
     rects: &[Rect],
     pixels: Option<&SecretPixels>,
 ) -> Blake3Hash {
@@ -264,6 +288,11 @@ pub fn task_hash(
         .update(&bytes);
     if let Some(pixels) = pixels {
         hasher.update(&postcard::to_stdvec(pixels).unwrap_or_default());
+    }
+    if let Some(SampleRange { first, count }) = samples {
+        // Shorter than any secret pixels, so that it is none.
+        hasher.update(&first.to_le_bytes());
+        hasher.update(&count.to_le_bytes());
     }
     hasher.finalize().into()
 }
@@ -342,6 +371,7 @@ impl Manifest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     fn job() -> JobSpec {
         JobSpec {
@@ -368,6 +398,7 @@ mod tests {
         TaskSpec {
             id: TaskId(0),
             frame: 1,
+            samples: None,
             rects: rects.to_vec(),
             pixels: None,
         }
@@ -480,6 +511,31 @@ mod tests {
         let mut other = job();
         other.settings.samples = 5;
         assert_ne!(first.hash(&job()), first.hash(&other));
+    }
+
+    #[test]
+    fn ranges_of_samples_are_of_the_job_and_of_a_blender_that_divides_them() {
+        let whole = job().settings.size.rect();
+        let of = |first, count| TaskSpec {
+            samples: Some(SampleRange { first, count }),
+            ..task(&[whole])
+        };
+        let with = |version: &str| JobSpec {
+            engine: EngineKind::Blender,
+            blender: version.parse().ok(),
+            ..job()
+        };
+        let newer = with("4.4.0");
+        assert_eq!(of(0, 4).check(&newer), Ok(()));
+        assert_eq!(of(2, 2).check(&newer), Ok(()));
+        for (first, count) in [(0, 0), (3, 1), (3, 2), (0, 5), (2, u32::MAX), (u32::MAX, 2)] {
+            assert!(of(first, count).check(&newer).is_err(), "{first} {count}");
+        }
+        assert!(of(0, 2).check(&with("4.3.2")).is_err());
+        assert!(of(0, 2).check(&job()).is_err());
+        let all = [task(&[whole]), of(0, 2), of(2, 2), of(0, 4)];
+        let hashes: BTreeSet<Blake3Hash> = all.iter().map(|task| task.hash(&newer)).collect();
+        assert_eq!(hashes.len(), all.len());
     }
 
     #[test]

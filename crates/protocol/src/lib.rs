@@ -12,7 +12,9 @@ pub mod limits;
 pub mod message;
 pub mod money;
 pub mod pixels;
+pub mod samples;
 pub mod secret_pixels;
+pub mod segments;
 pub mod version;
 
 pub use frames::{FrameRange, FrameRangeError};
@@ -21,5 +23,7 @@ pub use ids::{Address, Blake3Hash, JobId, NodeId, TaskId};
 pub use job::{BundleFile, EngineKind, JobSpec, Manifest, Pass, RenderSettings, TaskSpec};
 pub use money::Glm;
 pub use pixels::RenderedRect;
+pub use samples::SampleRange;
 pub use secret_pixels::SecretPixels;
+pub use segments::{Segment, SegmentHash, SegmentList, Segmented};
 pub use version::BlenderVersion;

@@ -1,7 +1,7 @@
 //! Every bound on what a peer may send or a user may ask, as a named constant with its unit last.
 
 /// Version of the wire messages; peers refuse others by name.
-pub const PROTOCOL_VERSION: u16 = 5;
+pub const PROTOCOL_VERSION: u16 = 6;
 
 /// Longest side of a frame in pixels.
 pub const FRAME_SIDE_MAX_PX: u32 = 32_768;
@@ -11,6 +11,10 @@ pub const FRAME_AREA_MAX_PX: u64 = 1 << 27;
 pub const JOB_FRAMES_MAX: usize = 1_000_000;
 /// Most samples a pixel.
 pub const SAMPLES_MAX: u32 = 65_536;
+/// Most ranges that the samples of a frame are divided into: when it is written there is a delivery of each on disk.
+pub const SAMPLE_RANGES_MAX: u32 = 64;
+/// Fewest samples of a range: Blender 4.5 and 5.0 crash at some rectangles when they render one.
+pub const RANGE_SAMPLES_MIN: u32 = 2;
 
 /// Most passes of a job, of four channels each: some forty layers with everything on.
 pub const PASSES_MAX: usize = 1_024;
@@ -40,3 +44,16 @@ pub const BUNDLE_FILES_MAX: usize = 65_536;
 pub const BLOB_BYTES_MAX: u64 = 64 << 30;
 /// Most bytes of a whole bundle.
 pub const BUNDLE_BYTES_MAX: u64 = 256 << 30;
+
+/// Files shorter than this are not cut into segments: they are sent in a moment.
+pub const SEGMENTED_BYTES_MIN: u64 = 4 << 20;
+/// Shortest segment of a file in bytes, the last one excepted.
+pub const SEGMENT_BYTES_MIN: u32 = 4 << 10;
+/// Segments of random bytes are about this long, in bytes.
+pub const SEGMENT_BYTES_MEAN: u32 = 16 << 10;
+/// Longest segment in bytes.
+pub const SEGMENT_BYTES_MAX: u32 = 64 << 10;
+/// Most segments in a list, so that it has at most 18 MiB; files of some 20 GB have as many, larger ones are not cut.
+pub const FILE_SEGMENTS_MAX: u32 = 1 << 20;
+/// Most files of a job that are cut into segments: the largest ones.
+pub const SEGMENTED_FILES_MAX: usize = 1_024;

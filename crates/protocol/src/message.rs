@@ -21,10 +21,11 @@ use crate::{
     ids::{Address, Blake3Hash, JobId, Signature, TaskId},
     job::{JobSpec, TaskSpec},
     limits::{
-        DEVICE_BYTES_MAX, LEASE_TASKS_MAX, MESSAGE_BYTES_MAX, PROTOCOL_VERSION, TASKS_HELD_MAX,
-        TEXT_BYTES_MAX,
+        DEVICE_BYTES_MAX, FILE_SEGMENTS_MAX, LEASE_TASKS_MAX, MESSAGE_BYTES_MAX, PROTOCOL_VERSION,
+        SEGMENTED_FILES_MAX, TASKS_HELD_MAX, TEXT_BYTES_MAX,
     },
     money::Glm,
+    segments::Segmented,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -42,6 +43,8 @@ pub enum Request {
     Prepare {
         /// The job.
         job: JobId,
+        /// Of which files of the bundle there are lists of segments, for a provider that has earlier versions of them.
+        segmented: Vec<Segmented>,
     },
     /// Provider: the job is loaded.
     Ready {
@@ -312,9 +315,19 @@ fn check_tasks(count: usize) -> Result<(), MessageError> {
     }
 }
 
+fn check_segmented(files: &[Segmented]) -> Result<(), MessageError> {
+    let is_long = |file: &Segmented| file.segments > FILE_SEGMENTS_MAX;
+    if files.len() > SEGMENTED_FILES_MAX || files.iter().any(is_long) {
+        Err(MessageError::Limit("list of segments"))
+    } else {
+        Ok(())
+    }
+}
+
 impl Bounded for Request {
     fn check(&self) -> Result<(), MessageError> {
         match self {
+            Request::Prepare { segmented, .. } => check_segmented(segmented),
             Request::Lease { tasks, .. } => check_tasks(tasks.len()),
             Request::Heartbeat { tasks, .. } | Request::Cancel { tasks, .. } => {
                 check_tasks(tasks.len())
@@ -405,6 +418,30 @@ mod tests {
             decode::<Reply>(&encode(&long).unwrap()),
             Err(MessageError::Limit("name of a device"))
         );
+    }
+
+    #[test]
+    fn lists_of_segments_have_their_limits() {
+        let file = |segments| Segmented {
+            file: Blake3Hash([1; 32]),
+            list: Blake3Hash([2; 32]),
+            segments,
+        };
+        let prepare = |segmented| Request::Prepare {
+            job: JobId([3; 16]),
+            segmented,
+        };
+        let most = prepare(vec![file(FILE_SEGMENTS_MAX); SEGMENTED_FILES_MAX]);
+        assert_eq!(decode::<Request>(&encode(&most).unwrap()), Ok(most));
+        for absurd in [
+            vec![file(1); SEGMENTED_FILES_MAX + 1],
+            vec![file(FILE_SEGMENTS_MAX + 1)],
+        ] {
+            assert_eq!(
+                decode::<Request>(&encode(&prepare(absurd)).unwrap()),
+                Err(MessageError::Limit("list of segments"))
+            );
+        }
     }
 
     #[test]

@@ -14,6 +14,16 @@ pub struct BlenderVersion {
     pub patch: u16,
 }
 
+/// The first Blender whose parts of a pixel's samples make up the whole.
+const DIVIDES_SAMPLES_FROM: (u16, u16) = (4, 4);
+
+impl BlenderVersion {
+    /// Can it render a range of a pixel's samples as they are among all of them?
+    pub fn divides_samples(self) -> bool {
+        (self.major, self.minor) >= DIVIDES_SAMPLES_FROM
+    }
+}
+
 impl fmt::Display for BlenderVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
@@ -68,6 +78,8 @@ mod tests {
         for bad in ["", "LTS", "5", "5.x", "5.0.1.2", "99999.0"] {
             assert!(bad.parse::<BlenderVersion>().is_err(), "{bad}");
         }
+        let divides = |text: &str| text.parse::<BlenderVersion>().unwrap().divides_samples();
+        assert!(divides("4.4.0") && divides("5.0.1") && !divides("4.3.9") && !divides("3.6.23"));
         assert!("4.10.0".parse::<BlenderVersion>().ok() > "4.9.3".parse().ok());
     }
 }

@@ -3,12 +3,16 @@
 
 use super::Checked;
 use crate::failure::Failure;
-use blend::{Dependency, DependencyKind, SceneSummary, State, Summary};
+use blend::{Cycles, Dependency, DependencyKind, SceneSummary, State, Summary};
 use serde_json::json;
 use std::path::Path;
 
 /// The environment variable by which Blender takes another OpenColorIO configuration than its own.
 const COLOUR_CONFIGURATION: &str = "OCIO";
+/// Frames of more pixels have tiles enough.
+const RANGES_PIXELS_MAX: i64 = 1_000_000;
+/// Fewer samples are not worth dividing.
+const RANGES_SAMPLES_MIN: i64 = 512;
 /// Names in one line.
 const NAMES_MAX: usize = 5;
 
@@ -78,6 +82,10 @@ fn rows(summary: &Summary, scene: &SceneSummary) -> Vec<(&'static str, String)> 
             .map(|(_, text)| *text)
             .collect();
         rows.push(("samples", format!("{}{extra}", cycles.samples)));
+        if is_for_ranges(scene, cycles) {
+            let what = "many for small frames: more workers than frames can share them by --sample-ranges (Blender 4.4 and later)";
+            rows.push(("", what.into()));
+        }
     }
     let layers = scene.view_layers.iter().filter(|layer| layer.enabled);
     rows.push(("layers", names(layers.map(|layer| layer.name.as_str()))));
@@ -97,6 +105,14 @@ fn rows(summary: &Summary, scene: &SceneSummary) -> Vec<(&'static str, String)> 
             .map(|needed| ("needs", needed_row(needed))),
     );
     rows
+}
+
+/// Are frames so small, and their samples so many, that tiles would be small too?
+fn is_for_ranges(scene: &SceneSummary, cycles: &Cycles) -> bool {
+    let [width, height] = scene.size.map(i64::from);
+    width * height <= RANGES_PIXELS_MAX
+        && cycles.samples >= RANGES_SAMPLES_MIN
+        && !cycles.adaptive_sampling
 }
 
 /// What goes beyond one plain picture a frame.

@@ -2,6 +2,7 @@
 
 mod away;
 mod requestor;
+mod versions;
 
 use protocol::{
     EngineKind, JobId, NodeId, SecretPixels, TaskId, TaskSpec,

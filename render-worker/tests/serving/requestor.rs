@@ -29,7 +29,7 @@ pub struct Worker {
     started: Started,
     stop: oneshot::Sender<()>,
     served: JoinHandle<Result<(), WorkerError>>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 fn config(data_dir: &Path, started: oneshot::Sender<Started>) -> WorkerConfig {
@@ -45,6 +45,8 @@ fn config(data_dir: &Path, started: oneshot::Sender<Started>) -> WorkerConfig {
         blender: None,
         device: Device::default(),
         price_megasample: Glm::from_wei(5),
+        cache_bytes: 1 << 30,
+        requestor_blobs: None,
         serve_only: Vec::new(),
         hold: HOUR,
         engine_idle: HOUR,
@@ -77,7 +79,17 @@ impl Worker {
             started: starts.await.unwrap(),
             stop,
             served,
-            _folder: folder,
+            folder,
+        }
+    }
+
+    /// Waits until no scene of a job that is over is on disk.
+    pub async fn keeps_no_scene(&self) {
+        for folder in ["scenes", "blobs"] {
+            let folder = self.folder.path().join(folder);
+            while std::fs::read_dir(&folder).unwrap().next().is_some() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
         }
     }
 
@@ -156,7 +168,10 @@ impl Requestor {
 
     /// Prepares the job and gives what the worker says of its engine.
     pub async fn prepare(&mut self, job: &JobSpec) -> Request {
-        let prepare = Request::Prepare { job: job.id };
+        let prepare = Request::Prepare {
+            job: job.id,
+            segmented: Vec::new(),
+        };
         assert_eq!(self.ask(prepare).await, Reply::Done);
         let ready = self.hear().await;
         assert!(matches!(ready, Request::Ready { .. }), "{ready:?}");
@@ -173,17 +188,29 @@ impl Requestor {
         assert_eq!(self.ask(lease).await, Reply::Done);
     }
 
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    pub fn blobs(&self) -> &BlobStore {
+        &self.blobs
+    }
+
     pub fn job(&self) -> JobSpec {
+        self.job_of(Vec::new())
+    }
+
+    /// A job whose scene has these files before its own.
+    pub fn job_of(&self, mut files: Vec<BundleFile>) -> JobSpec {
         let scene = self.blobs.add_bytes(TRIANGLE.as_bytes()).unwrap();
         let file = BundleFile {
             path: "scene/triangle.gltf".into(),
             hash: scene,
             bytes: TRIANGLE.len() as u64,
         };
-        let manifest = Manifest {
-            entry: file.path.clone(),
-            files: vec![file],
-        };
+        let entry = file.path.clone();
+        files.push(file);
+        let manifest = Manifest { entry, files };
         let bytes = postcard::to_stdvec(&manifest).unwrap();
         let manifest = self.blobs.add_bytes(&bytes).unwrap();
         self.blobs.allow(scene, Access::Only(self.worker));
@@ -278,6 +305,7 @@ pub fn tile(id: u64, frame: i32) -> TaskSpec {
             width: 24,
             height: 16,
         }],
+        samples: None,
         pixels: None,
     }
 }

@@ -370,6 +370,7 @@ impl World {
             Effect::RenderOwn {
                 request,
                 frame,
+                samples,
                 class,
                 rects,
                 pixels,
@@ -381,6 +382,7 @@ impl World {
                         let spec = TaskSpec {
                             id,
                             frame,
+                            samples,
                             rects,
                             pixels,
                         };

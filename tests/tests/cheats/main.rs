@@ -156,6 +156,8 @@ async fn start(
         blender: (kind == EngineKind::Blender).then(own_blender),
         device: Device::default(),
         price_megasample: Glm::from_wei(1_000_000_000_000),
+        cache_bytes: 1 << 30,
+        requestor_blobs: None,
         serve_only: Vec::new(),
         hold: std::time::Duration::ZERO,
         engine_idle: std::time::Duration::ZERO,

@@ -80,6 +80,11 @@ impl Blender {
         assert!(output.status.success(), "{}", words(&output));
     }
 
+    /// Is it one that renders ranges of samples? Those that are modules here are new enough.
+    pub fn divides_samples(&self) -> bool {
+        self.is_module
+    }
+
     /// Makes a scene by its script.
     pub fn make(&self, scene: &str, variant: &[&str], blend: &Path) {
         let script = root().join(format!("scenes/make_{scene}.py"));

@@ -15,6 +15,9 @@ use tests::{render, words};
 /// Cycles' denoiser of files rounds otherwise than the one that works while a frame is rendered; 5e-6 was measured.
 const DENOISED_APART_MAX: f32 = 2e-5;
 
+/// Means of ranges round otherwise than one over all samples; 3e-6 was measured, of values up to 20.
+const MERGED_APART_MAX: f32 = 1e-5;
+
 /// A scene that Blender and `render` make frames of, each in a copy of its own.
 struct Trial {
     blender: Blender,
@@ -127,9 +130,28 @@ fn denoised_layers() {
         let mut trial = Trial::new(blender, "corner", &[]);
         trial.rounding = DENOISED_APART_MAX;
         blender.reference(&["frames", text(&trial.blend("own")), "2"]);
-        trial.differences("2", &[])
+        let mut found = trial.differences("2", &[]);
+        if blender.divides_samples() {
+            // The same frame once more, in ranges of samples.
+            fs::remove_dir_all(trial.place("our").join("frames")).unwrap();
+            found.extend(trial.differences("2", &["--sample-ranges", "3"]));
+        }
+        found
     });
     raw(Which::Newest, "corner", &[], "2");
+}
+
+#[test]
+fn ranges_of_samples() {
+    compare(Which::Newest, |blender| {
+        let mut trial = Trial::new(blender, "tower", &[]);
+        trial.rounding = MERGED_APART_MAX;
+        let own = trial.place("own").join("raw");
+        blender.reference(&["raw", text(&trial.blend("own")), "2", text(&own)]);
+        let our = trial.place("our").join("raw/####.exr");
+        let options = ["--sample-ranges", "4", "--raw", "-o", text(&our)];
+        trial.differences("2", &options)
+    });
 }
 
 #[test]
@@ -145,6 +167,11 @@ fn every_pass() {
 #[test]
 fn sequences_and_tiled_textures() {
     finished(Which::Newest, "gallery", &[], "2,3");
+}
+
+#[test]
+fn what_changes_unseen_from_frame_to_frame() {
+    finished(Which::Every, "hedgehog", &[], "3");
 }
 
 #[test]

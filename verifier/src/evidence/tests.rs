@@ -71,7 +71,7 @@ fn says(key: u8, rects: &[Rect], value: u8) -> Statement {
     let range = said.cell_range(&CELL, 1).unwrap();
     blob[range.start as usize..range.end as usize].copy_from_slice(&cell_bytes);
     said.root = Blake3Hash::of(&blob);
-    let spec = task_hash(&job(), 3, rects, None);
+    let spec = task_hash(&job(), (3, None), rects, None);
     said.commitment = commitment(&said.worker, &spec, &said.salt, &said.root);
     sign(key, &mut said);
     Statement {
@@ -98,6 +98,7 @@ fn evidence() -> Bundle {
         engine_build: "tracer 0.1.0".into(),
         class: CLASS,
         frame: 3,
+        samples: None,
         cell: CELL,
         wrong: vec![node(1)],
         own_value: None,
@@ -261,6 +262,15 @@ fn what_was_said_holds_for_its_job_frame_and_cell_only() {
     }
     let wide = |bundle: &mut Bundle| bundle.statements[0].testimony.rects[0].width = u32::MAX;
     assert_eq!(changed(&wide), Flaw::Task);
+    let range = |bundle: &mut Bundle| bundle.samples = Some(SampleRange { first: 0, count: 2 });
+    // The job's engine divides no samples; one that does has signed something else.
+    assert_eq!(changed(&range), Flaw::Task);
+    let of_blender = |bundle: &mut Bundle| {
+        range(bundle);
+        bundle.job.engine = EngineKind::Blender;
+        bundle.job.blender = "5.0.1".parse().ok();
+    };
+    assert_eq!(changed(&of_blender), Flaw::Commitment);
 }
 
 #[test]
@@ -302,10 +312,10 @@ fn texts_that_are_no_evidence_are_refused() {
         assert!(matches!(read, Err(EvidenceError::Malformed(_))), "{cut}");
     }
     let text = String::from_utf8(json).unwrap();
-    let later = text.replacen("\"version\": 2", "\"version\": 3", 1);
+    let later = text.replacen("\"version\": 3", "\"version\": 4", 1);
     assert_eq!(
         Bundle::from_json(later.as_bytes()),
-        Err(EvidenceError::Version(3))
+        Err(EvidenceError::Version(4))
     );
     let id = node(1).to_string();
     for (old, new) in [

@@ -23,7 +23,7 @@ import cycles_devices
 import scene_pictures
 import scene_scripts
 from assembled_frame import AssembledFrame, cycles_passes, frame_window, full_size, simple_passes, view_names
-from scene_geometry import TYPES, Hidden
+from scene_geometry import TYPES, Hidden, frames_leave_traces
 from scene_files import image_paths, missing_files, unbaked_simulations
 
 # Rectangles are aimed a quarter of a pixel inside, because Blender truncates fractions of the size.
@@ -45,6 +45,15 @@ FORMATS = {
 }
 # Outputs of a Render Layers node whose names are not those of the passes.
 SOCKETS = {"Image": "Combined", "Alpha": "Combined", "Noisy Image": "Combined"}
+# The first whose parts of a pixel's samples make up the whole.
+DIVIDES_SAMPLES_FROM = (4, 4, 0)
+# Passes that Cycles has divided by others, by the settings of these.
+WEIGHED_BY = {
+    "use_pass_diffuse_color": {"Diffuse Direct", "Diffuse Indirect", "DiffDir", "DiffInd"},
+    "use_pass_glossy_color": {"Glossy Direct", "Glossy Indirect", "GlossDir", "GlossInd"},
+    "use_pass_transmission_color": {"Transmission Direct", "Transmission Indirect", "TransDir", "TransInd"},
+    "use_pass_uv": {"Vector"},
+}
 WHOLE_FRAME_ENGINES = {"BLENDER_EEVEE", "BLENDER_EEVEE_NEXT", "BLENDER_WORKBENCH"}
 
 
@@ -117,6 +126,9 @@ class Session:
         self.frame = None
         # The last frame of which all that it shows was found.
         self.whole_frame = None
+        # The frame that Cycles has data of, and whether these are good for no other.
+        self.kept_frame = None
+        self.forgets_frames = False
         self.name = None
         self.image_settings = {}
         self.window = None
@@ -292,6 +304,9 @@ class Session:
             "guided_volumes": self.guides_volumes(),
             "passes": self.passes,
             "needed_passes": self.needed,
+            "weight_passes": self.weight_passes(),
+            "indivisible": self.indivisible(),
+            "unequal_samples": self.is_cycles and len({self.samples_of(layer) for layer in self.layers}) > 1,
             "output": {
                 "path": self.output_path(),
                 "format": "PNG" if render.is_movie_format else image.file_format,
@@ -299,6 +314,42 @@ class Session:
             },
             "warnings": warnings,
         }
+
+    def indivisible(self):
+        """Why a part of each pixel's samples cannot be rendered by itself, if so."""
+        if not self.is_cycles:
+            return "the scene's render engine draws whole frames, whose samples cannot be divided"
+        if bpy.app.version < DIVIDES_SAMPLES_FROM:
+            return f"Blender {bpy.app.version_string} does not divide samples; hint: use Blender 4.4 or later"
+        if self.is_guided:
+            return ("path guiding learns from the samples before, so that they cannot be divided; hint: turn off Render Properties "
+                    "> Sampling > Path Guiding")
+        if self.scene.cycles.use_sample_subset:
+            return ("the scene itself renders a part of its samples; hint: turn off Render Properties > Sampling > Advanced > "
+                    "Sample Subset")
+        return None
+
+    def weight_passes(self):
+        """Passes that ranges of samples are weighed by, where the scene does not deliver them by itself."""
+        if self.indivisible():
+            return []
+        found, views = [], view_names(self.scene.render)
+        for layer in self.layers:
+            own = {name for name, _, _ in self.raw_passes(layer)}
+            change = Overrides()
+            self.enable_weights(layer, change)
+            found += [{"layer": layer.name, "pass": name, "view": view, "channels": channels}
+                      for name, channels, _ in self.raw_passes(layer) if name not in own for view in views]
+            change.restore()
+        return found
+
+    def enable_weights(self, layer, overrides):
+        own = {name for name, _, _ in cycles_passes(self.scene, layer)}
+        if self.scene.cycles.use_adaptive_sampling:
+            overrides.set(layer.cycles, "pass_debug_sample_count", True)
+        for setting, weighed in WEIGHED_BY.items():
+            if not weighed.isdisjoint(own):
+                overrides.set(layer, setting, True)
 
     def guides_volumes(self):
         """Does Cycles sample volumes as it found their neighbourhood, as it does from Blender 5.0 on?"""
@@ -435,7 +486,10 @@ class Session:
         self.window = frame_window(render)
         change(render, "use_crop_to_border", True)
         # What was learned of one frame would guide the next.
-        change(render, "use_persistent_data", not self.layers_disturb_each_other() and not self.is_guided)
+        keeps_data = not self.layers_disturb_each_other() and not self.is_guided
+        change(render, "use_persistent_data", keeps_data)
+        self.kept_frame = None
+        self.forgets_frames = self.is_cycles and keeps_data and frames_leave_traces(scene)
         change(render, "use_compositing", False)
         change(render, "use_sequencer", False)
         change(render, "use_stamp", False)
@@ -475,7 +529,14 @@ class Session:
         if wanted["seed"] != 0:
             self.seed = (cycles.seed + wanted["seed"]) & SEED_MAX
             change(cycles, "seed", self.seed)
-        if wanted["samples"] != own_samples:
+        if wanted["range"] is not None:
+            change(cycles, "use_sample_subset", True)
+            change(cycles, "sample_offset", wanted["range"][0])
+            change(cycles, "sample_subset_length", wanted["range"][1])
+        if wanted["weights"]:
+            for layer in self.layers:
+                self.enable_weights(layer, self.overrides)
+        if wanted["samples"] != own_samples or wanted["range"] is not None:
             change(cycles, "samples", wanted["samples"])
             for layer in self.layers:
                 change(layer, "samples", 0)
@@ -551,7 +612,12 @@ class Session:
         render.border_min_y = fraction(y, full[1])
 
     def render(self, command):
-        self.configure({key: command[key] for key in ("size", "samples", "seed", "threads")})
+        self.configure({key: command[key] for key in ("size", "samples", "range", "weights", "seed", "threads")})
+        if self.forgets_frames and self.kept_frame != command["frame"]:
+            # Blender lets go of the data when it is not to keep it any more.
+            self.scene.render.use_persistent_data = False
+            self.scene.render.use_persistent_data = True
+        self.kept_frame = command["frame"]
         if self.frame != command["frame"]:
             self.set_frame(command["frame"])
         self.refuse_lacking()

@@ -110,12 +110,11 @@ impl BlenderEngine {
         cancel: &CancelFlag,
     ) -> Result<Attributes, EngineError> {
         let scene = self.scene.as_ref().ok_or_else(no_scene)?;
-        let asked = settings.passes.len();
         let is_asked = |name: &String| name.contains(".Crypto");
         let names = scene
             .planes
             .iter()
-            .take(asked)
+            .filter(|plane| settings.passes.contains(&plane.pass))
             .flat_map(|plane| &plane.channels);
         if scene.whole_frames || !names.clone().any(is_asked) {
             return Ok(Attributes::new());

@@ -13,6 +13,7 @@ mod finish;
 mod passes;
 mod picture;
 mod process;
+mod ranges;
 mod watch;
 
 pub use device::{Backend, Device, ListedDevice};
@@ -27,7 +28,7 @@ use crate::{
 };
 use passes::LayerPass;
 use process::{Driver, DriverCommand};
-use protocol::{EngineKind, Rect, RenderSettings, RenderedRect, Size};
+use protocol::{EngineKind, Rect, RenderSettings, RenderedRect, SampleRange, Size};
 use serde::Deserialize;
 use std::{
     fs,
@@ -89,7 +90,17 @@ struct OpenScene {
     passes: Vec<LayerPass>,
     passes_needed: usize,
     planes: Vec<Plane>,
+    /// What ranges of samples are weighed by, besides.
+    weight_planes: Vec<Plane>,
     whole_frames: bool,
+}
+
+impl OpenScene {
+    /// Are passes asked for that ranges are weighed by, and that the scene itself does not deliver?
+    fn weighs(&self, settings: &RenderSettings) -> bool {
+        let mut passes = self.weight_planes.iter().map(|plane| plane.pass);
+        passes.any(|pass| settings.passes.contains(&pass))
+    }
 }
 
 /// The driver's answer to `open`.
@@ -106,6 +117,10 @@ struct Opened {
     guided_volumes: bool,
     passes: Vec<LayerPass>,
     needed_passes: usize,
+    /// What ranges of samples are weighed by, and the scene itself does not deliver.
+    weight_passes: Vec<LayerPass>,
+    indivisible: Option<String>,
+    unequal_samples: bool,
     output: SceneOutput,
     warnings: Vec<String>,
 }
@@ -235,7 +250,7 @@ impl BlenderEngine {
     fn render_one(
         &mut self,
         settings: &RenderSettings,
-        frame: i32,
+        (frame, range): (i32, Option<SampleRange>),
         rect: Rect,
         cancel: &CancelFlag,
     ) -> Result<RenderedRect, EngineError> {
@@ -251,12 +266,14 @@ impl BlenderEngine {
             size: [settings.size.width, settings.size.height],
             rect: [grown.x, grown.y, grown.width, grown.height],
             samples: settings.samples,
+            range: range.map(|range| [range.first, range.count]),
+            weights: scene.weighs(settings),
             seed: settings.seed,
             threads: self.options.threads,
             output: &output,
         };
         let done = self.request::<Done>(&command, cancel)?;
-        let rendered = frame_file::read_exr(&output, grown, planes)
+        let rendered = frame_file::read_exr(&output, grown, &planes)
             .map_err(|e| EngineError::Failed(format!("rectangle {grown} of frame {frame}: {e}")))?;
         if self.keep_attributes {
             self.attributes = frame_file::read_attributes(&output)
@@ -268,6 +285,23 @@ impl BlenderEngine {
         picture::check(&rendered, frame, done.opaque)?;
         self.restart_when_grown(done.resident_bytes);
         Ok(crop(rendered, rect))
+    }
+
+    /// Can this Blender render these of so many samples of a pixel?
+    fn check_range(&self, range: SampleRange, samples: u32) -> Result<(), EngineError> {
+        let divides = self.found.release()?.divides_samples();
+        let whole_frames = self.scene.as_ref().is_some_and(|scene| scene.whole_frames);
+        if !divides || whole_frames {
+            return Err(EngineError::Failed(format!(
+                "samples {range} were asked for: only Cycles of Blender 4.4 and later divides them"
+            )));
+        }
+        match range.count > 0 && range.end() <= samples {
+            true => Ok(()),
+            false => Err(EngineError::Failed(format!(
+                "samples {range} are not some of {samples}"
+            ))),
+        }
     }
 
     /// What rendered is what was to render.
@@ -315,7 +349,13 @@ impl Engine for BlenderEngine {
         let size = Size::new(opened.size.0.into(), opened.size.1.into())
             .map_err(|e| EngineError::Scene(format!("the scene's resolution: {e}")))?;
         let (planes, planes_needed) = passes::planes(&opened.passes, opened.needed_passes);
+        let weight_planes = passes::further_planes(&opened.weight_passes, planes.len());
         let finish_passes = planes[..planes_needed].iter().map(|plane| plane.pass);
+        let merging = ranges::merging(
+            &[&planes, &weight_planes],
+            [&opened.passes, &opened.weight_passes],
+            opened.adaptive,
+        );
         let description = SceneDescription {
             engine: EngineKind::Blender,
             size: Some(size),
@@ -327,6 +367,9 @@ impl Engine for BlenderEngine {
             samples: Some(opened.samples),
             finish_passes: finish_passes.collect(),
             planes: planes.clone(),
+            indivisible: opened.indivisible,
+            unequal_samples: opened.unequal_samples,
+            merging,
             output: Some(opened.output),
             guard_px: guard_px(opened.adaptive, opened.guided_volumes, opened.samples),
             notes: Vec::new(),
@@ -338,6 +381,7 @@ impl Engine for BlenderEngine {
             passes: opened.passes,
             passes_needed: opened.needed_passes,
             planes,
+            weight_planes,
             whole_frames: opened.whole_frames,
         });
         Ok(description)
@@ -350,6 +394,16 @@ impl Engine for BlenderEngine {
         rects: &[Rect],
         cancel: &CancelFlag,
     ) -> Result<Vec<RenderedRect>, EngineError> {
+        self.render_range(settings, (frame, None), rects, cancel)
+    }
+
+    fn render_range(
+        &mut self,
+        settings: &RenderSettings,
+        part: (i32, Option<SampleRange>),
+        rects: &[Rect],
+        cancel: &CancelFlag,
+    ) -> Result<Vec<RenderedRect>, EngineError> {
         if settings.samples == 0 {
             return Err(EngineError::Failed("0 samples were asked for".into()));
         }
@@ -359,10 +413,14 @@ impl Engine for BlenderEngine {
                 "{rect} is outside of a {size} frame"
             )));
         }
-        let whole = match self.scene.as_ref().is_some_and(|scene| scene.whole_frames) {
+        let whole_frames = self.scene.as_ref().is_some_and(|scene| scene.whole_frames);
+        if let Some(range) = part.1 {
+            self.check_range(range, settings.samples)?;
+        }
+        let whole = match whole_frames {
             true => {
                 let all = settings.size.rect();
-                Some(self.once_more(|engine| engine.render_one(settings, frame, all, cancel))?)
+                Some(self.once_more(|engine| engine.render_one(settings, part, all, cancel))?)
             }
             false => None,
         };
@@ -373,9 +431,7 @@ impl Engine for BlenderEngine {
             }
             rendered.push(match &whole {
                 Some(whole) => crop(whole.clone(), rect),
-                None => {
-                    self.once_more(|engine| engine.render_one(settings, frame, rect, cancel))?
-                }
+                None => self.once_more(|engine| engine.render_one(settings, part, rect, cancel))?,
             });
         }
         Ok(rendered)
@@ -420,24 +476,19 @@ fn guard_px(adaptive: bool, guided_volumes: bool, samples: u32) -> u32 {
     of_sampling + of_volumes
 }
 
-/// The planes that are asked for: the first of the scene's.
-fn planes_of<'a>(
-    scene: &'a OpenScene,
-    settings: &RenderSettings,
-) -> Result<&'a [Plane], EngineError> {
-    let planes = scene.planes.get(..settings.passes.len());
-    let are_they = |planes: &&[Plane]| {
-        planes
-            .iter()
-            .map(|plane| plane.pass)
-            .eq(settings.passes.iter().copied())
-    };
-    planes.filter(are_they).ok_or_else(|| {
-        let (asked, there) = (settings.passes.len(), scene.planes.len());
-        EngineError::Failed(format!(
-            "the scene has {there} planes of passes, not the {asked} that are asked for"
-        ))
-    })
+/// The planes that are asked for: the first of the scene's, and perhaps what weighs ranges of samples.
+fn planes_of(scene: &OpenScene, settings: &RenderSettings) -> Result<Vec<Plane>, EngineError> {
+    let there = scene.planes.iter().chain(&scene.weight_planes);
+    let asked = there.filter(|plane| settings.passes.contains(&plane.pass));
+    let planes: Vec<Plane> = asked.cloned().collect();
+    match planes.len() == settings.passes.len() {
+        true => Ok(planes),
+        false => Err(EngineError::Failed(format!(
+            "the scene has {} planes of passes, not the {} that are asked for",
+            scene.planes.len(),
+            settings.passes.len()
+        ))),
+    }
 }
 
 /// What Blender prints before it aborts because nothing draws.

@@ -39,6 +39,26 @@ impl LayerPass {
     }
 }
 
+/// Planes of further passes, after so many others.
+pub(super) fn further_planes(passes: &[LayerPass], after: usize) -> Vec<Plane> {
+    let names: Vec<String> = passes.iter().flat_map(LayerPass::names).collect();
+    let planes = names.chunks(4).enumerate();
+    planes
+        .map(|(number, channels)| plane(after + number, channels))
+        .collect()
+}
+
+/// The plane that comes after so many others.
+fn plane(before: usize, channels: &[String]) -> Plane {
+    Plane {
+        pass: match before {
+            0 => Pass::Combined,
+            count => Pass::Plane(u16::try_from(count - 1).unwrap_or(u16::MAX)),
+        },
+        channels: channels.to_vec(),
+    }
+}
+
 /// Deals channels out to planes: the first pass is [`Pass::Combined`], the others stand four by four in the order given.
 /// Gives too how many planes have all of the first `needed` passes.
 pub(super) fn planes(passes: &[LayerPass], needed: usize) -> (Vec<Plane>, usize) {
@@ -49,13 +69,7 @@ pub(super) fn planes(passes: &[LayerPass], needed: usize) -> (Vec<Plane>, usize)
     for (number, part) in parts.into_iter().flatten().enumerate() {
         let names: Vec<String> = part.iter().flat_map(LayerPass::names).collect();
         for channels in names.chunks(4) {
-            planes.push(Plane {
-                pass: match planes.len() {
-                    0 => Pass::Combined,
-                    count => Pass::Plane(u16::try_from(count - 1).unwrap_or(u16::MAX)),
-                },
-                channels: channels.to_vec(),
-            });
+            planes.push(plane(planes.len(), channels));
         }
         if number < 2 {
             planes_needed = planes.len();

@@ -128,6 +128,10 @@ pub(super) enum DriverCommand<'a> {
         size: [u32; 2],
         rect: [u32; 4],
         samples: u32,
+        /// First and number of those that are rendered, if not all.
+        range: Option<[u32; 2]>,
+        /// Are the passes wanted that ranges are weighed by?
+        weights: bool,
         /// Added to the scene's own.
         seed: u32,
         threads: u32,

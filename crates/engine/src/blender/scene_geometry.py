@@ -1,5 +1,6 @@
-"""Keeps geometry from being evaluated where nobody looks at it: for a frame that was rendered elsewhere, and for the
-viewport, which Blender brings up to date at every change of frame beside what it renders."""
+"""What Blender evaluates, and for how long it is good. Geometry is kept from being evaluated where nobody looks at it: for a
+frame that was rendered elsewhere, and for the viewport, which Blender brings up to date at every change of frame beside what
+it renders."""
 
 import bpy
 
@@ -43,8 +44,31 @@ class Hidden:
             setattr(objects[0], self.flag, value)
 
 
+def frames_leave_traces(scene):
+    """Does Cycles render a frame otherwise when it keeps its data from another one? It does not see that hair of particles
+    has changed, displaces what moves from where it was first, and subdivides as when it was first told to."""
+    if any(system.settings.type == "HAIR" for item in bpy.data.objects for system in item.particle_systems):
+        return True
+    if any(is_displaced(material) for material in bpy.data.materials):
+        return True
+    # Clouds of points that nodes make: seen with 3.4, not with 4.5.
+    if bpy.app.version < (4, 5, 0) and any(m.type == "NODES" for item in bpy.data.objects for m in item.modifiers):
+        return True
+    return scene.render.use_simplify and animates(scene, ("render.simplify",))
+
+
+def is_displaced(material):
+    """Does a material move the points of its mesh?"""
+    # A property of Cycles' until 4.1.
+    owner = material if hasattr(material, "displacement_method") else material.cycles
+    if owner.displacement_method == "BUMP" or material.node_tree is None:
+        return False
+    outputs = [node for node in material.node_tree.nodes if node.bl_idname == "ShaderNodeOutputMaterial"]
+    return any(node.inputs["Displacement"].is_linked for node in outputs)
+
+
 def animates(item, properties):
-    """Is one of these properties of an object animated or driven?"""
+    """Is a property of an object or scene animated or driven whose path begins with one of these?"""
     data = item.animation_data
     if data is None:
         return False
@@ -52,7 +76,7 @@ def animates(item, properties):
     actions = [data.action, *(strip.action for track in data.nla_tracks for strip in track.strips)]
     for action in filter(None, actions):
         curves += action_curves(action)
-    return any(curve.data_path in properties for curve in curves)
+    return any(curve.data_path.startswith(properties) for curve in curves)
 
 
 def action_curves(action):

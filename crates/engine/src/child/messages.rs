@@ -3,7 +3,7 @@
 
 use crate::{EngineError, SceneDescription, sandbox::Confinement};
 use protocol::{
-    Pass, Rect, RenderSettings, RenderedRect,
+    Pass, Rect, RenderSettings, RenderedRect, SampleRange,
     limits::{MESSAGE_BYTES_MAX, TASK_BYTES_MAX, TEXT_BYTES_MAX},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -33,6 +33,7 @@ pub(super) enum ToChild {
         number: u64,
         settings: RenderSettings,
         frame: i32,
+        range: Option<SampleRange>,
         rects: Vec<Rect>,
     },
     /// Stop the render of this number.

@@ -16,7 +16,7 @@ use messages::{
     FromChild, RENDER_RECTS_MAX, SceneFile, ToChild, pixel_bytes, read_pixels, receive,
     receive_pixels, send,
 };
-use protocol::{Rect, RenderSettings, RenderedRect};
+use protocol::{Rect, RenderSettings, RenderedRect, SampleRange};
 use std::{
     ffi::OsString,
     io::{self, BufReader, Read},
@@ -153,6 +153,16 @@ impl Engine for ChildEngine {
         rects: &[Rect],
         cancel: &CancelFlag,
     ) -> Result<Vec<RenderedRect>, EngineError> {
+        self.render_range(settings, (frame, None), rects, cancel)
+    }
+
+    fn render_range(
+        &mut self,
+        settings: &RenderSettings,
+        part: (i32, Option<SampleRange>),
+        rects: &[Rect],
+        cancel: &CancelFlag,
+    ) -> Result<Vec<RenderedRect>, EngineError> {
         if self.running.is_none() {
             let scene = self.scene.clone();
             let file = scene.ok_or_else(|| EngineError::Failed("no scene was prepared".into()))?;
@@ -165,7 +175,7 @@ impl Engine for ChildEngine {
         };
         let mut rendered = Vec::with_capacity(rects.len());
         for some in rects.chunks(RENDER_RECTS_MAX) {
-            match running.render(settings, frame, some, cancel) {
+            match running.render(settings, part, some, cancel) {
                 Ok(more) => rendered.extend(more),
                 Err(error) => {
                     if !running.is_idle {
@@ -273,7 +283,7 @@ impl Running {
     fn render(
         &mut self,
         settings: &RenderSettings,
-        frame: i32,
+        (frame, range): (i32, Option<SampleRange>),
         rects: &[Rect],
         cancel: &CancelFlag,
     ) -> Result<Vec<RenderedRect>, EngineError> {
@@ -284,6 +294,7 @@ impl Running {
             number,
             settings: settings_sent,
             frame,
+            range,
             rects: rects.to_vec(),
         })?;
         let mut rendered = Vec::with_capacity(rects.len());

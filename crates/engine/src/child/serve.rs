@@ -2,7 +2,7 @@
 
 use super::messages::{FromChild, Prepared, ToChild, receive, send, write_pixels};
 use crate::{CancelFlag, Engine, EngineError, sandbox};
-use protocol::{Rect, RenderSettings};
+use protocol::{Rect, RenderSettings, SampleRange};
 use std::{
     io::{self, BufReader, Read, Write},
     process,
@@ -17,6 +17,7 @@ const GROUP_PX: u64 = 4_096;
 struct Request {
     settings: RenderSettings,
     frame: i32,
+    range: Option<SampleRange>,
     rects: Vec<Rect>,
     cancel: CancelFlag,
 }
@@ -93,6 +94,7 @@ fn render(
     let Request {
         settings,
         frame,
+        range,
         rects,
         cancel,
     } = request;
@@ -101,7 +103,7 @@ fn render(
     while !rest.is_empty() {
         let (group, after) = rest.split_at(group_length(rest));
         rest = after;
-        let rendered = match engine.render(settings, *frame, group, cancel) {
+        let rendered = match engine.render_range(settings, (*frame, *range), group, cancel) {
             Ok(rendered) => rendered,
             Err(error) => return Ok(Err(error)),
         };
@@ -143,6 +145,7 @@ fn read_requests(mut stdin: impl Read + Send + 'static) -> Receiver<Request> {
                     number,
                     settings,
                     frame,
+                    range,
                     rects,
                 })) => {
                     running = (number, CancelFlag::default());
@@ -151,6 +154,7 @@ fn read_requests(mut stdin: impl Read + Send + 'static) -> Receiver<Request> {
                         .send(Request {
                             settings,
                             frame,
+                            range,
                             rects,
                             cancel,
                         })

@@ -3,6 +3,7 @@
 mod checks;
 mod classes;
 mod makespan;
+mod ranges;
 mod schedule;
 mod script;
 mod squares;

@@ -106,6 +106,7 @@ impl Simulation {
             Effect::RenderOwn {
                 request,
                 frame,
+                samples,
                 rects,
                 pixels,
                 ..
@@ -113,6 +114,7 @@ impl Simulation {
                 let asked = TaskSpec {
                     id: TaskId(0),
                     frame,
+                    samples,
                     rects,
                     pixels,
                 };

@@ -2,7 +2,9 @@
 
 use farm::{
     Farm, FarmConfig, WorkerState,
-    event::{Difference, Due, Effect, Event, FaultKind, LeaseReason, Millis, Outcome, Trust},
+    event::{
+        Difference, Due, Effect, Event, FaultKind, LeaseReason, Millis, Outcome, Piece, Trust,
+    },
 };
 use protocol::{
     Address, Blake3Hash, EngineKind, Glm, JobId, JobSpec, NodeId, Pass, Rect, RenderSettings,
@@ -37,6 +39,8 @@ pub struct Script {
     pub blobs: BTreeMap<Blake3Hash, Vec<Blake3Hash>>,
     /// What each worker was paid.
     pub paid: BTreeMap<NodeId, Glm>,
+    /// Frames that were to be written, each time of which pieces.
+    pub writes: Vec<(i32, Vec<Piece>)>,
     /// Workers that were quarantined, and for what.
     pub quarantines: Vec<(NodeId, FaultKind)>,
 }
@@ -79,10 +83,12 @@ pub fn config(frames: i32, tile_px: u32) -> FarmConfig {
 /// What a task delivers: a hash for each cell, or for each secret pixel that of its cell.
 pub fn true_cells(spec: &TaskSpec) -> Vec<Blake3Hash> {
     let cells = spec.rects.iter().flat_map(Rect::cells);
+    let of = match spec.samples {
+        None => spec.frame.to_string(),
+        Some(samples) => format!("{} {samples}", spec.frame),
+    };
     let cells: Vec<Blake3Hash> = cells
-        .map(|(cell, _)| {
-            Blake3Hash::of(format!("{} {} {}", spec.frame, cell.column, cell.row).as_bytes())
-        })
+        .map(|(cell, _)| Blake3Hash::of(format!("{of} {} {}", cell.column, cell.row).as_bytes()))
         .collect();
     match &spec.pixels {
         Some(pixels) => of_pixels(pixels, &spec.rects[0], &cells),
@@ -138,6 +144,7 @@ impl Script {
             own: Vec::new(),
             blobs: BTreeMap::new(),
             paid: BTreeMap::new(),
+            writes: Vec::new(),
             quarantines: Vec::new(),
         }
     }
@@ -215,6 +222,7 @@ impl Script {
                 Effect::RenderOwn {
                     request,
                     frame,
+                    samples,
                     rects,
                     pixels,
                     ..
@@ -222,11 +230,13 @@ impl Script {
                     let asked = TaskSpec {
                         id: TaskId(0),
                         frame: *frame,
+                        samples: *samples,
                         rects: rects.clone(),
                         pixels: *pixels,
                     };
                     self.own.push((*request, asked));
                 }
+                Effect::WriteFrame { frame, tiles } => self.writes.push((*frame, tiles.clone())),
                 Effect::Quarantine { worker, fault, .. } => {
                     self.quarantines.push((*worker, *fault));
                     self.leases.retain(|_, (holder, _)| holder != worker);

@@ -8,6 +8,7 @@ use std::{
 };
 
 /// An unfinished file; removed when dropped.
+#[derive(Debug)]
 pub struct Part {
     path: PathBuf,
     file: File,
@@ -19,7 +20,10 @@ impl Part {
     pub fn create(store: &Inner) -> Result<Self, StoreError> {
         let number = store.parts.fetch_add(1, Ordering::Relaxed);
         let path = store.folder.join(format!("{number}.part"));
-        let file = File::create(&path).map_err(|e| StoreError::io(&path, e))?;
+        let mut options = File::options();
+        // Also read: what is put together from several sources is hashed when it is whole.
+        options.read(true).write(true).create(true).truncate(true);
+        let file = options.open(&path).map_err(|e| StoreError::io(&path, e))?;
         Ok(Self {
             path,
             file,

@@ -2,6 +2,7 @@
 
 use super::{BlobStore, Part, StoreError, WRITE_BUFFER_BYTES};
 use crate::{
+    batches::ChunkRange,
     piece::{self, PIECE_BYTES, tree},
     proof::{self, verify_proof},
 };
@@ -146,11 +147,11 @@ impl Source {
         }
     }
 
-    /// The encoded piece; it is not checked against the hash, which the receiver does. Blocking.
-    pub fn piece(&self, piece: u64) -> io::Result<Vec<u8>> {
+    /// The encoded chunks; they are not checked against the hash, which the receiver does. Blocking.
+    pub fn batch(&self, batch: &[ChunkRange]) -> io::Result<Vec<u8>> {
         match &self.outboard {
-            Outboard::Memory(outboard) => piece::encode(&self.data, outboard, piece),
-            Outboard::File(outboard) => piece::encode(&self.data, outboard, piece),
+            Outboard::Memory(outboard) => piece::encode(&self.data, outboard, batch),
+            Outboard::File(outboard) => piece::encode(&self.data, outboard, batch),
         }
     }
 }

@@ -6,10 +6,9 @@ use super::{
     camera::camera_ray,
     integrator::{PathSample, trace},
     sampler::{PixelSampler, Sampler, Use},
-    samples::SampleRange,
 };
 use crate::math::Vec3;
-use protocol::{Pass, Rect, RenderSettings, RenderedRect};
+use protocol::{Pass, Rect, RenderSettings, RenderedRect, SampleRange};
 use rayon::prelude::*;
 
 /// Depth of a pixel whose first sample meets nothing.

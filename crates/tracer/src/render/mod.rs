@@ -18,7 +18,6 @@ mod integrator;
 mod lights;
 mod material;
 pub mod sampler;
-mod samples;
 mod scene;
 mod texture;
 pub mod warp;
@@ -33,7 +32,7 @@ use scene::Scene;
 pub use display::to_srgb8;
 pub use film::BACKGROUND_DEPTH;
 pub use integrator::BOUNCES_MAX;
-pub use samples::SampleRange;
+pub use protocol::SampleRange;
 
 /// Why a world is not rendered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

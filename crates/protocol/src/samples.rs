@@ -1,10 +1,13 @@
 //! Ranges of a pixel's samples: what can be rendered by itself, here or by somebody else.
 
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
 /// Consecutive samples of every pixel, out of all those of a job.
 ///
 /// A sample's random numbers depend on its index and not on the range that it is rendered in, so ranges that
 /// partition the samples hold the same paths as the whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SampleRange {
     /// Index of the first sample.
     pub first: u32,
@@ -37,6 +40,12 @@ impl SampleRange {
             first: start(index),
             count: start(index + 1) - start(index),
         })
+    }
+}
+
+impl fmt::Display for SampleRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}..{}", self.first, self.end())
     }
 }
 

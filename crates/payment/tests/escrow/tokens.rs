@@ -198,27 +198,38 @@ fn a_release_closes_its_epoch_before_it_pays_and_not_the_next_one() {
     let (token, worker) = (contracts.token, scene.worker.address());
     contracts.fund(chain, token, 50);
     accepted(contracts.open(chain, token, (worker, 0, 20)));
-    // While the worker is paid the token, as the requestor, opens the next epoch.
-    call_back(&scene, chain, calls::open_many(&[(worker, 1, 30)]));
     let agreed = Release {
         requestor: token,
         worker,
         epoch: 0,
         cumulative: 5,
     };
+    // While the worker is paid the token, as the requestor, hands the release in again and opens the next epoch, which
+    // the release must not close. The second attempt is while the rest goes back.
+    let signature = scene
+        .worker
+        .sign(agreed.digest(contracts.chain_id, contracts.escrow));
+    let again = [
+        calls::release(&agreed, signature),
+        calls::open_many(&[(worker, 1, 30)]),
+    ];
+    let again = calls::Token::Array(again.map(calls::Token::Bytes).to_vec());
+    call_back(
+        &scene,
+        chain,
+        calls::call(calls::escrow(), "multicall", &[again]),
+    );
     accepted(contracts.release(chain, token, &scene.worker, agreed));
-    // Once when the worker is paid, once more, in vain, when the rest goes back.
-    assert_eq!(callbacks(&scene, chain), [1, 1]);
-    let next = contracts.channel(chain, token, worker);
+    assert_eq!(callbacks(&scene, chain), [0, 2]);
     assert_eq!(
-        next,
+        contracts.channel(chain, token, worker),
         Channel {
-            deposit: 30,
-            claimed: 0,
-            withdrawable_at: 0,
-            epochs: 2
+            deposit: 5,
+            claimed: 5,
+            withdrawable_at: 1,
+            epochs: 1
         }
     );
     assert_eq!(contracts.balance(chain, worker), 5);
-    assert_eq!(contracts.balance(chain, token), 15);
+    assert_eq!(contracts.balance(chain, token), 45);
 }

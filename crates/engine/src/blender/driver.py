@@ -120,8 +120,7 @@ class Session:
 
     def __init__(self):
         self.overrides = Overrides()
-        self.hidden_in_viewport = Hidden("hide_viewport")
-        self.hidden_in_render = Hidden("hide_render")
+        self.hidden_in_viewport = self.hidden_in_render = None
         self.configuration = None
         self.frame = None
         # The last frame of which all that it shows was found.

@@ -107,10 +107,10 @@ impl<'a> NamedFrame<'a> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn pass(layer: &str, pass: &str, channels: &str) -> LayerPass {
+    pub(in super::super) fn pass(layer: &str, pass: &str, channels: &str) -> LayerPass {
         LayerPass {
             layer: layer.into(),
             pass: pass.into(),

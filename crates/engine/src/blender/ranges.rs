@@ -136,20 +136,10 @@ fn rule(
 #[cfg(test)]
 mod tests {
     use super::{
-        super::passes::{further_planes, planes},
+        super::passes::{further_planes, planes, tests::pass},
         *,
     };
     use protocol::Pass;
-
-    fn pass(layer: &str, pass: &str, channels: &str) -> LayerPass {
-        LayerPass {
-            layer: layer.into(),
-            pass: pass.into(),
-            view: None,
-            channels: channels.into(),
-            denoised: false,
-        }
-    }
 
     #[test]
     fn each_layer_is_weighed_by_its_own_counts() {

@@ -45,13 +45,28 @@ def named_files():
     for item, is_sequence in others:
         if item.users > 0 and item.filepath and getattr(item, "packed_file", None) is None:
             yield absolute(item.filepath, item), is_sequence
-    for group in [*bpy.data.materials, *bpy.data.lights, *bpy.data.node_groups]:
+    for group, node in shader_nodes():
+        if node.bl_idname == "ShaderNodeTexIES" and node.mode == "EXTERNAL" and node.filepath:
+            yield absolute(node.filepath, group), False
+    for _, _, path in scripts():
+        yield path, False
+
+
+def shader_nodes():
+    """All nodes that shade, with what they are nodes of."""
+    for group in [*bpy.data.materials, *bpy.data.lights, *bpy.data.worlds, *bpy.data.node_groups]:
         for node in getattr(getattr(group, "node_tree", None) or group, "nodes", []):
-            if node.bl_idname in {"ShaderNodeTexIES", "ShaderNodeScript"} and node.mode == "EXTERNAL" and node.filepath:
-                yield absolute(node.filepath, group), False
+            yield group, node
+
+
+def scripts():
+    """Nodes and cameras that a file of the Open Shading Language makes: (owner, how its properties' names begin, path) each."""
+    for group, node in shader_nodes():
+        if node.bl_idname == "ShaderNodeScript" and node.mode == "EXTERNAL" and node.filepath:
+            yield node, "", absolute(node.filepath, group)
     for camera in bpy.data.cameras:
         if camera.type == "CUSTOM" and camera.custom_mode == "EXTERNAL" and camera.custom_filepath:
-            yield absolute(camera.custom_filepath, camera), False
+            yield camera, "custom_", absolute(camera.custom_filepath, camera)
 
 
 def missing_files():

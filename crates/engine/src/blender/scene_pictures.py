@@ -6,6 +6,7 @@ import time
 
 import bpy
 
+from scene_files import shader_nodes
 from scene_geometry import animates
 
 # Time to decode pictures as the scene is opened, by those versions whose Cycles does not tell that it cannot.
@@ -34,13 +35,10 @@ def shown_number(user, frame):
 
 def texture_nodes():
     """Nodes that show an image, of all materials, lights and worlds."""
-    owners = [*bpy.data.materials, *bpy.data.lights, *bpy.data.worlds]
-    trees = [owner.node_tree for owner in owners if owner.node_tree is not None]
-    for tree in [*trees, *bpy.data.node_groups]:
-        for node in tree.nodes:
-            if node.bl_idname in {"ShaderNodeTexImage", "ShaderNodeTexEnvironment"} and node.image is not None:
-                if not node.mute and any(socket.is_linked for socket in node.outputs):
-                    yield node
+    for _, node in shader_nodes():
+        if node.bl_idname in {"ShaderNodeTexImage", "ShaderNodeTexEnvironment"} and node.image is not None:
+            if not node.mute and any(socket.is_linked for socket in node.outputs):
+                yield node
 
 
 def sequences_are_animated():

@@ -1,7 +1,7 @@
 //! Local worker processes: the same program as a remote worker, started by `render` and gone with it.
 
 use crate::failure::{Code, Failure};
-use engine::Device;
+use engine::{Device, blender::Found};
 use protocol::{EngineKind, NodeId};
 use serde::Deserialize;
 use std::{path::PathBuf, process::Stdio, time::Duration};
@@ -38,7 +38,7 @@ pub async fn start(
     count: u32,
     engine: EngineKind,
     requestor: NodeId,
-    (blender, common_kernel, device): (Option<PathBuf>, bool, Device),
+    (blender, common_kernel, device): (Option<Found>, bool, Device),
     data_dir: PathBuf,
 ) -> Result<LocalWorker, Failure> {
     let fail = |why: String| {
@@ -71,7 +71,8 @@ pub async fn start(
         .stdout(Stdio::piped())
         .kill_on_drop(true);
     if let Some(blender) = blender {
-        command.arg("--blender").arg(blender);
+        command.arg("--blender").arg(&blender.path);
+        command.args(["--blender-facts", &blender.facts()]);
     }
     command.args(["--device", &device.to_string()]);
     if common_kernel {

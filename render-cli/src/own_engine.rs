@@ -7,8 +7,11 @@ use crate::{
 };
 use engine::{
     BlenderEngine, BlenderOptions, CancelFlag, Device, Engine, EngineError, SceneDescription,
-    TracerEngine, blender::Finished, calibrate, class_fingerprint, find_blender,
-    frame_file::Attributes, measure_cost,
+    TracerEngine,
+    blender::{Finished, Found},
+    calibrate, class_fingerprint, find_blender,
+    frame_file::Attributes,
+    measure_cost,
 };
 use farm::CostHints;
 use protocol::{
@@ -55,21 +58,20 @@ pub fn locate(
 }
 
 impl Chosen {
-    /// The program that local workers start too.
-    pub fn program(&self) -> Option<&Path> {
+    /// The Blender that local workers start too.
+    pub fn found(&self) -> Option<&Found> {
         match self {
             Self::Tracer(_) => None,
-            Self::Blender(engine) => Some(engine.program()),
+            Self::Blender(engine) => Some(engine.found()),
         }
     }
 
     /// The release of Blender that the job needs, if it is one of Blender's: that of this computer, whose engine decides
     /// and finishes.
     pub fn blender(&self) -> Result<Option<BlenderVersion>, Failure> {
-        match self {
-            Self::Tracer(_) => Ok(None),
-            Self::Blender(engine) => engine.found().release().map(Some).map_err(refused),
-        }
+        self.found()
+            .map(|found| found.release().map_err(refused))
+            .transpose()
     }
 
     /// Refuses a scene that a newer Blender saved: an older one opens it and leaves out what it does not know.

@@ -272,7 +272,7 @@ async fn load_and_start(
         (arguments.common_kernel, arguments.device),
     )?;
     own.check_file(&arguments.scene)?;
-    let blender = own.program().map(Path::to_owned);
+    let blender = own.found().cloned();
     let mut starting: JoinSet<_> = (0..local)
         .map(|index| {
             local_workers::start(

@@ -61,6 +61,9 @@ pub struct ServeArguments {
     /// Blender's program, or a Python that has bpy.
     #[arg(long, value_name = "PATH")]
     pub blender: Option<PathBuf>,
+    /// What is already known of that Blender, by who starts this worker.
+    #[arg(long, value_name = "FACTS", requires = "blender", hide = true)]
+    pub blender_facts: Option<String>,
     /// What Blender renders with: cpu, or a graphics card by cuda, optix, hip, oneapi or metal, the second of several as cuda:1.
     /// Workers with different devices give different bits, and so are of different classes.
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
@@ -143,8 +146,10 @@ pub struct EngineArguments {
     pub device: Device,
     #[arg(long)]
     pub memory: u32,
-    #[arg(long)]
+    #[arg(long, requires = "blender_facts")]
     pub blender: Option<PathBuf>,
+    #[arg(long, requires = "blender")]
+    pub blender_facts: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

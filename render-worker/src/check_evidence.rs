@@ -167,7 +167,7 @@ fn render(checking: &Checking, scene: &Path, bundle: &Bundle) -> Result<Rendered
             let found = find_blender(checking.blender.as_deref())?;
             check_blender(bundle.job.blender, Some(found.release()?))
                 .map_err(WorkerError::Evidence)?;
-            Some(found.path)
+            Some(found)
         }
     };
     let processes = EngineProcesses::new(

@@ -7,7 +7,7 @@ use crate::{
 };
 use engine::{
     BlenderEngine, BlenderOptions, CancelFlag, ChildEngine, ChildProgram, Device, Engine,
-    EngineError, ProcessLimits, SceneDescription, TracerEngine, find_blender, serve_child,
+    EngineError, ProcessLimits, SceneDescription, TracerEngine, blender::Found, serve_child,
 };
 use protocol::{EngineKind, Rect, RenderSettings, RenderedRect};
 use std::{
@@ -26,7 +26,7 @@ pub struct EngineProcesses {
     /// Render threads; 0 means one a processor.
     pub threads: u32,
     /// The Blender to use, if there is one.
-    pub blender: Option<PathBuf>,
+    pub blender: Option<Found>,
     /// Does Blender render with the kernel that every processor has?
     pub common_kernel: bool,
     /// What Blender renders with.
@@ -40,7 +40,7 @@ impl EngineProcesses {
     pub fn new(
         program: Vec<String>,
         threads: u32,
-        blender: Option<PathBuf>,
+        blender: Option<Found>,
         (common_kernel, device): (bool, Device),
     ) -> Result<Self, WorkerError> {
         let executable = env::current_exe().map_err(WorkerError::io("cannot find this program"))?;
@@ -61,7 +61,8 @@ impl EngineProcesses {
         args.extend(["engine".into(), "--kind".into(), kind.to_string().into()]);
         args.extend(["--threads".into(), self.threads.to_string().into()]);
         if let Some(blender) = &self.blender {
-            args.extend(["--blender".into(), blender.into()]);
+            args.extend(["--blender".into(), blender.path.as_os_str().to_owned()]);
+            args.extend(["--blender-facts".into(), blender.facts().into()]);
         }
         args.extend(["--device".into(), self.device.to_string().into()]);
         if self.common_kernel {
@@ -89,7 +90,12 @@ pub fn run(arguments: &EngineArguments) -> Result<(), WorkerError> {
             threads,
         }),
         EngineKind::Blender => {
-            let found = find_blender(arguments.blender.as_deref())?;
+            let (path, facts) = (&arguments.blender, &arguments.blender_facts);
+            let (Some(path), Some(facts)) = (path, facts) else {
+                let message = "which Blender it is was not said".into();
+                return Err(EngineError::Missing(message).into());
+            };
+            let found = Found::known(path, facts)?;
             let options = BlenderOptions {
                 threads,
                 common_kernel: arguments.common_kernel,

@@ -138,7 +138,10 @@ impl Keys {
 /// environment to find it by.
 fn engines(arguments: &ServeArguments) -> Result<(Vec<EngineKind>, Option<Found>), WorkerError> {
     let blender = || {
-        let found = find_blender(arguments.blender.as_deref())?;
+        let found = match (&arguments.blender, &arguments.blender_facts) {
+            (Some(path), Some(facts)) => Found::known(path, facts)?,
+            (path, _) => find_blender(path.as_deref())?,
+        };
         // The requestor of local workers starts the same Blender itself; a provider must not offer what does not run.
         match arguments.exit_with_parent {
             true => Ok(found),
@@ -163,9 +166,8 @@ fn serve(program: Vec<String>, arguments: ServeArguments) -> Result<ExitCode, Wo
     let keys = Keys::load(&data_dir)?;
     let (engines, found) = engines(&arguments)?;
     let release = found.as_ref().map(Found::release).transpose()?;
-    let blender = found.map(|found| found.path);
     let choices = (arguments.common_kernel, arguments.device);
-    let mut processes = EngineProcesses::new(program, arguments.threads, blender, choices)?;
+    let mut processes = EngineProcesses::new(program, arguments.threads, found, choices)?;
     processes.memory_gib = arguments.memory;
     let (started, starts) = oneshot::channel();
     let config = WorkerConfig {

@@ -64,6 +64,40 @@ impl Found {
         })
     }
 
+    /// What was found besides the path, as one word or more of text: for a process that starts the same Blender.
+    pub fn facts(&self) -> String {
+        let kind = match self.kind {
+            ProgramKind::Binary => "program",
+            ProgramKind::Module => "module",
+        };
+        format!("{kind} {} {}", self.build_hash, self.version)
+    }
+
+    /// The Blender at this path, of which a process that found it told its [`facts`](Self::facts): looking for it again
+    /// would take a tenth of a second and more.
+    ///
+    /// # Errors
+    /// When these are no facts.
+    pub fn known(path: &Path, facts: &str) -> Result<Self, EngineError> {
+        let mut words = facts.splitn(3, ' ');
+        let (kind, build_hash, version) = (words.next(), words.next(), words.next());
+        let kind = match kind {
+            Some("program") => Some(ProgramKind::Binary),
+            Some("module") => Some(ProgramKind::Module),
+            _ => None,
+        };
+        let (Some(kind), Some(build_hash), Some(version)) = (kind, build_hash, version) else {
+            let message = format!("`{facts}` tells nothing of a Blender");
+            return Err(EngineError::Missing(message));
+        };
+        Ok(Self {
+            kind,
+            path: path.to_owned(),
+            version: version.to_owned(),
+            build_hash: build_hash.to_owned(),
+        })
+    }
+
     /// Starts it once and gives what it then says of itself, if it can render with this device.
     ///
     /// # Errors
@@ -222,6 +256,27 @@ mod tests {
         let module = "Blender 5.0.1\n";
         assert_eq!(parse_version(module), Some(("5.0.1".into(), "".into())));
         assert_eq!(parse_version("Traceback (most recent call last)"), None);
+    }
+
+    #[test]
+    fn what_was_found_is_known_from_its_facts() {
+        for (kind, build_hash, version) in [
+            (ProgramKind::Binary, "55485cb379f7", "3.4.1"),
+            (ProgramKind::Module, "", "4.2.1 LTS"),
+        ] {
+            let found = Found {
+                kind,
+                path: "/somewhere/else".into(),
+                version: version.into(),
+                build_hash: build_hash.into(),
+            };
+            let known = Found::known(&found.path, &found.facts());
+            assert_eq!(known.unwrap(), found);
+        }
+        for facts in ["", "program", "program 3.4.1", "python 55485cb379f7 3.4.1"] {
+            let known = Found::known(Path::new("blender"), facts);
+            assert!(known.is_err(), "{facts:?}: {known:?}");
+        }
     }
 
     #[test]

@@ -153,11 +153,6 @@ impl BlenderEngine {
         }
     }
 
-    /// The Blender, or the Python that imports it.
-    pub fn program(&self) -> &Path {
-        &self.found.path
-    }
-
     /// Its Blender, as far as it is known before it runs.
     pub fn found(&self) -> &Found {
         &self.found

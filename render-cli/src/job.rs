@@ -26,7 +26,7 @@ use farm::{
 use network::{BlobStore, Node, NodeEvent, Replier};
 use protocol::{
     Address, Blake3Hash, JobSpec, NodeId, TaskId, TaskSpec,
-    message::{Reply, Request, bounded_text, printable},
+    message::{Reply, Request, Terms, bounded_text, printable},
     pixels,
 };
 use std::{
@@ -64,6 +64,8 @@ pub struct JobContext {
     pub spec: JobSpec,
     /// Who pays.
     pub payer: Address,
+    /// How it is paid.
+    pub terms: Terms,
     /// The money.
     pub accounts: Accounts,
     /// Decides disputes, finishes frames.
@@ -307,6 +309,7 @@ async fn offer(shared: &Arc<Shared>, worker: NodeId) {
     let request = Request::Offer {
         job: Box::new(context.spec.clone()),
         payer: context.payer,
+        terms: context.terms,
     };
     match context.node.request(worker, request).await {
         Ok(Reply::Quote {

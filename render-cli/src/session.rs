@@ -27,6 +27,7 @@ use protocol::{
     RenderSettings, Size,
     frames::summarize,
     limits::{RANGE_SAMPLES_MIN, SAMPLES_MAX},
+    message::Terms,
 };
 use std::{
     collections::BTreeSet,
@@ -448,6 +449,7 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
         blobs,
         lists,
         payer: purse.payer(),
+        terms: Terms::LOCAL,
         accounts: purse.start(),
         own_engine: own.start(settings, cancel.clone()),
         planes,

@@ -1,6 +1,9 @@
 //! The command line.
 
-use crate::limits::{MEMORY_GIB_DEFAULT, MEMORY_GIB_MAX};
+use crate::{
+    limits::{MEMORY_GIB_DEFAULT, MEMORY_GIB_MAX},
+    money::NetworkArguments,
+};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use engine::Device;
 use protocol::{EngineKind, Glm, NodeId};
@@ -55,6 +58,8 @@ pub struct ServeArguments {
     /// Price of one million samples in GLM.
     #[arg(long, value_name = "GLM", default_value = "0.0001")]
     pub price: Glm,
+    #[command(flatten)]
+    pub money: NetworkArguments,
     /// Folder of keys, scenes and earnings; by default render-worker in the user's data folder.
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,

@@ -3,7 +3,7 @@
 use engine::{Device, EngineError};
 use network::{Identity, IdentityError, NetworkError, StoreError};
 use payment::WalletError;
-use protocol::{Address, BlenderVersion, EngineKind, Glm, NodeId};
+use protocol::{Address, BlenderVersion, EngineKind, Glm, NodeId, message::Terms};
 use std::{io, path::PathBuf, time::Duration};
 use tokio::sync::oneshot;
 
@@ -14,6 +14,8 @@ pub struct WorkerConfig {
     pub identity: Identity,
     /// Who is paid.
     pub payee: Address,
+    /// How it is paid; offers on other terms are declined.
+    pub terms: Terms,
     /// Folder of blobs, scenes, jobs and earnings; one worker at a time.
     pub data_dir: PathBuf,
     /// Multiaddrs to listen on; none means free ports of all IPv4 interfaces.
@@ -87,6 +89,9 @@ pub enum WorkerError {
     /// The book of earnings.
     #[error(transparent)]
     Earnings(#[from] payment::StoreError),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] payment::LedgerError),
     /// An engine that was asked for by name.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -120,6 +125,9 @@ impl WorkerError {
             Self::Engine(_) => "see `doctor` for what this machine can render with",
             Self::Evidence(_) => {
                 "--scene must be the very scene of the job, with its files where they were beside it"
+            }
+            Self::Ledger(_) => {
+                "check --network and --rpc, and what the account holds: `wallet balance`"
             }
             Self::NoDataDir => "give one with --data-dir",
         }

@@ -14,6 +14,7 @@ mod engine_process;
 mod job;
 mod limits;
 mod main_command;
+pub mod money;
 mod postman;
 mod renderer;
 mod reports;

@@ -170,7 +170,9 @@ fn serve(program: Vec<String>, arguments: ServeArguments) -> Result<ExitCode, Wo
     let mut processes = EngineProcesses::new(program, arguments.threads, found, choices)?;
     processes.memory_gib = arguments.memory;
     let (started, starts) = oneshot::channel();
+    let settings = arguments.money.settings()?;
     let config = WorkerConfig {
+        terms: arguments.money.terms(settings.as_ref()),
         identity: keys.identity,
         payee: keys.payee,
         data_dir,

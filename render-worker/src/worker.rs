@@ -19,7 +19,7 @@ use network::{BlobStore, NetworkError, Node, NodeConfig, NodeEvent, Replier};
 use protocol::{
     Address, Blake3Hash, EngineKind, JobId, JobSpec, NodeId, Segmented, TaskId, TaskSpec,
     limits::TASKS_HELD_MAX,
-    message::{Reply, Request, bounded_text},
+    message::{Reply, Request, Terms, bounded_text},
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -180,7 +180,7 @@ impl Worker {
 
     fn request(&mut self, peer: NodeId, request: Request, replier: Replier) {
         let answer = match request {
-            Request::Offer { job, payer } => Ok(self.offer(peer, *job, payer)),
+            Request::Offer { job, payer, terms } => Ok(self.offer(peer, *job, (payer, terms))),
             Request::Prepare { job, segmented } => self.prepare(peer, job, segmented),
             Request::Lease { job, tasks, next } => self.lease(peer, job, tasks, next),
             Request::Reveal { job, task } => self.reveal(peer, job, task),
@@ -196,6 +196,7 @@ impl Worker {
                 Ok(_) => Err(refused("the voucher is not of this job's payer")),
                 Err(refusal) => Err(refusal),
             },
+            Request::Release { .. } => Err(refused("this escrow ends by itself")),
             Request::Cancel { job, tasks } => self.cancel(peer, job, &tasks),
             Request::Close { job } => self.job(peer, job).map(|_| ()).map(|()| {
                 self.close(job);
@@ -228,13 +229,16 @@ impl Worker {
         }
     }
 
-    fn offer(&mut self, peer: NodeId, spec: JobSpec, payer: Address) -> Reply {
+    fn offer(&mut self, peer: NodeId, spec: JobSpec, (payer, terms): (Address, Terms)) -> Reply {
         let earlier = self.jobs.iter().find(|(_, job)| job.requestor == peer);
         let goes_on = earlier.is_some_and(|(_, job)| {
             !self.config.hold.is_zero() && *job.spec == spec && job.payer == payer
         });
         let earlier = earlier.map(|(id, _)| *id);
-        if let Err(reason) = self.acceptable(peer, &spec, goes_on) {
+        let acceptable = self
+            .check_terms(terms)
+            .and_then(|()| self.acceptable(peer, &spec, goes_on));
+        if let Err(reason) = acceptable {
             tracing::warn!(requestor = %peer.short(), job = %spec.id.short(), "declined an offer: {reason}");
             return Reply::Declined {
                 reason: bounded_text(&reason),
@@ -264,6 +268,16 @@ impl Worker {
             device,
             held,
             hold_s: u32::try_from(self.config.hold.as_secs()).unwrap_or(u32::MAX),
+        }
+    }
+
+    fn check_terms(&self, asked: Terms) -> Result<(), String> {
+        match asked == self.config.terms {
+            true => Ok(()),
+            false => Err(format!(
+                "it is paid {asked}, this worker {}: see --network",
+                self.config.terms
+            )),
         }
     }
 

@@ -6,9 +6,12 @@
 
 use crate::{
     Escrow, EscrowKey, Ledger, LedgerError, Redeemed, Release, StoreError, Totals, store,
-    voucher::verify_voucher_on,
+    voucher::{verify_release_on, verify_voucher_on},
 };
-use protocol::{Address, Glm, message::SignedVoucher};
+use protocol::{
+    Address, Glm,
+    message::{SignedRelease, SignedVoucher},
+};
 use redb::{
     ConcurrencyMode, Database, ReadableDatabase, ReadableTable, Table, TableDefinition,
     WriteTransaction,
@@ -119,18 +122,25 @@ impl Ledger for EmbeddedLedger {
         balance_in(&accounts, account)
     }
 
-    fn open(&self, key: &EscrowKey, deposit: Glm) -> Result<(), LedgerError> {
+    fn is_chain(&self) -> bool {
+        false
+    }
+
+    /// A file has no owner: whoever opens it says for whom it spends.
+    fn spendable(&self) -> Result<Glm, LedgerError> {
+        Ok(self.totals()?.accounts)
+    }
+
+    fn redeem_fee(&self) -> Result<Glm, LedgerError> {
+        Ok(Glm::ZERO)
+    }
+
+    fn open_many(&self, openings: &[(EscrowKey, Glm)]) -> Result<(), LedgerError> {
         self.movement(|movement, _| {
-            if movement.escrow(key)?.is_some() {
-                return Err(LedgerError::AlreadyOpen(*key));
+            for (key, deposit) in openings {
+                movement.open(key, *deposit)?;
             }
-            movement.debit(key.requestor, deposit)?;
-            let empty = Escrow {
-                deposit: Glm::ZERO,
-                claimed: Glm::ZERO,
-                released: false,
-            };
-            movement.replace_escrow(key, empty, Escrow { deposit, ..empty })
+            Ok(())
         })
     }
 
@@ -152,37 +162,44 @@ impl Ledger for EmbeddedLedger {
         escrow_in(&escrows, key)
     }
 
-    fn redeem(&self, signed: &SignedVoucher) -> Result<Redeemed, LedgerError> {
-        verify_voucher_on(signed, self.chain_id(), self.contract())?;
-        let key = EscrowKey::from(&signed.voucher);
-        let cumulative = signed.voucher.cumulative;
+    fn finish_pending(&self) -> Result<(), LedgerError> {
+        Ok(())
+    }
+
+    fn redeem_many(&self, signed: &[SignedVoucher]) -> Result<Vec<Redeemed>, LedgerError> {
+        for signed in signed {
+            verify_voucher_on(signed, self.chain_id(), self.contract())?;
+        }
         self.movement(|movement, _| {
-            let before = movement.escrow(&key)?.ok_or(LedgerError::NotOpen(key))?;
-            let claimed = cumulative.min(before.deposit).max(before.claimed);
-            let paid = subtract(claimed, before.claimed)?;
-            movement.replace_escrow(&key, before, Escrow { claimed, ..before })?;
-            movement.credit(key.worker, paid)?;
-            Ok(Redeemed {
-                paid,
-                cumulative_claimed: claimed,
-                short: cumulative.checked_sub(claimed).unwrap_or(Glm::ZERO),
-            })
+            let vouchers = signed.iter().map(|signed| &signed.voucher);
+            vouchers
+                .map(|voucher| movement.claim(&voucher.into(), voucher.cumulative))
+                .collect()
+        })
+    }
+
+    fn close(&self, releases: &[SignedRelease]) -> Result<Vec<Glm>, LedgerError> {
+        for signed in releases {
+            verify_release_on(signed, self.chain_id(), self.contract())?;
+        }
+        self.movement(|movement, _| {
+            let releases = releases.iter().map(|signed| &signed.release);
+            releases
+                .map(|release| {
+                    let key = EscrowKey::from(release);
+                    let redeemed = movement.claim(&key, release.cumulative)?;
+                    let is_released = movement.escrow(&key)?.is_none_or(|escrow| escrow.released);
+                    match redeemed.short > Glm::ZERO && !is_released {
+                        true => Err(LedgerError::NotCovered(key)),
+                        false => movement.return_rest(&key),
+                    }
+                })
+                .collect()
         })
     }
 
     fn release(&self, key: &EscrowKey) -> Result<Release, LedgerError> {
-        self.movement(|movement, _| {
-            let before = movement.escrow(key)?.ok_or(LedgerError::NotOpen(*key))?;
-            let rest = subtract(before.deposit, before.claimed)?;
-            let after = Escrow {
-                deposit: before.claimed,
-                released: true,
-                ..before
-            };
-            movement.replace_escrow(key, before, after)?;
-            movement.credit(key.requestor, rest)?;
-            Ok(Release::Returned(rest))
-        })
+        self.movement(|movement, _| movement.return_rest(key).map(Release::Returned))
     }
 
     fn totals(&self) -> Result<Totals, LedgerError> {
@@ -234,6 +251,48 @@ impl<'t> Movement<'t> {
 
     fn escrow(&self, key: &EscrowKey) -> Result<Option<Escrow>, LedgerError> {
         escrow_in(&self.escrows, key)
+    }
+
+    fn open(&mut self, key: &EscrowKey, deposit: Glm) -> Result<(), LedgerError> {
+        if self.escrow(key)?.is_some() {
+            return Err(LedgerError::AlreadyOpen(*key));
+        }
+        self.debit(key.requestor, deposit)?;
+        let empty = Escrow {
+            deposit: Glm::ZERO,
+            claimed: Glm::ZERO,
+            released: false,
+            withdrawable_at: None,
+        };
+        self.replace_escrow(key, empty, Escrow { deposit, ..empty })
+    }
+
+    /// Pays the worker up to this sum, as far as the deposit goes.
+    fn claim(&mut self, key: &EscrowKey, cumulative: Glm) -> Result<Redeemed, LedgerError> {
+        let before = self.escrow(key)?.ok_or(LedgerError::NotOpen(*key))?;
+        let claimed = cumulative.min(before.deposit).max(before.claimed);
+        let paid = subtract(claimed, before.claimed)?;
+        self.replace_escrow(key, before, Escrow { claimed, ..before })?;
+        self.credit(key.worker, paid)?;
+        Ok(Redeemed {
+            paid,
+            cumulative_claimed: claimed,
+            short: cumulative.checked_sub(claimed).unwrap_or(Glm::ZERO),
+        })
+    }
+
+    /// Closes an escrow and gives back what is unclaimed.
+    fn return_rest(&mut self, key: &EscrowKey) -> Result<Glm, LedgerError> {
+        let before = self.escrow(key)?.ok_or(LedgerError::NotOpen(*key))?;
+        let rest = subtract(before.deposit, before.claimed)?;
+        let after = Escrow {
+            deposit: before.claimed,
+            released: true,
+            ..before
+        };
+        self.replace_escrow(key, before, after)?;
+        self.credit(key.requestor, rest)?;
+        Ok(rest)
     }
 
     fn mint(&mut self, account: Address, amount: Glm) -> Result<(), LedgerError> {
@@ -317,6 +376,7 @@ fn escrow_in(
             deposit: Glm::from_wei(deposit),
             claimed: Glm::from_wei(claimed),
             released,
+            withdrawable_at: None,
         }
     }))
 }

@@ -1,9 +1,9 @@
 //! What a payment network must do: accounts, escrows, redeeming vouchers, returning what is left.
 
-use crate::{StoreError, VoucherError};
+use crate::{StoreError, VoucherError, chain::ChainError};
 use protocol::{
     Address, Glm,
-    message::{SignedVoucher, Voucher},
+    message::{Release as Agreement, SignedRelease, SignedVoucher, Voucher},
 };
 
 /// Names an escrow: `epoch` counts those between the same two accounts. A key is never used again.
@@ -27,6 +27,16 @@ impl From<&Voucher> for EscrowKey {
     }
 }
 
+impl From<&Agreement> for EscrowKey {
+    fn from(agreement: &Agreement) -> Self {
+        Self {
+            requestor: agreement.requestor,
+            worker: agreement.worker,
+            epoch: agreement.epoch,
+        }
+    }
+}
+
 /// GLM set aside for one worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Escrow {
@@ -36,6 +46,8 @@ pub struct Escrow {
     pub claimed: Glm,
     /// Closed for good: the rest went back to the requestor.
     pub released: bool,
+    /// Announced: from this Unix time on what is unclaimed may be taken back.
+    pub withdrawable_at: Option<u64>,
 }
 
 /// What redeeming a voucher did.
@@ -110,6 +122,12 @@ pub enum LedgerError {
     /// Closed for good.
     #[error("the escrow {0:?} was released: use the next epoch")]
     Released(EscrowKey),
+    /// A release that names more than the deposit.
+    #[error("the escrow {0:?} holds less than what its release names: top it up first")]
+    NotCovered(EscrowKey),
+    /// The chain, or the way to it.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
     /// A sum beyond what amounts can hold.
     #[error("the amount is too large")]
     TooLarge,
@@ -127,17 +145,40 @@ pub trait Ledger: Send + Sync {
     /// Escrow contract that vouchers must name.
     fn contract(&self) -> Address;
 
+    /// Does each movement take time and a fee?
+    fn is_chain(&self) -> bool;
+
     /// What an account holds outside escrows; zero for an unknown one.
     ///
     /// # Errors
     /// When the ledger cannot be reached.
     fn balance(&self, account: Address) -> Result<Glm, LedgerError>;
 
+    /// What this ledger's own account can put into escrows.
+    ///
+    /// # Errors
+    /// When the ledger cannot be reached.
+    fn spendable(&self) -> Result<Glm, LedgerError>;
+
+    /// What redeeming one voucher costs at present, about, in GLM.
+    ///
+    /// # Errors
+    /// When the ledger cannot be reached.
+    fn redeem_fee(&self) -> Result<Glm, LedgerError>;
+
+    /// Moves deposits from the requestor's account into new escrows of its own.
+    ///
+    /// # Errors
+    /// When the account holds less, or a key was used before.
+    fn open_many(&self, openings: &[(EscrowKey, Glm)]) -> Result<(), LedgerError>;
+
     /// Moves `deposit` from the requestor's account into a new escrow.
     ///
     /// # Errors
     /// When the account holds less, or the key was used before.
-    fn open(&self, key: &EscrowKey, deposit: Glm) -> Result<(), LedgerError>;
+    fn open(&self, key: &EscrowKey, deposit: Glm) -> Result<(), LedgerError> {
+        self.open_many(&[(*key, deposit)])
+    }
 
     /// Moves `amount` more from the requestor's account into an open escrow.
     ///
@@ -151,12 +192,34 @@ pub trait Ledger: Send + Sync {
     /// When the ledger cannot be reached.
     fn escrow(&self, key: &EscrowKey) -> Result<Option<Escrow>, LedgerError>;
 
-    /// Pays the worker `min(cumulative, deposit) - claimed`; nothing for a voucher that is no higher than an earlier one.
-    /// Anybody may redeem.
+    /// Waits for movements that an earlier process began, so that what is read afterwards is what they did.
     ///
     /// # Errors
-    /// When the voucher is not genuine, is for another ledger, or its escrow was never opened.
-    fn redeem(&self, signed: &SignedVoucher) -> Result<Redeemed, LedgerError>;
+    /// When the ledger cannot be reached.
+    fn finish_pending(&self) -> Result<(), LedgerError>;
+
+    /// Pays each voucher's worker `min(cumulative, deposit) - claimed`; nothing for a voucher that is no higher than an
+    /// earlier one. Anybody may redeem.
+    ///
+    /// # Errors
+    /// When a voucher is not genuine, is for another ledger, or its escrow was never opened.
+    fn redeem_many(&self, signed: &[SignedVoucher]) -> Result<Vec<Redeemed>, LedgerError>;
+
+    /// Redeems one voucher, see [`Ledger::redeem_many`].
+    ///
+    /// # Errors
+    /// As there.
+    fn redeem(&self, signed: &SignedVoucher) -> Result<Redeemed, LedgerError> {
+        let redeemed = self.redeem_many(std::slice::from_ref(signed))?;
+        redeemed.first().copied().ok_or(LedgerError::TooLarge)
+    }
+
+    /// Pays what the releases of workers name, closes their escrows for good, and returns what is left of each to the
+    /// requestor, without delay.
+    ///
+    /// # Errors
+    /// When a release is not genuine, is for another ledger, names more than the deposit, or its escrow was never opened.
+    fn close(&self, releases: &[SignedRelease]) -> Result<Vec<Glm>, LedgerError>;
 
     /// Returns what is neither claimed nor returned yet to the requestor and closes the escrow for good.
     ///

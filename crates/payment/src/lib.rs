@@ -6,6 +6,7 @@
 //!
 //! Everything here blocks (files are synced): async callers use a blocking task. No other crate names ethers.
 
+pub mod chain;
 mod earnings_book;
 mod embedded;
 mod ledger;

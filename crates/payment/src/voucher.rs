@@ -10,7 +10,7 @@ use ethers_core::{
 };
 use protocol::{
     Address,
-    message::{SignedVoucher, Voucher},
+    message::{Release, SignedRelease, SignedVoucher, Voucher},
 };
 
 /// EIP-712 type of the domain.
@@ -22,6 +22,9 @@ pub const DOMAIN_NAME: &str = "render escrow";
 pub const DOMAIN_VERSION: &str = "1";
 /// EIP-712 type of a voucher; its hash is the type hash that a contract compares with.
 pub const VOUCHER_TYPE: &str = "Voucher(address requestor,address worker,uint256 epoch,bytes32 job,uint256 cumulative,uint256 sequence,bytes32 receiptsRoot)";
+/// EIP-712 type of a worker's release.
+pub const RELEASE_TYPE: &str =
+    "Release(address requestor,address worker,uint256 epoch,uint256 cumulative)";
 
 /// Half the order of secp256k1, rounded down, big endian: a larger `s` is the malleable twin of a smaller one.
 const HALF_ORDER: [u8; 32] = [
@@ -49,9 +52,17 @@ pub enum VoucherError {
         /// Whose signature it is.
         signer: Address,
     },
+    /// A release that the worker did not sign.
+    #[error("the release is of worker {worker} but was signed by {signer}, or altered")]
+    WrongReleaser {
+        /// Who agrees, by the release.
+        worker: Address,
+        /// Whose signature it is.
+        signer: Address,
+    },
     /// Made for another chain or escrow contract.
     #[error(
-        "the voucher is for chain {chain_id}, contract {contract}; expected chain {expected_chain_id}, contract {expected_contract}"
+        "it is for chain {chain_id}, contract {contract}; expected chain {expected_chain_id}, contract {expected_contract}"
     )]
     OtherLedger {
         /// Chain in the voucher.
@@ -110,37 +121,58 @@ fn struct_hash(voucher: &Voucher) -> [u8; 32] {
 
 /// The 32 bytes that a requestor signs: `keccak256(0x1901 || domain separator || struct hash)` (EIP-712).
 pub fn digest(voucher: &Voucher) -> [u8; 32] {
-    let domain = domain_separator(voucher.chain_id, voucher.contract);
-    keccak256([&[0x19, 0x01][..], &domain, &struct_hash(voucher)].concat())
+    typed_data(voucher.chain_id, voucher.contract, struct_hash(voucher))
+}
+
+/// The 32 bytes that a worker signs to let an epoch end.
+pub fn release_digest(release: &Release) -> [u8; 32] {
+    let hash = keccak256(
+        [
+            keccak256(RELEASE_TYPE),
+            address_word(release.requestor),
+            address_word(release.worker),
+            number_word(release.epoch.into()),
+            number_word(release.cumulative.wei()),
+        ]
+        .concat(),
+    );
+    typed_data(release.chain_id, release.contract, hash)
+}
+
+fn typed_data(chain_id: u64, contract: Address, hash: [u8; 32]) -> [u8; 32] {
+    let domain = domain_separator(chain_id, contract);
+    keccak256([&[0x19, 0x01][..], &domain, &hash].concat())
 }
 
 /// Checks the signature and returns who signed, which is the voucher's requestor.
 ///
-/// Says nothing about chain, contract, worker or amount: a voucher may be genuine and for somebody else.
-///
 /// # Errors
-/// On anything but the one canonical signature (low `s`, `v` 27 or 28) of the requestor's key.
+/// When the signature is not in its one canonical form, or of somebody else.
 pub fn verify_voucher(signed: &SignedVoucher) -> Result<Address, VoucherError> {
-    if !matches!(signed.v, 27 | 28) {
-        return Err(VoucherError::RecoveryId(signed.v));
-    }
-    if signed.s > HALF_ORDER {
-        return Err(VoucherError::HighS);
-    }
-    let signature = Signature {
-        r: U256::from_big_endian(&signed.r),
-        s: U256::from_big_endian(&signed.s),
-        v: signed.v.into(),
-    };
-    let signer = signature
-        .recover(RecoveryMessage::Hash(digest(&signed.voucher).into()))
-        .map(|address| Address(address.0))
-        .map_err(|_| VoucherError::NotASignature)?;
+    let signer = signer(digest(&signed.voucher), (signed.r, signed.s, signed.v))?;
     let requestor = signed.voucher.requestor;
     if signer != requestor {
         return Err(VoucherError::WrongSigner { requestor, signer });
     }
     Ok(signer)
+}
+
+fn signer(digest: [u8; 32], (r, s, v): ([u8; 32], [u8; 32], u8)) -> Result<Address, VoucherError> {
+    if !matches!(v, 27 | 28) {
+        return Err(VoucherError::RecoveryId(v));
+    }
+    if s > HALF_ORDER {
+        return Err(VoucherError::HighS);
+    }
+    let signature = Signature {
+        r: U256::from_big_endian(&r),
+        s: U256::from_big_endian(&s),
+        v: v.into(),
+    };
+    let signer = signature.recover(RecoveryMessage::Hash(digest.into()));
+    signer
+        .map(|address| Address(address.0))
+        .map_err(|_| VoucherError::NotASignature)
 }
 
 /// Checks that a voucher is made for the given chain and contract and rightly signed.
@@ -152,6 +184,37 @@ pub(crate) fn verify_voucher_on(
     let Voucher {
         chain_id, contract, ..
     } = signed.voucher;
+    check_ledger((chain_id, contract), (expected_chain_id, expected_contract))?;
+    verify_voucher(signed).map(|_| ())
+}
+
+/// Checks that a release is made for the given chain and contract and rightly signed by its worker.
+///
+/// # Errors
+/// When it is not.
+pub fn verify_release_on(
+    signed: &SignedRelease,
+    expected_chain_id: u64,
+    expected_contract: Address,
+) -> Result<(), VoucherError> {
+    let Release {
+        chain_id,
+        contract,
+        worker,
+        ..
+    } = signed.release;
+    check_ledger((chain_id, contract), (expected_chain_id, expected_contract))?;
+    let digest = release_digest(&signed.release);
+    match signer(digest, (signed.r, signed.s, signed.v))? {
+        signer if signer == worker => Ok(()),
+        signer => Err(VoucherError::WrongReleaser { worker, signer }),
+    }
+}
+
+fn check_ledger(
+    (chain_id, contract): (u64, Address),
+    (expected_chain_id, expected_contract): (u64, Address),
+) -> Result<(), VoucherError> {
     if (chain_id, contract) != (expected_chain_id, expected_contract) {
         return Err(VoucherError::OtherLedger {
             chain_id,
@@ -160,7 +223,7 @@ pub(crate) fn verify_voucher_on(
             expected_contract,
         });
     }
-    verify_voucher(signed).map(|_| ())
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,14 +1,18 @@
 //! The secp256k1 key that signs vouchers, and its file.
 
-use crate::voucher::digest;
+use crate::{
+    chain::Transaction,
+    voucher::{digest, release_digest},
+};
 use ethers_core::{
     k256::ecdsa::SigningKey,
     rand::{RngCore, rngs::OsRng},
+    types::{Eip1559TransactionRequest, H160, transaction::eip2718::TypedTransaction},
 };
 use ethers_signers::{LocalWallet, Signer};
 use protocol::{
     Address,
-    message::{SignedVoucher, Voucher},
+    message::{Release, SignedRelease, SignedVoucher, Voucher},
 };
 use std::{
     fmt,
@@ -61,6 +65,14 @@ pub enum WalletError {
     NotRequestor {
         /// Who promises, by the voucher.
         requestor: Address,
+        /// Who was asked to sign.
+        wallet: Address,
+    },
+    /// The release is of somebody else.
+    #[error("the release is of worker {worker}, this wallet is {wallet}")]
+    NotWorker {
+        /// Who agrees, by the release.
+        worker: Address,
         /// Who was asked to sign.
         wallet: Address,
     },
@@ -129,21 +141,69 @@ impl Wallet {
                 wallet: self.address(),
             });
         }
-        let signature = self
-            .signer
-            .sign_hash(digest(voucher).into())
-            .map_err(|e| WalletError::Signing(e.to_string()))?;
-        let (mut r, mut s) = ([0; 32], [0; 32]);
-        signature.r.to_big_endian(&mut r);
-        signature.s.to_big_endian(&mut s);
-        let v = u8::try_from(signature.v)
-            .map_err(|_| WalletError::Signing(format!("recovery id {}", signature.v)))?;
+        let (r, s, v) = self.sign(digest(voucher))?;
         Ok(SignedVoucher {
             voucher: *voucher,
             r,
             s,
             v,
         })
+    }
+
+    /// Agrees as the worker that an epoch ends with what the release names; equal releases get equal signatures.
+    ///
+    /// # Errors
+    /// When the release's worker is another account.
+    pub fn sign_release(&self, release: &Release) -> Result<SignedRelease, WalletError> {
+        if release.worker != self.address() {
+            return Err(WalletError::NotWorker {
+                worker: release.worker,
+                wallet: self.address(),
+            });
+        }
+        let (r, s, v) = self.sign(release_digest(release))?;
+        Ok(SignedRelease {
+            release: *release,
+            r,
+            s,
+            v,
+        })
+    }
+
+    fn sign(&self, digest: [u8; 32]) -> Result<([u8; 32], [u8; 32], u8), WalletError> {
+        let signature = self
+            .signer
+            .sign_hash(digest.into())
+            .map_err(|e| WalletError::Signing(e.to_string()))?;
+        let (mut r, mut s) = ([0; 32], [0; 32]);
+        signature.r.to_big_endian(&mut r);
+        signature.s.to_big_endian(&mut s);
+        let v = u8::try_from(signature.v)
+            .map_err(|_| WalletError::Signing(format!("recovery id {}", signature.v)))?;
+        Ok((r, s, v))
+    }
+
+    /// Signs a transaction of this account (EIP-1559) and gives the bytes that are sent. Fees are wei a unit of gas.
+    pub(crate) fn sign_transaction(
+        &self,
+        chain_id: u64,
+        transaction: &Transaction,
+        max_fee: u128,
+        priority_fee: u128,
+    ) -> Result<Vec<u8>, WalletError> {
+        let request = Eip1559TransactionRequest::new()
+            .chain_id(chain_id)
+            .nonce(transaction.nonce)
+            .to(H160(transaction.to.0))
+            .value(transaction.value)
+            .data(transaction.data.clone())
+            .gas(transaction.gas)
+            .max_fee_per_gas(max_fee)
+            .max_priority_fee_per_gas(priority_fee);
+        let request = TypedTransaction::Eip1559(request);
+        let signed = self.signer.sign_transaction_sync(&request);
+        let signature = signed.map_err(|e| WalletError::Signing(e.to_string()))?;
+        Ok(request.rlp_signed(&signature).to_vec())
     }
 }
 

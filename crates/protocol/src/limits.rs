@@ -1,7 +1,7 @@
 //! Every bound on what a peer may send or a user may ask, as a named constant with its unit last.
 
 /// Version of the wire messages; peers refuse others by name.
-pub const PROTOCOL_VERSION: u16 = 6;
+pub const PROTOCOL_VERSION: u16 = 7;
 
 /// Longest side of a frame in pixels.
 pub const FRAME_SIDE_MAX_PX: u32 = 32_768;

@@ -13,6 +13,7 @@
 //! | `-> Reveal` | open it; answered by `Revealed` with salt and root; the pixels follow as a blob with that hash |
 //! | `-> Verdict` | accepted, or rejected with the reason; soon after an acceptance comes |
 //! | `-> Voucher` | the promise of everything accepted so far |
+//! | `-> Release` | the escrow shall end with what was promised; answered by `Released` |
 //! | `-> Close` | the job is over for you |
 //!
 //! No request is held open while something renders: each is answered at once.
@@ -28,6 +29,7 @@ use crate::{
     segments::Segmented,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::fmt;
 
 /// A request; each gets exactly one [`Reply`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +40,8 @@ pub enum Request {
         job: Box<JobSpec>,
         /// Who pays: signs the vouchers.
         payer: Address,
+        /// How.
+        terms: Terms,
     },
     /// Requestor: fetch and load the offered job.
     Prepare {
@@ -118,6 +122,15 @@ pub enum Request {
         /// The promise.
         signed: SignedVoucher,
     },
+    /// Requestor: will you let the present escrow end? Answered by `Released` when the provider has nothing more to expect.
+    Release {
+        /// The job.
+        job: JobId,
+        /// Which of the escrows between the two.
+        epoch: u64,
+        /// Everything that was promised in it.
+        cumulative: Glm,
+    },
     /// Requestor: drop these tasks; nobody will pay for them.
     Cancel {
         /// The job.
@@ -164,6 +177,8 @@ pub enum Reply {
         /// blake3 of the canonical bytes: the address of the blob.
         root: Blake3Hash,
     },
+    /// To `Release`.
+    Released(SignedRelease),
     /// The request made no sense to this peer.
     Refused {
         /// For a person.
@@ -206,6 +221,72 @@ pub struct SignedVoucher {
     pub s: [u8; 32],
     /// Recovery id, 27 or 28.
     pub v: u8,
+}
+
+/// A worker's agreement that an epoch ends now and that `cumulative` is all that it is owed in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// Chain of the escrow.
+    pub chain_id: u64,
+    /// Its contract.
+    pub contract: Address,
+    /// Who pays.
+    pub requestor: Address,
+    /// Who is paid and signs.
+    pub worker: Address,
+    /// Which of the escrows between the two.
+    pub epoch: u64,
+    /// Everything owed in this epoch.
+    pub cumulative: Glm,
+}
+
+/// A release with its secp256k1 signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedRelease {
+    /// The agreement.
+    pub release: Release,
+    /// First half of the signature.
+    pub r: [u8; 32],
+    /// Second half, in the lower half of the curve's order.
+    pub s: [u8; 32],
+    /// Recovery id, 27 or 28.
+    pub v: u8,
+}
+
+/// How a job is paid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Terms {
+    /// Not at all: among friends.
+    Free,
+    /// By vouchers on an escrow.
+    Escrow {
+        /// The chain; 0 is the embedded ledger.
+        chain_id: u64,
+        /// The escrow contract there; zeros for the embedded ledger.
+        contract: Address,
+    },
+}
+
+impl Terms {
+    /// The embedded ledger.
+    pub const LOCAL: Self = Self::Escrow {
+        chain_id: 0,
+        contract: Address([0; 20]),
+    };
+}
+
+impl fmt::Display for Terms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Free => f.write_str("nothing"),
+            Self::Escrow { chain_id: 0, .. } => {
+                f.write_str("in test GLM of the requestor's own ledger")
+            }
+            Self::Escrow { chain_id, contract } => {
+                write!(f, "on chain {chain_id} by the escrow {contract}")
+            }
+        }
+    }
 }
 
 /// Why bytes from a peer are not a message.

@@ -7,6 +7,7 @@ const BERT: NodeId = NodeId([2; 32]);
 
 fn config(data_dir: &Path, cache_bytes: u64) -> WorkerConfig {
     WorkerConfig {
+        terms: protocol::message::Terms::LOCAL,
         identity: network::Identity::generate(),
         payee: protocol::Address([9; 20]),
         data_dir: data_dir.to_owned(),

@@ -6,7 +6,7 @@ use protocol::{
     Address, Blake3Hash, BundleFile, EngineKind, Glm, JobId, JobSpec, Manifest, NodeId, Pass, Rect,
     RenderSettings, Size, TaskId, TaskSpec,
     ids::Signature,
-    message::{Reply, Request},
+    message::{Reply, Request, Terms},
 };
 use render_worker::{Started, WorkerConfig, WorkerError, serve};
 use std::{collections::HashMap, path::Path, sync::Mutex, time::Duration};
@@ -34,6 +34,7 @@ pub struct Worker {
 
 fn config(data_dir: &Path, started: oneshot::Sender<Started>) -> WorkerConfig {
     WorkerConfig {
+        terms: Terms::LOCAL,
         identity: Identity::generate(),
         payee: Address([9; 20]),
         data_dir: data_dir.to_owned(),
@@ -155,7 +156,12 @@ impl Requestor {
 
     pub async fn offer(&self, job: &JobSpec) -> Reply {
         let job = Box::new(job.clone());
-        self.ask(Request::Offer { job, payer: PAYER }).await
+        self.ask(Request::Offer {
+            job,
+            payer: PAYER,
+            terms: Terms::LOCAL,
+        })
+        .await
     }
 
     /// The tasks that the worker says it has of a job.

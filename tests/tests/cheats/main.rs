@@ -145,6 +145,7 @@ async fn start(
     let (started, starting) = oneshot::channel();
     let identity = Identity::generate();
     let config = WorkerConfig {
+        terms: protocol::message::Terms::LOCAL,
         payee: Address([7; 20]),
         data_dir: dir.join(identity.node().to_string()),
         identity,

@@ -30,7 +30,15 @@ fn funded(folder: &Path) -> EmbeddedLedger {
 #[test]
 fn the_life_of_an_escrow() {
     let folder = tempfile::tempdir().unwrap();
-    conformance::check_life_of_an_escrow(&funded(folder.path()), &accounts());
+    conformance::check_life_of_an_escrow(&funded(folder.path()), &accounts(), &|_| {
+        panic!("the embedded ledger has no thaw");
+    });
+}
+
+#[test]
+fn a_release_of_the_worker_closes_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    conformance::check_closing_by_release(&funded(folder.path()), &wallet(2), &accounts());
 }
 
 #[test]

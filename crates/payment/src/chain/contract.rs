@@ -279,6 +279,12 @@ impl Channel {
         })
     }
 
+    /// The last epoch that was opened and its escrow.
+    pub(super) fn present(&self) -> Option<(u64, Escrow)> {
+        let last = self.epochs.checked_sub(1)?;
+        self.epoch(last).map(|escrow| (last, escrow))
+    }
+
     /// The escrow of one epoch; of one that was followed by another nothing is kept but that it is over.
     pub(super) fn epoch(&self, epoch: u64) -> Option<Escrow> {
         let last = self.epochs.checked_sub(1)?;

@@ -18,7 +18,7 @@ use protocol::{
 use serde_json::{Value, json};
 use std::{
     path::PathBuf,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -110,6 +110,7 @@ pub struct ChainLedger {
     sender: Sender,
     settings: ChainSettings,
     escrow: Address,
+    movement: Mutex<()>,
 }
 
 impl ChainLedger {
@@ -153,7 +154,15 @@ impl ChainLedger {
             sender,
             settings,
             escrow,
+            movement: Mutex::new(()),
         })
+    }
+
+    /// Begins what reads the chain, decides and sends: one at a time, and after all that was sent before.
+    fn begin(&self) -> Result<MutexGuard<'_, ()>, ChainError> {
+        let movement = self.movement.lock().unwrap_or_else(PoisonError::into_inner);
+        self.sender.finish_pending()?;
+        Ok(movement)
     }
 
     /// Is the escrow there, and for this token? An address that follows from the code cannot hold another code, so a chain that
@@ -234,7 +243,7 @@ impl ChainLedger {
     /// # Errors
     /// When it is not there, or the transaction fails.
     pub fn send_glm(&self, to: Address, sum: Glm) -> Result<(), LedgerError> {
-        self.sender.finish_pending()?;
+        let _movement = self.begin()?;
         self.refuse_without(self.account(), sum)?;
         let data = contract::transfer(to, sum);
         Ok(self.order(&transfer_purpose(to, sum), self.settings.token, data)?)
@@ -277,7 +286,7 @@ impl ChainLedger {
     /// # Errors
     /// When the key does not serve this account, or a transaction fails.
     pub fn raise_cap(&self, hot_key: Address, sum: Glm) -> Result<(), LedgerError> {
-        self.sender.finish_pending()?;
+        let _movement = self.begin()?;
         let allowed = self.allowance(self.account())?;
         let needed = allowed.checked_add(sum).ok_or(LedgerError::TooLarge)?;
         self.order(
@@ -304,6 +313,18 @@ impl ChainLedger {
     /// When it does not become so in time.
     pub fn finalize(&self) -> Result<(), ChainError> {
         self.sender.finalize()
+    }
+
+    /// The last epoch between two accounts, and its escrow.
+    ///
+    /// # Errors
+    /// When no endpoint answers.
+    pub fn present(
+        &self,
+        requestor: Address,
+        worker: Address,
+    ) -> Result<Option<(u64, Escrow)>, LedgerError> {
+        Ok(self.channel(requestor, worker)?.present())
     }
 
     /// All transactions of the account that this folder has sent.
@@ -446,21 +467,13 @@ impl Ledger for ChainLedger {
     }
 
     fn open_many(&self, openings: &[(EscrowKey, Glm)]) -> Result<(), LedgerError> {
-        self.sender.finish_pending()?;
-        let mut missing = Vec::new();
-        for (key, deposit) in openings {
-            match self.escrow(key)? {
-                None => missing.push((*key, *deposit)),
-                // Opened by an order that a process before this one gave.
-                Some(escrow) if !escrow.released => {
-                    if escrow.deposit < *deposit {
-                        return Err(LedgerError::AlreadyOpen(*key));
-                    }
-                }
-                Some(_) => return Err(LedgerError::Released(*key)),
+        let _movement = self.begin()?;
+        for (key, _) in openings {
+            if self.escrow(key)?.is_some() {
+                return Err(LedgerError::AlreadyOpen(*key));
             }
         }
-        for openings in missing.chunks(BATCH_MAX) {
+        for openings in openings.chunks(BATCH_MAX) {
             let sum = openings
                 .iter()
                 .try_fold(Glm::ZERO, |sum, (_, deposit)| added(sum, *deposit))?;
@@ -472,7 +485,7 @@ impl Ledger for ChainLedger {
     }
 
     fn top_up(&self, key: &EscrowKey, amount: Glm) -> Result<(), LedgerError> {
-        self.sender.finish_pending()?;
+        let _movement = self.begin()?;
         self.open_escrow(key)?;
         self.make_available(amount)?;
         let purpose = format!("add {amount} GLM to the escrow for {}", key.worker);
@@ -484,11 +497,11 @@ impl Ledger for ChainLedger {
     }
 
     fn finish_pending(&self) -> Result<(), LedgerError> {
-        Ok(self.sender.finish_pending()?)
+        Ok(self.begin().map(drop)?)
     }
 
     fn redeem_many(&self, signed: &[SignedVoucher]) -> Result<Vec<Redeemed>, LedgerError> {
-        self.sender.finish_pending()?;
+        let _movement = self.begin()?;
         let mut before = Vec::new();
         for signed in signed {
             verify_voucher_on(signed, self.chain_id(), self.escrow)?;
@@ -530,7 +543,7 @@ impl Ledger for ChainLedger {
     }
 
     fn release(&self, key: &EscrowKey) -> Result<Release, LedgerError> {
-        self.sender.finish_pending()?;
+        let _movement = self.begin()?;
         let escrow = self.escrow(key)?.ok_or(LedgerError::NotOpen(*key))?;
         if escrow.released {
             return Ok(Release::Returned(Glm::ZERO));
@@ -556,7 +569,7 @@ impl Ledger for ChainLedger {
     }
 
     fn close(&self, releases: &[SignedRelease]) -> Result<Vec<Glm>, LedgerError> {
-        self.sender.finish_pending()?;
+        let _movement = self.begin()?;
         let mut returned = Vec::new();
         let mut open = Vec::new();
         for signed in releases {

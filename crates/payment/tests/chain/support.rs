@@ -1,0 +1,218 @@
+//! One anvil for all tests of this program, and for each test accounts of its own on it.
+
+use crate::conformance::Accounts;
+use ethers_core::utils::keccak256;
+use payment::{
+    EscrowKey, Ledger, Wallet,
+    chain::{ChainError, ChainLedger, ChainSettings, DevChain, Patience},
+};
+use protocol::{
+    Address, Blake3Hash, Glm, JobId,
+    message::{SignedVoucher, Voucher},
+};
+use serde_json::{Value, json};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, Weak, atomic::AtomicBool},
+    time::Duration,
+};
+use tempfile::TempDir;
+
+/// A wallet of its own for each name.
+pub fn wallet(name: &[u8]) -> Wallet {
+    Wallet::from_secret(&keccak256(name)).unwrap()
+}
+
+/// The chain that all tests share.
+pub struct Chain {
+    dev: DevChain,
+}
+
+impl Chain {
+    pub fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Chain>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap();
+        shared.upgrade().unwrap_or_else(|| {
+            let chain = Arc::new(Self::start());
+            *shared = Arc::downgrade(&chain);
+            chain
+        })
+    }
+
+    /// One of its own, for tests that disturb others.
+    pub fn start() -> Self {
+        let chain = Self {
+            dev: DevChain::start(None).unwrap(),
+        };
+        DevChain::prepare(&chain.settings()).unwrap();
+        chain
+    }
+
+    pub fn url(&self) -> &str {
+        self.dev.url()
+    }
+
+    pub fn settings(&self) -> ChainSettings {
+        ChainSettings {
+            patience: Patience {
+                poll: Duration::from_millis(200),
+                bump: Duration::from_secs(5),
+                give_up: Duration::from_secs(120),
+            },
+            ..ChainSettings::dev(self.url().to_owned())
+        }
+    }
+
+    /// Asks anvil anything.
+    pub fn ask(&self, method: &str, parameters: Value) -> Value {
+        self.settings()
+            .rpc()
+            .unwrap()
+            .call(method, parameters)
+            .unwrap()
+    }
+
+    pub fn pass(&self, seconds: u64) {
+        self.ask("evm_increaseTime", json!([seconds]));
+        self.ask("evm_mine", json!([]));
+    }
+}
+
+/// Where one test plays: a requestor with 100 GLM, a worker, a folder.
+pub struct Place {
+    pub chain: Arc<Chain>,
+    pub requestor: Wallet,
+    pub worker: Wallet,
+    pub folder: TempDir,
+}
+
+impl Place {
+    pub fn new(number: u8) -> Self {
+        Self::on(Chain::shared(), number)
+    }
+
+    pub fn on(chain: Arc<Chain>, number: u8) -> Self {
+        let place = Self {
+            chain,
+            requestor: wallet(&[number, 1]),
+            worker: wallet(&[number, 2]),
+            folder: tempfile::tempdir().unwrap(),
+        };
+        DevChain::give_coins(&place.settings(), place.requestor.address()).unwrap();
+        DevChain::give_coins(&place.settings(), place.worker.address()).unwrap();
+        place.mint(place.requestor.address(), Glm::from_glm(100));
+        place
+    }
+
+    pub fn settings(&self) -> ChainSettings {
+        self.chain.settings()
+    }
+
+    pub fn accounts(&self) -> Accounts {
+        Accounts {
+            requestor: self.requestor.clone(),
+            worker: self.worker.address(),
+        }
+    }
+
+    /// Test GLM that anybody may make.
+    pub fn mint(&self, account: Address, amount: Glm) {
+        let selector = &keccak256("mint(address,uint256)")[..4];
+        let mut input = selector.to_vec();
+        input.extend([0; 12]);
+        input.extend(account.0);
+        input.extend([0; 16]);
+        input.extend(amount.wei().to_be_bytes());
+        let from = self.chain.ask("eth_accounts", json!([]))[0].clone();
+        let data = input
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>();
+        let transaction = json!([{ "from": from, "to": self.settings().token.to_string(), "data": format!("0x{data}") }]);
+        let hash = self.chain.ask("eth_sendTransaction", transaction);
+        while self
+            .chain
+            .ask("eth_getTransactionReceipt", json!([hash]))
+            .is_null()
+        {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    pub fn open(
+        &self,
+        settings: ChainSettings,
+        wallet: &Wallet,
+        file: &str,
+    ) -> Result<ChainLedger, ChainError> {
+        open(settings, wallet, &self.folder.path().join(file))
+    }
+
+    pub fn ledger(&self) -> ChainLedger {
+        self.ledger_of(&self.requestor)
+    }
+
+    pub fn ledger_of(&self, wallet: &Wallet) -> ChainLedger {
+        DevChain::give_coins(&self.settings(), wallet.address()).unwrap();
+        self.ledger_without_coins(wallet)
+    }
+
+    pub fn ledger_without_coins(&self, wallet: &Wallet) -> ChainLedger {
+        self.open(self.settings(), wallet, &wallet.address().to_string())
+            .unwrap()
+    }
+
+    pub fn key(&self, epoch: u64) -> EscrowKey {
+        self.key_of(self.worker.address(), epoch)
+    }
+
+    pub fn key_of(&self, worker: Address, epoch: u64) -> EscrowKey {
+        EscrowKey {
+            requestor: self.requestor.address(),
+            worker,
+            epoch,
+        }
+    }
+
+    pub fn key_of_other(&self, requestor: Address) -> EscrowKey {
+        EscrowKey {
+            requestor,
+            worker: self.worker.address(),
+            epoch: 0,
+        }
+    }
+
+    pub fn voucher(
+        &self,
+        ledger: &dyn Ledger,
+        worker: Address,
+        epoch: u64,
+        wei: u128,
+    ) -> SignedVoucher {
+        let voucher = Voucher {
+            chain_id: ledger.chain_id(),
+            contract: ledger.contract(),
+            requestor: self.requestor.address(),
+            worker,
+            epoch,
+            job: JobId([7; 16]),
+            cumulative: Glm::from_wei(wei),
+            sequence: 1,
+            receipts_root: Blake3Hash([9; 32]),
+        };
+        self.requestor.sign_voucher(&voucher).unwrap()
+    }
+}
+
+pub fn open(
+    settings: ChainSettings,
+    wallet: &Wallet,
+    outbox: &Path,
+) -> Result<ChainLedger, ChainError> {
+    ChainLedger::open(
+        settings,
+        wallet.clone(),
+        outbox.to_owned(),
+        Arc::new(AtomicBool::new(false)),
+    )
+}

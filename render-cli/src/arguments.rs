@@ -73,6 +73,8 @@ pub struct Arguments {
     /// With --only-known, identity of a further worker that gets this job; may be repeated
     #[arg(long, value_name = "NODE", requires = "only_known")]
     pub allow: Vec<String>,
+    #[command(flatten)]
+    pub money: render_worker::money::NetworkArguments,
     /// Most GLM to spend
     #[arg(long)]
     pub budget: Option<Glm>,

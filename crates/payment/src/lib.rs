@@ -19,7 +19,10 @@ mod wallet;
 pub use earnings_book::{EPOCHS_PER_REQUESTOR_MAX, Earnings, EarningsBook, EarningsError};
 pub use embedded::{EMBEDDED_CHAIN_ID, EMBEDDED_CONTRACT, EmbeddedLedger, FAUCET};
 pub use ledger::{Escrow, EscrowKey, Ledger, LedgerError, Redeemed, Release, Totals};
-pub use settlement::{Settlement, SettlementError, fund_escrow, settle};
+pub use settlement::{
+    Cover, Covered, FEES_WORTH, Settled, Settlement, SettlementError, cover, fund_escrow, settle,
+    settle_many,
+};
 pub use store::StoreError;
 pub use voucher::{VoucherError, verify_voucher};
 pub use voucher_book::{VoucherBook, VoucherBookError};

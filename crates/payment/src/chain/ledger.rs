@@ -335,10 +335,10 @@ impl ChainLedger {
         self.sender.transactions()
     }
 
-    /// Who pays for what the account opens, and how much it may spend: a hot key spends its owner's.
-    fn purse(&self) -> Result<(Address, Glm), ChainError> {
-        let (owner, cap) = self.delegation(self.account())?;
-        let payer = owner.unwrap_or(self.account());
+    /// Who pays for what an account opens, and how much that may spend.
+    fn purse(&self, requestor: Address) -> Result<(Address, Glm), ChainError> {
+        let (owner, cap) = self.delegation(requestor)?;
+        let payer = owner.unwrap_or(requestor);
         let balance = self.token_balance(payer)?;
         Ok(match owner {
             None => (payer, balance),
@@ -381,7 +381,7 @@ impl ChainLedger {
         if sum.wei() > AMOUNT_MAX {
             return Err(LedgerError::TooLarge);
         }
-        let (payer, balance) = self.purse()?;
+        let (payer, balance) = self.purse(self.account())?;
         if balance < sum {
             return Err(LedgerError::InsufficientBalance {
                 account: payer,
@@ -451,8 +451,8 @@ impl Ledger for ChainLedger {
         Ok(self.token_balance(account)?)
     }
 
-    fn spendable(&self) -> Result<Glm, LedgerError> {
-        Ok(self.purse()?.1)
+    fn spendable(&self, requestor: Address) -> Result<Glm, LedgerError> {
+        Ok(self.purse(requestor)?.1)
     }
 
     fn redeem_fee(&self) -> Result<Glm, LedgerError> {

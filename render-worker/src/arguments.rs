@@ -1,6 +1,9 @@
 //! The command line.
 
-use crate::limits::{MEMORY_GIB_DEFAULT, MEMORY_GIB_MAX};
+use crate::{
+    limits::{MEMORY_GIB_DEFAULT, MEMORY_GIB_MAX},
+    wallet::WalletArguments,
+};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use engine::Device;
 use protocol::{EngineKind, Glm, NodeId};
@@ -33,6 +36,8 @@ pub enum Command {
                             5 undecided: this machine is of another determinism class, or agrees with nobody."
     )]
     CheckEvidence(CheckArguments),
+    /// Make, import, show or export the wallet for real money.
+    Wallet(WalletArguments),
     /// Serve one engine to a parent process.
     #[command(hide = true)]
     Engine(EngineArguments),

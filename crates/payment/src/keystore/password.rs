@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 const FILE_BYTES_MAX: u64 = 4096;
 
 /// The password of a keystore: not empty, never printed, wiped from memory when dropped.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Password(Zeroizing<String>);
 
 /// Why there is no password.

@@ -62,6 +62,29 @@ impl Place {
         self.settings.as_ref()
     }
 
+    /// Who pays.
+    pub fn wallet(&self, data_dir: &Path) -> Result<Wallet, Failure> {
+        let wallet = self.arguments.wallet(data_dir);
+        wallet.map_err(|e| Failure::preflight(e.to_string()).hint(e.hint()))
+    }
+
+    /// What local workers are told: on a public chain nobody pays himself.
+    pub fn of_local_workers(&self) -> NetworkArguments {
+        let network = match self.arguments.network {
+            Network::Chain(_) => Network::Free,
+            network => network,
+        };
+        NetworkArguments {
+            network,
+            ..self.arguments.clone()
+        }
+    }
+
+    /// The terms of local workers.
+    pub fn local_terms(&self) -> Terms {
+        self.of_local_workers().terms(self.settings.as_ref())
+    }
+
     /// The folder of this network's books.
     pub fn folder(&self, data_dir: &Path) -> Result<PathBuf, Failure> {
         let folder = self.arguments.folder(data_dir, self.settings.as_ref());
@@ -86,9 +109,11 @@ impl Money {
                 .hint("another `render` may be running with the same data; wait for it or give --data-dir")
         };
         let folder = place.folder(data_dir)?;
-        let wallet = Wallet::load_or_create(data_dir.join("payment.key")).map_err(|e| fail(&e))?;
+        if place.arguments.network == Network::Free {
+            return Ok(None);
+        }
+        let wallet = place.wallet(data_dir)?;
         let ledger: Box<dyn Ledger> = match (place.arguments.network, place.settings()) {
-            (Network::Free, _) => return Ok(None),
             (_, Some(settings)) => Box::new(open_chain(place, settings, &wallet, &folder)?),
             (_, None) => {
                 let ledger = EmbeddedLedger::open(folder.join("ledger.redb"));

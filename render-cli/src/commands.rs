@@ -1,5 +1,5 @@
 //! Commands besides rendering: check a scene; list jobs that were begun, look at one, stop it, go on with it, render
-//! frames again, tidy up.
+//! frames again, tidy up; the wallet.
 
 use crate::{
     arguments::Arguments,
@@ -14,6 +14,7 @@ use crate::{
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use network::BlobStore;
 use protocol::{FrameRange, Glm};
+use render_worker::wallet::{self, WalletArguments};
 use serde_json::json;
 use std::{
     path::{Path, PathBuf},
@@ -54,6 +55,9 @@ enum Command {
     Providers(ProvidersArguments),
     /// List the evidence against workers that were caught, or show that of a job
     Evidence(EvidenceArguments),
+    /// Make, import, show or export the wallet for real money
+    #[command(after_help = "Exit codes: 0 done, 2 usage, 4 refused.")]
+    Wallet(WalletArguments),
 }
 
 #[derive(Debug, Args)]
@@ -114,6 +118,12 @@ pub fn run() -> Result<Option<(Arguments, Asked)>, Failure> {
         Command::Clean(common) => clean(&common).map(|()| None),
         Command::Providers(arguments) => provider_list::run(&arguments).map(|()| None),
         Command::Evidence(arguments) => evidence_list::run(&arguments).map(|()| None),
+        Command::Wallet(arguments) => {
+            let data_dir = session::data_dir(arguments.data_dir.as_deref())?;
+            let done = wallet::run(&arguments, &data_dir);
+            done.map_err(|failure| Failure::preflight(failure.to_string()).hint(failure.hint()))?;
+            Ok(None)
+        }
         Command::Resume(resume) => go_on(&resume, Vec::new()).map(Some),
         Command::Again(again) => {
             let frames = again.frames.expand().frames;

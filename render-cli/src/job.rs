@@ -66,6 +66,8 @@ pub struct JobContext {
     pub payer: Address,
     /// How it is paid.
     pub terms: Terms,
+    /// How the user's local workers are.
+    pub local_terms: Terms,
     /// The money.
     pub accounts: Accounts,
     /// Decides disputes, finishes frames.
@@ -310,10 +312,14 @@ async fn offer(shared: &Arc<Shared>, worker: NodeId) {
             return;
         }
     };
+    let terms = match context.own_workers.contains(&worker) {
+        true => context.local_terms,
+        false => context.terms,
+    };
     let request = Request::Offer {
         job: Box::new(context.spec.clone()),
         payer: context.payer,
-        terms: context.terms,
+        terms,
     };
     match context.node.request(worker, request).await {
         Ok(Reply::Quote {
@@ -331,7 +337,7 @@ async fn offer(shared: &Arc<Shared>, worker: NodeId) {
             });
             let Some(trust) = trust else { return };
             context.providers.quoted(worker, device);
-            if context.terms == Terms::Free && price_megasample > Glm::ZERO {
+            if terms == Terms::Free && price_megasample > Glm::ZERO {
                 tracing::warn!(worker = %worker.short(), %price_megasample, "wants to be paid, in a job that nobody pays for");
                 return;
             }

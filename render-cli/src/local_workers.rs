@@ -3,7 +3,7 @@
 use crate::failure::{Code, Failure};
 use engine::{Device, blender::Found};
 use protocol::{EngineKind, NodeId};
-use render_worker::money::NetworkArguments;
+use render_worker::{money::NetworkArguments, wallet::PASSWORD_VARIABLES};
 use serde::Deserialize;
 use std::{path::PathBuf, process::Stdio, time::Duration};
 use tokio::{
@@ -71,6 +71,9 @@ pub async fn start(
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true);
+    for password in PASSWORD_VARIABLES {
+        command.env_remove(password);
+    }
     if let Some(blender) = blender {
         command.arg("--blender").arg(&blender.path);
         command.args(["--blender-facts", &blender.facts()]);

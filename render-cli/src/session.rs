@@ -281,7 +281,7 @@ async fn load_and_start(
                 kind,
                 requestor,
                 (blender.clone(), arguments.common_kernel, arguments.device),
-                (place.arguments.clone(), data_dir.to_owned()),
+                (place.of_local_workers(), data_dir.to_owned()),
             )
         })
         .collect();
@@ -457,6 +457,7 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
         lists,
         payer: purse.payer(),
         terms: purse.terms(),
+        local_terms: place.local_terms(),
         accounts: purse.start((samples_of_job(&settings, &frames), settings.samples)),
         own_engine: own.start(settings, cancel.clone()),
         planes,

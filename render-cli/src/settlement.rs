@@ -60,7 +60,7 @@ async fn ask(shared: &Shared, workers: &[NodeId], ending: Ending) -> Option<Sign
                 break;
             }
             match shared.context.node.request(*worker, request.clone()).await {
-                Ok(Reply::Released(signed)) => return Some(signed),
+                Ok(Reply::Released(signed)) => return Some(*signed),
                 Ok(Reply::Refused { reason }) => {
                     let reason = printable(&reason);
                     tracing::info!(worker = %worker.short(), reason, "no release yet");

@@ -1,8 +1,14 @@
 //! How a program is told where money moves, and which files that concerns: the same options for both programs.
 
-use crate::config::WorkerError;
+use crate::{
+    config::WorkerError,
+    wallet::{PasswordArguments, open_wallet},
+};
 use clap::Args;
-use payment::chain::{ChainError, ChainSettings, DevChain, Network, RpcError};
+use payment::{
+    Wallet,
+    chain::{ChainError, ChainSettings, DevChain, Network, RpcError},
+};
 use protocol::message::Terms;
 use std::path::{Path, PathBuf};
 
@@ -28,6 +34,9 @@ pub struct NetworkArguments {
     /// About what one coin of the chain is worth in GLM, to tell whether a sum is worth its fee.
     #[arg(long, value_name = "GLM", value_parser = clap::value_parser!(u64).range(1..))]
     pub glm_per_coin: Option<u64>,
+    /// Of the wallet of a public chain.
+    #[command(flatten)]
+    pub password: PasswordArguments,
 }
 
 impl NetworkArguments {
@@ -53,6 +62,17 @@ impl NetworkArguments {
             glm_per_coin: self.glm_per_coin.unwrap_or(settings.glm_per_coin),
             ..settings
         }))
+    }
+
+    /// The wallet whose money moves: that of the keystore on a public chain, a key that makes itself where nothing has a value.
+    ///
+    /// # Errors
+    /// When there is none, it is open to others, or the password is missing or wrong.
+    pub fn wallet(&self, data_dir: &Path) -> Result<Wallet, WorkerError> {
+        match self.network {
+            Network::Chain(_) => Ok(open_wallet(data_dir, &self.password.source())?),
+            _ => Ok(Wallet::load_or_create(data_dir.join("payment.key"))?),
+        }
     }
 
     /// What requestor and provider have to agree on.

@@ -2,14 +2,17 @@
 //!
 //! A requestor opens an escrow for a worker ([`Ledger::open`]), raises one cumulative [`voucher`] as tiles are
 //! accepted ([`VoucherBook`]), and settles at the end of the job ([`settle`]). The worker keeps the highest voucher
-//! ([`EarningsBook`]); anybody may redeem it, and only the worker is paid.
+//! ([`EarningsBook`]); anybody may redeem it, and only the worker is paid. The key of a [`Wallet`] for real money stands in a
+//! [`keystore`].
 //!
 //! Everything here blocks (files are synced): async callers use a blocking task. No other crate names ethers.
 
 pub mod chain;
 mod earnings_book;
 mod embedded;
+pub mod keystore;
 mod ledger;
+mod private_file;
 mod settlement;
 mod store;
 pub mod voucher;

@@ -3,7 +3,7 @@
 use crate::{
     conformance::glm,
     proxy::{Fault, Proxy},
-    support::{Place, open, wallet},
+    support::{Place, open, quantity, wallet},
 };
 use payment::{
     Cover, Ledger, LedgerError, VoucherBook,
@@ -183,14 +183,13 @@ fn nothing_is_topped_up_twice_because_a_node_is_behind() {
         cover(&ledger, &book, &[one]).unwrap()
     };
     cover_with(2);
-    let known = place.chain.ask("eth_blockNumber", json!([]));
-    let known = u64::from_str_radix(&known.as_str().unwrap()[2..], 16).unwrap();
+    let known = quantity(&place.chain.ask("eth_blockNumber", json!([])));
     cover_with(3);
     // Of three nodes behind the endpoint two do not know of the top-up yet.
-    let mut turn = 0;
+    let mut calls = 0;
     proxy.rule(move |request| {
-        turn += 1;
-        match turn % 3 {
+        calls += usize::from(request["method"] == "eth_call");
+        match calls % 3 {
             0 => Fault::None,
             _ => behind(request, known),
         }

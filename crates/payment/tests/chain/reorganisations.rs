@@ -46,6 +46,12 @@ fn states(ledger: &ChainLedger) -> Vec<State> {
     transactions.iter().map(|one| one.state).collect()
 }
 
+/// The block that a ledger saw one of its transactions in.
+fn block_of(ledger: &ChainLedger, transaction: usize) -> u64 {
+    let transactions = ledger.transactions().unwrap();
+    transactions[transaction].inclusion().unwrap().block
+}
+
 /// The sum is in escrow and the rest in the account, everything is final, and there were so many transactions.
 fn assert_ends_with(place: &Place, ledger: &ChainLedger, sum: Glm, transactions: usize) {
     ledger.finalize().unwrap();
@@ -84,9 +90,7 @@ fn an_opening_that_is_thrown_out_is_noticed_and_sent_again() {
     let place = Place::on(Arc::new(Chain::start()), 50);
     let ledger = ledger(&place, place.chain.url());
     ledger.open(&place.key(0), glm(2)).unwrap();
-    place.chain.stop_mining();
-    assert!(matches!(states(&ledger)[1], State::Mined(_)));
-    place.chain.reorganise(1);
+    place.chain.throw_out_from(block_of(&ledger, 1));
     assert_eq!(deposit(&place, &ledger), None);
     place.chain.mine_every_second();
     ledger.finish_pending().unwrap();
@@ -100,8 +104,7 @@ fn a_top_up_that_is_thrown_out_is_done_once_more_and_not_twice() {
     let ledger = ledger(&place, place.chain.url());
     ledger.open(&place.key(0), glm(2)).unwrap();
     ledger.top_up(&place.key(0), glm(3)).unwrap();
-    place.chain.stop_mining();
-    place.chain.reorganise(1);
+    place.chain.throw_out_from(block_of(&ledger, 2));
     assert_eq!(deposit(&place, &ledger), Some(glm(2)));
     place.chain.mine_every_second();
     // Whoever saw two and adds three is told to look again.
@@ -121,16 +124,8 @@ fn what_was_final_and_is_thrown_out_all_the_same_is_sent_again_before_anything_i
     ledger.open(&place.key(0), glm(2)).unwrap();
     ledger.top_up(&place.key(0), glm(3)).unwrap();
     ledger.finalize().unwrap();
-    place.chain.stop_mining();
-    let head = place.chain.ask("eth_blockNumber", json!([]));
-    let head = u32::from_str_radix(&head.as_str().unwrap()[2..], 16).unwrap();
     // Down to before the opening: the allowance was the first of ours.
-    let State::Final(opened) = states(&ledger)[1] else {
-        panic!("{:?}", states(&ledger));
-    };
-    place
-        .chain
-        .reorganise(head - u32::try_from(opened.block).unwrap() + 1);
+    place.chain.throw_out_from(block_of(&ledger, 1));
     assert_eq!(deposit(&place, &ledger), None);
     assert_eq!(place.chain.count(ledger.account()), 1);
     place.chain.mine_every_second();
@@ -154,15 +149,7 @@ fn what_is_missing_before_a_transaction_on_its_way_is_sent_again() {
             let sent = Outbox::read(path, DevChain::CHAIN_ID, place.requestor.address());
             sent.unwrap().len() == 3
         });
-        place.chain.stop_mining();
-        let head = place.chain.ask("eth_blockNumber", json!([]));
-        let head = u32::from_str_radix(&head.as_str().unwrap()[2..], 16).unwrap();
-        let State::Final(opened) = states(&ledger)[1] else {
-            panic!("{:?}", states(&ledger));
-        };
-        place
-            .chain
-            .reorganise(head - u32::try_from(opened.block).unwrap() + 1);
+        place.chain.throw_out_from(block_of(&ledger, 1));
         assert_eq!(place.chain.count(ledger.account()), 1);
         proxy.behave();
         place.chain.mine_every_second();
@@ -175,9 +162,14 @@ fn what_is_missing_before_a_transaction_on_its_way_is_sent_again() {
 fn a_nonce_is_lost_to_another_program_only_when_its_block_is_final() {
     let place = Place::on(Arc::new(Chain::start()), 54);
     let proxy = Proxy::start(place.chain.url());
-    let ledger = ledger(&place, proxy.url());
+    // Far more than are made while the test looks on.
+    let confirmations = 60;
+    let settings = ChainSettings {
+        confirmations,
+        ..settings(&place, proxy.url())
+    };
+    let ledger = place.open(settings, &place.requestor, OUTBOX).unwrap();
     ledger.open(&place.key(0), glm(1)).unwrap();
-    ledger.finalize().unwrap();
     let other = place.open(place.settings(), &place.requestor, "elsewhere");
     let other = other.unwrap();
     proxy.spoil_broadcasts(usize::MAX, Fault::Result(json!("0x00")));
@@ -195,10 +187,11 @@ fn a_nonce_is_lost_to_another_program_only_when_its_block_is_final() {
             proxy.count("eth_getTransactionReceipt") > looked + 20
         });
         assert!(!top_up.is_finished());
-        place.chain.reorganise(1);
+        place.chain.throw_out_from(block_of(&other, 0));
         proxy.behave();
         place.chain.mine_every_second();
         top_up.join().unwrap().unwrap();
     });
+    place.chain.mine(confirmations as u32);
     assert_ends_with(&place, &ledger, glm(3), 3);
 }

@@ -88,9 +88,11 @@ impl Chain {
         }
     }
 
-    /// Throws out the last blocks and what is in them, and makes as many empty ones.
-    pub fn reorganise(&self, blocks: u32) {
-        self.ask("anvil_reorg", json!([blocks, []]));
+    /// Throws out this block and all after it with what is in them, and makes as many empty ones.
+    pub fn throw_out_from(&self, block: u64) {
+        self.stop_mining();
+        let head = quantity(&self.ask("eth_blockNumber", json!([])));
+        self.ask("anvil_reorg", json!([head - block + 1, []]));
     }
 
     /// The base fee of the next block, in gwei.
@@ -101,11 +103,8 @@ impl Chain {
 
     /// How many transactions of an account are in blocks.
     pub fn count(&self, account: Address) -> u64 {
-        let count = self.ask(
-            "eth_getTransactionCount",
-            json!([account.to_string(), "latest"]),
-        );
-        u64::from_str_radix(&count.as_str().unwrap()[2..], 16).unwrap()
+        let parameters = json!([account.to_string(), "latest"]);
+        quantity(&self.ask("eth_getTransactionCount", parameters))
     }
 
     pub fn pass(&self, seconds: u64) {
@@ -238,6 +237,11 @@ impl Place {
         };
         self.requestor.sign_voucher(&voucher).unwrap()
     }
+}
+
+/// A number as JSON-RPC writes it.
+pub fn quantity(value: &Value) -> u64 {
+    u64::from_str_radix(&value.as_str().unwrap()[2..], 16).unwrap()
 }
 
 /// Waits for what will be so before long.

@@ -359,6 +359,12 @@ impl Accounts {
         .await
     }
 
+    /// Whose escrows this job has used, each with its workers.
+    pub fn covered(&self) -> Vec<(Address, Vec<NodeId>)> {
+        let payees = self.covering.as_ref().map(|covering| covering.payees());
+        payees.unwrap_or_default().into_iter().collect()
+    }
+
     /// Does money move on a chain?
     pub fn is_on_chain(&self) -> bool {
         self.covering.is_some()

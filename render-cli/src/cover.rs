@@ -155,6 +155,22 @@ impl Covering {
         }
     }
 
+    /// Who has an escrow, each with its workers.
+    pub fn payees(&self) -> BTreeMap<Address, Vec<NodeId>> {
+        let state = lock(&self.state);
+        let mut payees = BTreeMap::<Address, Vec<NodeId>>::new();
+        for (worker, payee) in &state.payees {
+            if state
+                .shares
+                .get(payee)
+                .is_some_and(|share| share.deposit.is_some())
+            {
+                payees.entry(*payee).or_default().push(*worker);
+            }
+        }
+        payees
+    }
+
     /// A task is to be paid.
     pub fn owe(&self, worker: NodeId, payee: Address, task: TaskId, amount: Glm) {
         let mut state = lock(&self.state);

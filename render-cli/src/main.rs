@@ -21,6 +21,7 @@ mod local_workers;
 mod output;
 mod own_engine;
 mod payments;
+mod payments_command;
 mod peers;
 mod planning;
 mod provider_list;

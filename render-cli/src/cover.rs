@@ -251,7 +251,9 @@ fn move_money(
                 .price_megasample
                 .checked_mul_ratio(samples / workers, 1_000_000);
             // A quarter for the work of checking others.
-            let fair = fair.and_then(|fair| fair.checked_mul_ratio(5, 4)).unwrap_or_default();
+            let fair = fair
+                .and_then(|fair| fair.checked_mul_ratio(5, 4))
+                .unwrap_or_default();
             Cover {
                 worker: *payee,
                 unpromised: share.unpromised(),

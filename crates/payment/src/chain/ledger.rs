@@ -108,6 +108,21 @@ impl ChainSettings {
         Ok((Glm::from_wei(held), Glm::from_wei(coins)))
     }
 
+    /// The last epoch between two accounts, and its escrow.
+    ///
+    /// # Errors
+    /// When no endpoint answers.
+    pub fn present(
+        &self,
+        requestor: Address,
+        worker: Address,
+    ) -> Result<Option<(u64, Escrow)>, RpcError> {
+        let asked = contract::channels(requestor, worker);
+        let answer = self.rpc()?.look(self.escrow(), &asked)?;
+        let channel = Channel::read(&answer).ok_or_else(|| unread("channels"))?;
+        Ok(channel.present())
+    }
+
     /// The endpoints as one.
     ///
     /// # Errors

@@ -394,6 +394,19 @@ impl EarningsBook {
         (self.chain_id, &self.contract.0, &key.requestor.0, key.epoch)
     }
 
+    /// The highest voucher of each escrow of the ledger that the book was opened for, by requestor and epoch.
+    ///
+    /// # Errors
+    /// When the file fails.
+    pub fn escrows(&self) -> Result<Vec<Earnings>, StoreError> {
+        let mut escrows = self.summary()?.escrows;
+        escrows.retain(|row| {
+            let voucher = &row.signed.voucher;
+            (voucher.chain_id, voucher.contract) == (self.chain_id, self.contract)
+        });
+        Ok(escrows)
+    }
+
     /// Everything in the book, of every ledger.
     ///
     /// # Errors

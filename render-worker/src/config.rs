@@ -1,6 +1,6 @@
 //! How a worker shall run, what it tells when it runs, and why it could not.
 
-use crate::wallet::WalletFailure;
+use crate::{chain::Chain, wallet::WalletFailure};
 use engine::{Device, EngineError};
 use network::{Identity, IdentityError, NetworkError, StoreError};
 use payment::WalletError;
@@ -17,6 +17,8 @@ pub struct WorkerConfig {
     pub payee: Address,
     /// How it is paid; offers on other terms are declined.
     pub terms: Terms,
+    /// Its account, where the terms name a chain.
+    pub chain: Option<Chain>,
     /// Folder of blobs, scenes, jobs and earnings; one worker at a time.
     pub data_dir: PathBuf,
     /// Multiaddrs to listen on; none means free ports of all IPv4 interfaces.
@@ -52,6 +54,14 @@ pub struct WorkerConfig {
 }
 
 impl WorkerConfig {
+    /// What it asks for one million samples.
+    pub(crate) fn price(&self) -> Glm {
+        match self.terms {
+            Terms::Free => Glm::ZERO,
+            Terms::Escrow { .. } => self.price_megasample,
+        }
+    }
+
     /// The kind of device that an engine renders with: the tracer has the processor only.
     pub(crate) fn device_of(&self, engine: EngineKind) -> &'static str {
         match engine {

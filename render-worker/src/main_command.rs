@@ -2,6 +2,7 @@
 
 use crate::{
     arguments::{Arguments, Command, EngineChoice, ServeArguments},
+    chain::Chain,
     check_evidence::{self, Checking},
     config::{Started, WorkerConfig, WorkerError},
     engine_process::{self, EngineProcesses},
@@ -174,11 +175,15 @@ fn serve(program: Vec<String>, arguments: ServeArguments) -> Result<ExitCode, Wo
     let mut processes = EngineProcesses::new(program, arguments.threads, found, choices)?;
     processes.memory_gib = arguments.memory;
     let (started, starts) = oneshot::channel();
-    let settings = arguments.money.settings()?;
+    let chain = Chain::open(&arguments.money, &data_dir)?;
+    let settings = chain.as_ref().map(|chain| chain.ledger.settings());
     let config = WorkerConfig {
-        terms: arguments.money.terms(settings.as_ref()),
+        terms: arguments.money.terms(settings),
         identity: keys.identity,
-        payee: keys.payee,
+        payee: chain
+            .as_ref()
+            .map_or(keys.payee, |chain| chain.wallet.address()),
+        chain,
         data_dir,
         listen: arguments.listen,
         peers: arguments.peer,

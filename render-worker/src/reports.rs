@@ -37,7 +37,7 @@ pub fn doctor(arguments: &ReportArguments, data_dir: &Path) -> Result<String, Wo
 pub fn earnings(arguments: &ReportArguments, data_dir: &Path) -> Result<String, WorkerError> {
     let path = data_dir.join(BOOK_FILE);
     let rows = match path.exists() {
-        true => EarningsBook::read(&path)?,
+        true => EarningsBook::read(&path)?.escrows,
         false => Vec::new(),
     };
     let total: Glm = rows.iter().map(payment::Earnings::promised).sum();

@@ -35,6 +35,7 @@ pub struct Worker {
 fn config(data_dir: &Path, started: oneshot::Sender<Started>) -> WorkerConfig {
     WorkerConfig {
         terms: Terms::LOCAL,
+        chain: None,
         identity: Identity::generate(),
         payee: Address([9; 20]),
         data_dir: data_dir.to_owned(),

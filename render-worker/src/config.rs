@@ -109,6 +109,12 @@ pub enum WorkerError {
     /// An engine that was asked for by name.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// Vouchers of an account that a worker uses.
+    #[error("a worker is at work with {0}: it redeems by itself what is worth its fee")]
+    AtWork(PathBuf),
+    /// Where there is no chain.
+    #[error("nothing is redeemed on the network {0}: requestors pay out by themselves there")]
+    NoChain(payment::chain::Network),
     /// Something of the system.
     #[error("{what}: {source}")]
     Io {
@@ -138,6 +144,8 @@ impl WorkerError {
                 "check space and permissions; each worker needs a --data-dir of its own"
             }
             Self::Engine(_) => "see `doctor` for what this machine can render with",
+            Self::AtWork(_) => "stop it to redeem the rest now",
+            Self::NoChain(_) => "name a chain with --network",
             Self::Evidence(_) => {
                 "--scene must be the very scene of the job, with its files where they were beside it"
             }

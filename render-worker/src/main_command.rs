@@ -5,9 +5,10 @@ use crate::{
     chain::Chain,
     check_evidence::{self, Checking},
     config::{Started, WorkerConfig, WorkerError},
+    earnings,
     engine_process::{self, EngineProcesses},
     limits::ENGINE_IDLE_MAX,
-    reports, wallet, worker,
+    redeem, reports, wallet, worker,
 };
 use clap::Parser;
 use engine::{blender::Found, find_blender};
@@ -93,7 +94,11 @@ fn run(program: Vec<String>, arguments: Arguments) -> Result<ExitCode, WorkerErr
         }
         Some(Command::Earnings(arguments)) => {
             let data_dir = data_dir(arguments.data_dir.clone())?;
-            reports::earnings(&arguments, &data_dir)?
+            earnings::report(&arguments, &data_dir)?
+        }
+        Some(Command::Redeem(arguments)) => {
+            let data_dir = data_dir(arguments.data_dir.clone())?;
+            redeem::run(&arguments, &data_dir)?
         }
     };
     print(&report)?;

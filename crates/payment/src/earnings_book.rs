@@ -87,6 +87,38 @@ pub struct Progress {
     pub seen: Option<u64>,
 }
 
+impl Progress {
+    /// The same once this was seen of an escrow in which so much is promised.
+    pub fn after(self, promised: Glm, escrow: &Escrow) -> Self {
+        let now = unix_now();
+        let waited_since = self.waits_since.filter(|_| escrow.claimed == self.claimed);
+        let waits = promised > escrow.claimed && !escrow.released;
+        Self {
+            deposit: escrow.deposit,
+            claimed: escrow.claimed,
+            withdrawable_at: escrow.withdrawable_at,
+            is_closed: escrow.released,
+            waits_since: waits.then(|| waited_since.unwrap_or(now)),
+            seen: Some(now),
+            ..self
+        }
+    }
+
+    /// The same once the next epoch has begun, of which on the ledger nothing is left to see: what was paid is what was seen
+    /// last, or what the worker agreed to.
+    pub fn when_over(self) -> Self {
+        let agreed = self.released.map_or(Glm::ZERO, |(agreed, _)| agreed);
+        Self {
+            claimed: self.claimed.max(agreed),
+            withdrawable_at: None,
+            is_closed: true,
+            waits_since: None,
+            seen: Some(unix_now()),
+            ..self
+        }
+    }
+}
+
 /// What one escrow has earned so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Earnings {
@@ -272,44 +304,24 @@ impl EarningsBook {
     pub fn note(&self, key: &EscrowKey, escrow: &Escrow) -> Result<(), StoreError> {
         let promised = self.promised(key)?;
         let kept = self.progress(key)?;
-        let now = unix_now();
-        let waited_since = kept.waits_since.filter(|_| escrow.claimed == kept.claimed);
-        let waits = promised > escrow.claimed && !escrow.released;
-        let seen = Progress {
-            deposit: escrow.deposit,
-            claimed: escrow.claimed,
-            withdrawable_at: escrow.withdrawable_at,
-            is_closed: escrow.released,
-            waits_since: waits.then(|| waited_since.unwrap_or(now)),
-            ..kept
-        };
-        match seen == kept && kept.seen.is_some() {
+        let seen = kept.after(promised, escrow);
+        match kept.seen.is_some()
+            && seen
+                == (Progress {
+                    seen: seen.seen,
+                    ..kept
+                }) {
             true => Ok(()),
-            false => self.change(key, |progress| {
-                // What was agreed to meanwhile stays.
-                let released = progress.released;
-                *progress = Progress {
-                    released,
-                    seen: Some(now),
-                    ..seen
-                };
-            }),
+            false => self.change(key, |progress| *progress = progress.after(promised, escrow)),
         }
     }
 
-    /// Notes that an escrow is over of which the ledger keeps nothing: what was paid is what was last seen, or what its
-    /// release named.
+    /// Notes that an escrow is over of which the ledger keeps nothing.
     ///
     /// # Errors
     /// When the file fails.
     pub fn note_over(&self, key: &EscrowKey) -> Result<(), StoreError> {
-        self.change(key, |progress| {
-            if let Some((agreed, _)) = progress.released {
-                progress.claimed = progress.claimed.max(agreed);
-            }
-            (progress.is_closed, progress.withdrawable_at) = (true, None);
-            (progress.waits_since, progress.seen) = (None, Some(unix_now()));
-        })
+        self.change(key, |progress| *progress = progress.when_over())
     }
 
     /// Notes that the worker agrees to the end of an escrow, on disk when this returns: nothing more is done in it then.

@@ -7,7 +7,7 @@
 
 pub mod accounts;
 pub mod cover;
-mod lookout;
+pub mod lookout;
 pub mod redeemer;
 
 pub use lookout::{Lookout, Seen};

@@ -3,8 +3,8 @@
 use engine::{CancelFlag, Engine, EngineError, SceneDescription, TracerEngine};
 use network::Identity;
 use payment::{
-    EarningsBook,
-    chain::{ChainSettings, DevChain},
+    EarningsBook, Wallet,
+    chain::{ChainLedger, ChainSettings, DevChain},
 };
 use protocol::{Address, EngineKind, Glm, Rect, RenderSettings, RenderedRect, message::Terms};
 use render_worker::{Started, WorkerConfig, serve};
@@ -61,7 +61,10 @@ impl Chain {
 
     /// What the contract holds of a requestor for a worker.
     pub fn in_escrow(&self, requestor: Address, worker: Address) -> Glm {
-        let present = self.settings().present(requestor, worker).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (outbox, anybody) = (folder.path().join("outbox"), Wallet::generate());
+        let ledger = ChainLedger::open(self.settings(), anybody, outbox, Arc::default()).unwrap();
+        let present = ledger.present(requestor, worker).unwrap();
         present.map_or(Glm::ZERO, |(_, escrow)| {
             escrow.deposit.checked_sub(escrow.claimed).unwrap()
         })
@@ -179,7 +182,7 @@ pub struct Cheat {
 impl Cheat {
     pub fn start(chain: &Chain, dir: &Path) -> Self {
         let runtime = Runtime::new().unwrap();
-        let payee = payment::Wallet::generate().address();
+        let payee = Wallet::generate().address();
         let (started, starting) = oneshot::channel();
         let config = WorkerConfig {
             terms: chain.terms(),

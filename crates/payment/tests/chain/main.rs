@@ -2,6 +2,10 @@
 
 #[path = "../conformance/mod.rs"]
 mod conformance;
+mod endpoints;
+mod faults;
+mod proxy;
+mod reorganisations;
 mod support;
 
 use conformance::glm;

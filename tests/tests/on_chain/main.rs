@@ -99,7 +99,7 @@ fn a_requestor_that_is_killed_again_and_again_pays_everything_once() {
             .spawn()
             .unwrap()
     };
-    for kill in 0..5 {
+    for kill in [0, 2, 4] {
         let mut job = start();
         let mut lines = BufReader::new(job.stdout.take().unwrap()).lines();
         // Somewhere: before the first tile is paid, or later each time.

@@ -4,6 +4,7 @@
 mod conformance;
 mod endpoints;
 mod faults;
+mod kills;
 mod proxy;
 mod reorganisations;
 mod support;

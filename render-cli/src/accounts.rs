@@ -1,107 +1,236 @@
-//! The requestor's money on a thread of its own: covers, promises and pays what was accepted, in that order.
+//! The requestor's money: where it lies, what is promised of it, and what is settled at the end.
+//!
+//! Everything of the ledger blocks, on a chain for as long as blocks take, and runs beside the job. That work is covered before it
+//! is leased is `cover`'s.
 
 use crate::{
+    cover::Covering,
     failure::{Code, Failure},
-    thread::{Answer, ask},
 };
 use payment::{
-    EmbeddedLedger, Ledger, LedgerError, SettlementError, VoucherBook, Wallet, fund_escrow, settle,
+    EmbeddedLedger, Ledger, LedgerError, Settled, SettlementError, VoucherBook, Wallet,
+    chain::{ChainLedger, ChainSettings, DevChain, Network},
+    fund_escrow, settle, settle_many,
 };
-use protocol::{Address, Blake3Hash, Glm, JobId, message::SignedVoucher};
-use std::{collections::BTreeSet, path::Path, sync::mpsc};
+use protocol::{
+    Address, Blake3Hash, Glm, JobId, NodeId, TaskId, TaskSpec,
+    message::{SignedRelease, SignedVoucher, Terms},
+};
+use render_worker::money::{NetworkArguments, OUTBOX_FILE};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicBool},
+};
 
-/// Requests that may wait: one payment at a time, and the settlement.
-const QUEUE_MAX: usize = 4;
-
-enum Command {
-    Pay {
-        payee: Address,
-        receipts: Blake3Hash,
-        total: Glm,
-        answer: Answer<Option<SignedVoucher>>,
-    },
-    Settle {
-        answer: Answer<()>,
-    },
+/// The network as this run uses it: with the endpoint of a development chain that was started for it.
+pub struct Place {
+    /// What local workers are told too.
+    pub arguments: NetworkArguments,
+    settings: Option<ChainSettings>,
+    /// Ends with this.
+    _chain: Option<DevChain>,
 }
 
-/// A handle to the money's thread; clones share it.
-#[derive(Clone)]
-pub struct Accounts(mpsc::SyncSender<Command>);
+impl Place {
+    /// Starts a development chain, if one is asked for and none is named. Blocking.
+    pub fn start(mut arguments: NetworkArguments) -> Result<Self, Failure> {
+        let fail = |e: &dyn std::fmt::Display| Failure::preflight(e.to_string());
+        let mut chain = None;
+        if arguments.network == Network::Dev && arguments.rpc.is_empty() {
+            let started = DevChain::start(None).map_err(|e| fail(&e))?;
+            arguments.rpc = vec![started.url().to_owned()];
+            chain = Some(started);
+        }
+        let settings = arguments.settings().map_err(|e| fail(&e))?;
+        if let (Network::Dev, Some(settings)) = (arguments.network, &settings) {
+            DevChain::prepare(settings).map_err(|e| fail(&e))?;
+        }
+        Ok(Self {
+            arguments,
+            settings,
+            _chain: chain,
+        })
+    }
 
-/// The requestor's side of the embedded ledger.
-pub struct Purse {
-    ledger: EmbeddedLedger,
-    book: VoucherBook,
-    job: JobId,
+    /// What providers have to agree to.
+    pub fn terms(&self) -> Terms {
+        self.arguments.terms(self.settings.as_ref())
+    }
+
+    /// How the chain is reached, if there is one.
+    pub fn settings(&self) -> Option<&ChainSettings> {
+        self.settings.as_ref()
+    }
+
+    /// Who pays.
+    pub fn wallet(&self, data_dir: &Path) -> Result<Wallet, Failure> {
+        let wallet = self.arguments.wallet(data_dir);
+        wallet.map_err(|e| Failure::preflight(e.to_string()).hint(e.hint()))
+    }
+
+    /// What local workers are told: on a public chain nobody pays himself.
+    pub fn of_local_workers(&self) -> NetworkArguments {
+        let network = match self.arguments.network {
+            Network::Chain(_) => Network::Free,
+            network => network,
+        };
+        NetworkArguments {
+            network,
+            ..self.arguments.clone()
+        }
+    }
+
+    /// The terms of local workers.
+    pub fn local_terms(&self) -> Terms {
+        self.of_local_workers().terms(self.settings.as_ref())
+    }
+
+    /// The folder of this network's books.
+    pub fn folder(&self, data_dir: &Path) -> Result<PathBuf, Failure> {
+        let folder = self.arguments.folder(data_dir, self.settings.as_ref());
+        let folder = folder.map_err(|e| Failure::preflight(e.to_string()))?;
+        std::fs::create_dir_all(&folder)
+            .map_err(|e| Failure::preflight(format!("cannot make {}: {e}", folder.display())))?;
+        Ok(folder)
+    }
 }
 
-impl Purse {
-    /// Opens keys, ledger and book below `data_dir`; a new account is given test GLM.
-    pub fn open(data_dir: &Path, job: JobId) -> Result<Self, Failure> {
+/// A ledger and the book of what was promised on it.
+pub struct Money {
+    pub ledger: Box<dyn Ledger>,
+    pub book: VoucherBook,
+}
+
+impl Money {
+    /// Opens wallet, ledger and book of a network; a new account of a test network is given test GLM. None where nobody pays.
+    pub fn open(place: &Place, data_dir: &Path) -> Result<Option<Self>, Failure> {
         let fail = |e: &dyn std::fmt::Display| {
             Failure::preflight(format!("the accounts in {}: {e}", data_dir.display()))
                 .hint("another `render` may be running with the same data; wait for it or give --data-dir")
         };
-        let wallet = Wallet::load_or_create(data_dir.join("payment.key")).map_err(|e| fail(&e))?;
-        let ledger = EmbeddedLedger::open(data_dir.join("ledger.redb")).map_err(|e| fail(&e))?;
-        ledger
-            .fund_first_time(wallet.address())
-            .map_err(|e| fail(&e))?;
-        let book = VoucherBook::open(
-            data_dir.join("vouchers.redb"),
-            wallet,
-            ledger.chain_id(),
-            ledger.contract(),
-        )
-        .map_err(|e| fail(&e))?;
-        Ok(Self { ledger, book, job })
+        let folder = place.folder(data_dir)?;
+        if place.arguments.network == Network::Free {
+            return Ok(None);
+        }
+        let wallet = place.wallet(data_dir)?;
+        let ledger: Box<dyn Ledger> = match (place.arguments.network, place.settings()) {
+            (_, Some(settings)) => Box::new(open_chain(place, settings, &wallet, &folder)?),
+            (_, None) => {
+                let ledger = EmbeddedLedger::open(folder.join("ledger.redb"));
+                let ledger = ledger.map_err(|e| fail(&e))?;
+                let given = ledger.fund_first_time(wallet.address());
+                given.map_err(|e| fail(&e))?;
+                Box::new(ledger)
+            }
+        };
+        let vouchers = folder.join("vouchers.redb");
+        let book = VoucherBook::open(vouchers, wallet, ledger.chain_id(), ledger.contract());
+        let book = book.map_err(|e| fail(&e))?;
+        Ok(Some(Self { ledger, book }))
     }
 
-    /// Who pays.
+    /// What can be spent: what is free, and what is in open escrows and not promised.
+    fn available(&self) -> Result<Glm, LedgerError> {
+        let mut available = self.ledger.spendable(self.book.requestor())?;
+        if !self.ledger.is_chain() {
+            return Ok(available);
+        }
+        for (worker, epoch, last) in self.book.all()? {
+            let key = payment::EscrowKey {
+                requestor: self.book.requestor(),
+                worker,
+                epoch,
+            };
+            let promised = last.map_or(Glm::ZERO, |signed| signed.voucher.cumulative);
+            let escrow = self.ledger.escrow(&key)?;
+            let open = escrow.filter(|escrow| !escrow.released && escrow.withdrawable_at.is_none());
+            let left = open.and_then(|escrow| escrow.deposit.checked_sub(promised));
+            available = available
+                .checked_add(left.unwrap_or_default())
+                .ok_or(LedgerError::TooLarge)?;
+        }
+        Ok(available)
+    }
+}
+
+/// Opens the escrow of a chain.
+pub fn open_chain(
+    place: &Place,
+    settings: &ChainSettings,
+    wallet: &Wallet,
+    folder: &Path,
+) -> Result<ChainLedger, Failure> {
+    let fail = |e: &dyn std::fmt::Display| {
+        Failure::preflight(e.to_string()).hint("check --network and --rpc")
+    };
+    if place.arguments.network == Network::Dev {
+        DevChain::fund(settings, wallet.address()).map_err(|e| fail(&e))?;
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let outbox = folder.join(OUTBOX_FILE);
+    ChainLedger::open(settings.clone(), wallet.clone(), outbox, stop).map_err(|e| fail(&e))
+}
+
+/// The requestor's side of the ledger for one job.
+pub struct Purse {
+    money: Option<Money>,
+    job: JobId,
+    terms: Terms,
+}
+
+impl Purse {
+    /// The purse of a job.
+    pub fn new(money: Option<Money>, job: JobId, terms: Terms) -> Self {
+        Self { money, job, terms }
+    }
+
+    /// Who pays; nobody where nobody does.
     pub fn payer(&self) -> Address {
-        self.book.requestor()
+        self.money
+            .as_ref()
+            .map_or(Address([0; 20]), |money| money.book.requestor())
+    }
+
+    /// How it pays.
+    pub fn terms(&self) -> Terms {
+        self.terms
     }
 
     /// What can be spent.
     pub fn balance(&self) -> Result<Glm, Failure> {
-        self.ledger
-            .balance(self.payer())
-            .map_err(|e| Failure::new(Code::Budget, e.to_string()))
+        match &self.money {
+            None => Ok(Glm::ZERO),
+            Some(money) => money
+                .available()
+                .map_err(|e| Failure::new(Code::Budget, e.to_string())),
+        }
     }
 
-    /// Moves to a thread, which ends when all handles are dropped.
-    pub fn start(self) -> Accounts {
-        let (sender, receiver) = mpsc::sync_channel(QUEUE_MAX);
-        std::thread::spawn(move || {
-            let mut payees = BTreeSet::new();
-            while let Ok(command) = receiver.recv() {
-                match command {
-                    Command::Pay {
-                        payee,
-                        receipts,
-                        total,
-                        answer,
-                    } => {
-                        payees.insert(payee);
-                        let _ = answer.send(self.pay(payee, receipts, total));
-                    }
-                    Command::Settle { answer } => {
-                        let settled = payees.iter().try_for_each(|payee| {
-                            match settle(&self.ledger, &self.book, *payee) {
-                                // All that was promised was settled by an earlier run.
-                                Ok(_) | Err(SettlementError::Ledger(LedgerError::NotOpen(_))) => {
-                                    Ok(())
-                                }
-                                Err(error) => Err(error),
-                            }
-                        });
-                        let _ = answer.send(settled.map_err(|e| e.to_string()));
-                    }
-                }
+    /// `samples` are those of the whole job and of a pixel.
+    pub fn start(self, samples: (u128, u32)) -> Accounts {
+        let purse = Arc::new(self);
+        let covering = match &purse.money {
+            Some(money) if money.ledger.is_chain() => {
+                Some(Covering::start(Arc::clone(&purse), samples))
             }
-        });
-        Accounts(sender)
+            _ => None,
+        };
+        Accounts {
+            purse,
+            covering: covering.map(Arc::new),
+        }
+    }
+
+    /// Ledger and book, if somebody pays.
+    pub fn money(&self) -> Option<&Money> {
+        self.money.as_ref()
+    }
+
+    /// What was promised to an account for this job.
+    pub fn promised(&self, payee: Address) -> Result<Glm, payment::StoreError> {
+        self.money
+            .as_ref()
+            .map_or(Ok(Glm::ZERO), |money| money.book.promised(payee, self.job))
     }
 
     fn pay(
@@ -110,24 +239,73 @@ impl Purse {
         receipts: Blake3Hash,
         total: Glm,
     ) -> Result<Option<SignedVoucher>, String> {
-        let promised = self.book.promised(payee, self.job);
+        let Some(Money { ledger, book }) = &self.money else {
+            return Ok(None);
+        };
+        let promised = book.promised(payee, self.job);
         let promised = promised.map_err(|e| e.to_string())?;
         let amount = total.checked_sub(promised).unwrap_or_default();
         if amount == Glm::ZERO {
             // A job that was resumed: what the old process promised may not have reached anybody.
-            return self.book.last(payee).map_err(|e| e.to_string());
+            return book.last(payee).map_err(|e| e.to_string());
         }
-        fund_escrow(&self.ledger, &self.book, payee, amount).map_err(|e| e.to_string())?;
-        let signed = self
-            .book
+        if !ledger.is_chain() {
+            let funded = fund_escrow(ledger.as_ref(), book, payee, amount);
+            funded.map_err(|e| e.to_string())?;
+        }
+        let signed = book
             .raise_to(payee, self.job, total, receipts)
             .map_err(|e| e.to_string())?;
-        self.ledger.redeem(&signed).map_err(|e| e.to_string())?;
+        if !ledger.is_chain() {
+            // The ledger is ours: a promise is as good as paid, and it costs nothing.
+            ledger.redeem(&signed).map_err(|e| e.to_string())?;
+        }
         Ok(Some(signed))
+    }
+
+    fn settle(
+        &self,
+        payees: &[(Address, Option<SignedRelease>)],
+    ) -> Result<Vec<(Address, Settled)>, String> {
+        let Some(Money { ledger, book }) = &self.money else {
+            return Ok(Vec::new());
+        };
+        if ledger.is_chain() {
+            return settle_many(ledger.as_ref(), book, payees, false).map_err(|e| e.to_string());
+        }
+        for (payee, _) in payees {
+            match settle(ledger.as_ref(), book, *payee) {
+                // All that was promised was settled by an earlier run.
+                Ok(_) | Err(SettlementError::Ledger(LedgerError::NotOpen(_))) => {}
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        Ok(Vec::new())
     }
 }
 
+/// A worker's escrow that shall end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ending {
+    pub payee: Address,
+    pub epoch: u64,
+    pub promised: Glm,
+}
+
+/// A handle to the money; clones share it.
+#[derive(Clone)]
+pub struct Accounts {
+    purse: Arc<Purse>,
+    covering: Option<Arc<Covering>>,
+}
+
 impl Accounts {
+    /// Nobody pays.
+    #[cfg(test)]
+    pub fn free() -> Self {
+        Purse::new(None, JobId([0; 16]), Terms::Free).start((0, 0))
+    }
+
     /// Pays what is missing to `total` for this job. `receipts` is a hash of the tasks accepted since the last payment.
     /// The voucher is on disk before it comes back; there is none when all that was promised is settled.
     pub async fn pay(
@@ -136,20 +314,104 @@ impl Accounts {
         receipts: Blake3Hash,
         total: Glm,
     ) -> Result<Option<SignedVoucher>, String> {
-        ask(&self.0, "the accounts thread", |answer| Command::Pay {
-            payee,
-            receipts,
-            total,
-            answer,
+        if let Some(covering) = &self.covering {
+            covering.owe_in_all(payee, total);
+            covering.cover_account(payee).await?;
+        }
+        let paid = self
+            .blocking(move |purse| purse.pay(payee, receipts, total))
+            .await?;
+        if let (Some(covering), Some(signed)) = (&self.covering, &paid) {
+            covering.promised(payee, signed.voucher.cumulative, total);
+        }
+        Ok(paid)
+    }
+
+    /// Pays out what was promised to these and takes back what was left in escrow, as far as it is worth its fee. Releases are
+    /// those that the workers gave.
+    pub async fn settle(
+        &self,
+        payees: Vec<(Address, Option<SignedRelease>)>,
+    ) -> Result<Vec<(Address, Settled)>, String> {
+        self.blocking(move |purse| purse.settle(&payees)).await
+    }
+
+    /// The escrows of these accounts that are open, where ending one takes its worker's release.
+    pub async fn endings(&self, payees: Vec<Address>) -> Result<Vec<Ending>, String> {
+        if self.covering.is_none() {
+            return Ok(Vec::new());
+        }
+        self.blocking(move |purse| {
+            let Some(money) = purse.money() else {
+                return Ok(Vec::new());
+            };
+            let ending = |payee: Address| -> Result<Ending, payment::StoreError> {
+                let last = money.book.last(payee)?;
+                Ok(Ending {
+                    payee,
+                    epoch: money.book.epoch(payee)?,
+                    promised: last.map_or(Glm::ZERO, |signed| signed.voucher.cumulative),
+                })
+            };
+            let endings: Result<_, _> = payees.into_iter().map(ending).collect();
+            endings.map_err(|e| e.to_string())
         })
         .await
     }
 
-    /// Pays out all vouchers of this run and takes back what was left in escrow.
-    pub async fn settle(&self) -> Result<(), String> {
-        ask(&self.0, "the accounts thread", |answer| Command::Settle {
-            answer,
-        })
-        .await
+    /// Whose escrows this job has used, each with its workers.
+    pub fn covered(&self) -> Vec<(Address, Vec<NodeId>)> {
+        let payees = self.covering.as_ref().map(|covering| covering.payees());
+        payees.unwrap_or_default().into_iter().collect()
+    }
+
+    /// Does money move on a chain?
+    pub fn is_on_chain(&self) -> bool {
+        self.covering.is_some()
+    }
+
+    /// A worker has given its price.
+    pub fn quoted(&self, worker: NodeId, payee: Address, price_megasample: Glm, held: &[TaskSpec]) {
+        if let Some(covering) = &self.covering {
+            covering.quoted(worker, payee, price_megasample, held);
+        }
+    }
+
+    /// Sees to it that a worker's escrow covers these tasks beside all that it has, before they are leased.
+    pub async fn cover(&self, worker: NodeId, tasks: &[TaskSpec]) -> Result<(), String> {
+        match &self.covering {
+            Some(covering) => covering.cover(worker, tasks).await,
+            None => Ok(()),
+        }
+    }
+
+    /// These will not be paid.
+    pub fn forget(&self, worker: NodeId, tasks: &[TaskId]) {
+        if let Some(covering) = &self.covering {
+            covering.forget(worker, tasks);
+        }
+    }
+
+    /// Nothing of this worker will be paid any more.
+    pub fn forget_all(&self, worker: NodeId) {
+        if let Some(covering) = &self.covering {
+            covering.forget_all(worker);
+        }
+    }
+
+    /// A task is to be paid.
+    pub fn owe(&self, worker: NodeId, payee: Address, task: TaskId, amount: Glm) {
+        if let Some(covering) = &self.covering {
+            covering.owe(worker, payee, task, amount);
+        }
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Purse) -> Result<T, String> + Send + 'static,
+    ) -> Result<T, String> {
+        let purse = Arc::clone(&self.purse);
+        let done = tokio::task::spawn_blocking(move || work(&purse)).await;
+        done.unwrap_or_else(|e| Err(e.to_string()))
     }
 }

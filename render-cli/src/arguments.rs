@@ -10,7 +10,8 @@ use std::{path::PathBuf, time::Duration};
 #[command(name = "render", version)]
 #[command(
     after_help = "Before a job: `render check SCENE`. Commands about jobs: `render jobs`, `status JOB`, `resume JOB`, `pause JOB`, `cancel JOB`, \
-                  `again JOB --frames R`, `clean`; about workers: `render providers`, `render evidence`. The same command line again goes on with a job that was stopped.\n\n\
+                  `again JOB --frames R`, `clean`; about workers: `render providers`, `render evidence`; \
+                  about your money: `render wallet`. The same command line again goes on with a job that was stopped.\n\n\
                   Exit codes: 0 done, 2 usage, 3 frames failed, 4 preflight refused, 5 budget spent or deadline passed, \
                         6 unverified, 7 no providers, 130 interrupted."
 )]
@@ -73,6 +74,8 @@ pub struct Arguments {
     /// With --only-known, identity of a further worker that gets this job; may be repeated
     #[arg(long, value_name = "NODE", requires = "only_known")]
     pub allow: Vec<String>,
+    #[command(flatten)]
+    pub money: render_worker::money::NetworkArguments,
     /// Most GLM to spend
     #[arg(long)]
     pub budget: Option<Glm>,

@@ -1,5 +1,5 @@
 //! Commands besides rendering: check a scene; list jobs that were begun, look at one, stop it, go on with it, render
-//! frames again, tidy up.
+//! frames again, tidy up; the wallet.
 
 use crate::{
     arguments::Arguments,
@@ -7,6 +7,7 @@ use crate::{
     evidence_list::{self, EvidenceArguments},
     failure::{Code, Failure},
     jobs::{self, JobFolder, Order, Record, State, Status},
+    payments_command::{self, PaymentsArguments},
     provider_list::{self, ProvidersArguments},
     resume,
     session::{self, Asked},
@@ -14,6 +15,7 @@ use crate::{
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use network::BlobStore;
 use protocol::{FrameRange, Glm};
+use render_worker::wallet::{self, WalletArguments};
 use serde_json::json;
 use std::{
     path::{Path, PathBuf},
@@ -54,6 +56,12 @@ enum Command {
     Providers(ProvidersArguments),
     /// List the evidence against workers that were caught, or show that of a job
     Evidence(EvidenceArguments),
+    /// Show what stands in escrow for whom and what was sent for it; pay out, or take back
+    #[command(after_help = "Exit codes: 0 done, 2 usage, 4 refused.")]
+    Payments(PaymentsArguments),
+    /// Make, import, show or export the wallet for real money; what it holds, and sending it
+    #[command(after_help = "Exit codes: 0 done, 2 usage, 4 refused.")]
+    Wallet(WalletArguments),
 }
 
 #[derive(Debug, Args)]
@@ -114,6 +122,13 @@ pub fn run() -> Result<Option<(Arguments, Asked)>, Failure> {
         Command::Clean(common) => clean(&common).map(|()| None),
         Command::Providers(arguments) => provider_list::run(&arguments).map(|()| None),
         Command::Evidence(arguments) => evidence_list::run(&arguments).map(|()| None),
+        Command::Payments(arguments) => payments_command::run(&arguments).map(|()| None),
+        Command::Wallet(arguments) => {
+            let data_dir = session::data_dir(arguments.data_dir.as_deref())?;
+            let done = wallet::run(&arguments, &data_dir);
+            done.map_err(|failure| Failure::preflight(failure.to_string()).hint(failure.hint()))?;
+            Ok(None)
+        }
         Command::Resume(resume) => go_on(&resume, Vec::new()).map(Some),
         Command::Again(again) => {
             let frames = again.frames.expand().frames;

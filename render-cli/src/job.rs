@@ -15,7 +15,7 @@ use crate::{
     peers::Peers,
     providers::Providers,
     report::Report,
-    standing,
+    settlement, standing,
     thread::lock,
 };
 use engine::{Merging, Plane, class_fingerprint};
@@ -25,7 +25,7 @@ use farm::{
 };
 use network::{BlobStore, Node, NodeEvent, Replier};
 use protocol::{
-    Address, Blake3Hash, JobSpec, NodeId, TaskId, TaskSpec,
+    Address, Blake3Hash, Glm, JobSpec, NodeId, TaskId, TaskSpec,
     message::{Reply, Request, Terms, bounded_text, printable},
     pixels,
 };
@@ -66,6 +66,8 @@ pub struct JobContext {
     pub payer: Address,
     /// How it is paid.
     pub terms: Terms,
+    /// How the user's local workers are.
+    pub local_terms: Terms,
     /// The money.
     pub accounts: Accounts,
     /// Decides disputes, finishes frames.
@@ -95,7 +97,7 @@ pub struct Shared {
     pub peers: Peers,
     /// What each lease is for, until it is decided.
     pub tasks: Mutex<BTreeMap<TaskId, TaskSpec>>,
-    payments: Payments,
+    pub payments: Payments,
     pub arriving: Arriving,
     pub deliveries: Semaphore,
     pub writing: Semaphore,
@@ -116,7 +118,11 @@ pub async fn run(
 ) -> Result<Outcome, Failure> {
     let (events, mut inbox) = mpsc::channel(EVENTS_MAX);
     let shared = Arc::new(Shared {
-        peers: Peers::new(context.node.clone(), events.clone()),
+        peers: Peers::new(
+            context.node.clone(),
+            events.clone(),
+            context.accounts.clone(),
+        ),
         context,
         events,
         tasks: Mutex::new(leased(&books.farm)),
@@ -196,7 +202,7 @@ pub async fn run(
             report.update(&books.farm.progress());
         }
         if let Some(outcome) = outcome {
-            farewell(&shared, paying).await;
+            farewell(&shared, paying, report).await;
             return Ok(outcome);
         }
     }
@@ -306,10 +312,14 @@ async fn offer(shared: &Arc<Shared>, worker: NodeId) {
             return;
         }
     };
+    let terms = match context.own_workers.contains(&worker) {
+        true => context.local_terms,
+        false => context.terms,
+    };
     let request = Request::Offer {
         job: Box::new(context.spec.clone()),
         payer: context.payer,
-        terms: context.terms,
+        terms,
     };
     match context.node.request(worker, request).await {
         Ok(Reply::Quote {
@@ -327,6 +337,19 @@ async fn offer(shared: &Arc<Shared>, worker: NodeId) {
             });
             let Some(trust) = trust else { return };
             context.providers.quoted(worker, device);
+            if terms == Terms::Free && price_megasample > Glm::ZERO {
+                tracing::warn!(worker = %worker.short(), %price_megasample, "wants to be paid, in a job that nobody pays for");
+                return;
+            }
+            let still_held: Vec<TaskSpec> = {
+                let tasks = lock(&shared.tasks);
+                held.iter()
+                    .filter_map(|task| tasks.get(task).cloned())
+                    .collect()
+            };
+            context
+                .accounts
+                .quoted(worker, payee, price_megasample, &still_held);
             let quoted = Event::Quoted {
                 worker,
                 trust,
@@ -422,7 +445,13 @@ fn answer(shared: &Arc<Shared>, peer: NodeId, request: Request, reply: Replier) 
     match known {
         true => {
             reply.send(Reply::Done);
-            Some(event)
+            match event {
+                Event::Ready { .. } if shared.context.accounts.is_on_chain() => {
+                    spawn(shared, move |shared| admit(shared, peer, event));
+                    None
+                }
+                event => Some(event),
+            }
         }
         false => {
             reply.send(Reply::Refused {
@@ -431,6 +460,24 @@ fn answer(shared: &Arc<Shared>, peer: NodeId, request: Request, reply: Replier) 
             None
         }
     }
+}
+
+/// Lets a worker that is ready take part once its escrow is open: it would not work without.
+async fn admit(shared: Arc<Shared>, worker: NodeId, ready: Event) {
+    let covered = shared.context.accounts.cover(worker, &[]).await;
+    // Who has left meanwhile is ready again when he is back.
+    if shared.peers.part(worker).is_none() {
+        return;
+    }
+    let event = match covered {
+        Ok(()) => ready,
+        Err(reason) => Event::Failed {
+            worker,
+            task: None,
+            reason: bounded_text(&reason),
+        },
+    };
+    let _ = shared.events.send(event).await;
 }
 
 /// Carries out an effect without waiting for anybody.
@@ -451,6 +498,7 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
             let mut known = lock(&shared.tasks);
             tasks.iter().for_each(|task| drop(known.remove(task)));
             drop(known);
+            shared.context.accounts.forget(worker, &tasks);
             shared.peers.send(worker, Request::Cancel { job, tasks });
         }
         Effect::Reject {
@@ -459,6 +507,7 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
             reason,
         } => {
             lock(&shared.tasks).remove(&task);
+            shared.context.accounts.forget(worker, &[task]);
             let rejected = Some(bounded_text(&reason));
             shared.peers.send(
                 worker,
@@ -472,6 +521,7 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
         Effect::Quarantine {
             worker, evidence, ..
         } => {
+            shared.context.accounts.forget_all(worker);
             let rejected = Some(bounded_text(&evidence.to_string()));
             let verdict = Request::Verdict {
                 job,
@@ -503,7 +553,10 @@ fn perform(shared: &Arc<Shared>, effect: Effect) {
             payee,
             task,
             amount,
-        } => shared.payments.owe(worker, payee, task, amount),
+        } => {
+            shared.context.accounts.owe(worker, payee, task, amount);
+            shared.payments.owe(worker, payee, task, amount);
+        }
         Effect::Compare {
             request,
             rects,
@@ -588,15 +641,13 @@ async fn pay(shared: Arc<Shared>) -> Result<(), String> {
 }
 
 /// Tells all workers that the job is over and pays out.
-async fn farewell(shared: &Arc<Shared>, paying: JoinHandle<Result<(), String>>) {
+async fn farewell(shared: &Arc<Shared>, paying: JoinHandle<Result<(), String>>, report: &Report) {
     shared.payments.close();
     let paid = paying.await.unwrap_or_else(|e| Err(e.to_string()));
     if let Err(error) = paid {
         tracing::error!(error, "not everything could be paid");
     }
-    if let Err(error) = shared.context.accounts.settle().await {
-        tracing::error!(error, "settling failed; it is tried again in the next run");
-    }
+    settlement::settle(shared, report).await;
     let job = shared.context.spec.id;
     shared.peers.part_with_all(&Request::Close { job }).await;
 }

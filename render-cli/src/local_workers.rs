@@ -3,6 +3,7 @@
 use crate::failure::{Code, Failure};
 use engine::{Device, blender::Found};
 use protocol::{EngineKind, NodeId};
+use render_worker::{money::NetworkArguments, wallet::PASSWORD_VARIABLES};
 use serde::Deserialize;
 use std::{path::PathBuf, process::Stdio, time::Duration};
 use tokio::{
@@ -39,7 +40,7 @@ pub async fn start(
     engine: EngineKind,
     requestor: NodeId,
     (blender, common_kernel, device): (Option<Found>, bool, Device),
-    data_dir: PathBuf,
+    (money, data_dir): (NetworkArguments, PathBuf),
 ) -> Result<LocalWorker, Failure> {
     let fail = |why: String| {
         Failure::new(
@@ -70,10 +71,16 @@ pub async fn start(
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true);
+    for password in PASSWORD_VARIABLES {
+        command.env_remove(password);
+    }
     if let Some(blender) = blender {
         command.arg("--blender").arg(&blender.path);
         command.args(["--blender-facts", &blender.facts()]);
     }
+    // Not as an argument: an endpoint may have a key in it.
+    command.env("RENDER_RPC", money.rpc.join(","));
+    command.args(["--network", &money.network.to_string()]);
     command.args(["--device", &device.to_string()]);
     if common_kernel {
         command.arg("--common-kernel");

@@ -99,6 +99,15 @@ impl Payments {
         self.changed.notify_one();
     }
 
+    /// Whom this job has paid, each with its workers.
+    pub fn payees(&self) -> Vec<(Address, Vec<NodeId>)> {
+        let accounts = lock(&self.accounts);
+        accounts
+            .iter()
+            .map(|(payee, account)| (*payee, account.workers.iter().copied().collect()))
+            .collect()
+    }
+
     /// No more will be owed; [`Payments::run`] ends once all is paid.
     pub fn close(&self) {
         self.is_closing.store(true, Ordering::Release);

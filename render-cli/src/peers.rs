@@ -1,6 +1,6 @@
 //! The connected workers: what is said to each, in order, and what becomes of it when a connection breaks.
 
-use crate::thread::lock;
+use crate::{accounts::Accounts, thread::lock};
 use farm::event::Event;
 use network::Node;
 use protocol::{
@@ -23,6 +23,7 @@ const FAREWELL: Duration = Duration::from_secs(3);
 pub struct Peers {
     node: Node,
     events: mpsc::Sender<Event>,
+    accounts: Accounts,
     /// With the messages to those that take part in the job.
     connected: Mutex<BTreeMap<NodeId, Option<Outbox>>>,
 }
@@ -52,10 +53,11 @@ impl Part {
 
 impl Peers {
     /// `events` hears of quotes and of messages that were not taken.
-    pub fn new(node: Node, events: mpsc::Sender<Event>) -> Self {
+    pub fn new(node: Node, events: mpsc::Sender<Event>, accounts: Accounts) -> Self {
         Self {
             node,
             events,
+            accounts,
             connected: Mutex::default(),
         }
     }
@@ -84,9 +86,10 @@ impl Peers {
         };
         let (messages, queue) = mpsc::channel(OUTBOX_MAX);
         let (node, events) = (self.node.clone(), self.events.clone());
+        let accounts = self.accounts.clone();
         let outbox = Outbox {
             messages,
-            delivering: tokio::spawn(deliver(node, worker, queue, events)),
+            delivering: tokio::spawn(deliver(node, worker, queue, (events, accounts))),
         };
         if let Some(earlier) = part.replace(outbox) {
             earlier.discard();
@@ -134,11 +137,19 @@ async fn deliver(
     node: Node,
     worker: NodeId,
     mut queue: mpsc::Receiver<Request>,
-    events: mpsc::Sender<Event>,
+    (events, accounts): (mpsc::Sender<Event>, Accounts),
 ) {
     while let Some(request) = queue.recv().await {
         let is_duty = matches!(request, Request::Lease { .. } | Request::Prepare { .. });
-        let Err(reason) = hand_over(&node, worker, request).await else {
+        let covered = match &request {
+            Request::Lease { tasks, .. } => accounts.cover(worker, tasks).await,
+            _ => Ok(()),
+        };
+        let taken = match covered {
+            Ok(()) => hand_over(&node, worker, request).await,
+            Err(reason) => Err(reason),
+        };
+        let Err(reason) = taken else {
             continue;
         };
         tracing::info!(worker = %worker.short(), reason, "a message was not taken");
@@ -200,7 +211,7 @@ mod tests {
             let (node, mut requestor) = self::node(&folder.join("requestor")).await;
             let (worker, at_worker) = self::node(&folder.join("worker")).await;
             let (events, inbox) = mpsc::channel(16);
-            let peers = Peers::new(node.clone(), events);
+            let peers = Peers::new(node.clone(), events, Accounts::free());
             node.dial(&worker.addresses().await[0]).await.unwrap();
             while !matches!(requestor.recv().await, Some(NodeEvent::Connected { .. })) {}
             peers.come(worker.id());
@@ -298,7 +309,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (node, _events) = node(folder.path()).await;
         let (events, mut inbox) = mpsc::channel(16);
-        let peers = Peers::new(node.clone(), events);
+        let peers = Peers::new(node.clone(), events, Accounts::free());
         let worker = NodeId([1; 32]);
         peers.come(worker);
         assert!(peers.leave(worker).is_none());

@@ -1,7 +1,7 @@
 //! One run of `render`: from the command line over preflight, workers and the job to the closing table.
 
 use crate::{
-    accounts::Purse,
+    accounts::{Money, Place, Purse},
     arguments::{Arguments, EngineChoice},
     books::Books,
     bundle::{self, Needed},
@@ -27,7 +27,6 @@ use protocol::{
     RenderSettings, Size,
     frames::summarize,
     limits::{RANGE_SAMPLES_MIN, SAMPLES_MAX},
-    message::Terms,
 };
 use std::{
     collections::BTreeSet,
@@ -265,7 +264,7 @@ async fn load_and_start(
     kind: EngineKind,
     requestor: NodeId,
     arguments: &Arguments,
-    data_dir: &Path,
+    (data_dir, place): (&Path, &Place),
 ) -> Result<(OwnEngine, Vec<LocalWorker>), Failure> {
     let own = own_engine::locate(
         kind,
@@ -282,7 +281,7 @@ async fn load_and_start(
                 kind,
                 requestor,
                 (blender.clone(), arguments.common_kernel, arguments.device),
-                data_dir.to_owned(),
+                (place.of_local_workers(), data_dir.to_owned()),
             )
         })
         .collect();
@@ -372,7 +371,10 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
     let _only = only_user(&data_dir)?;
     let local = local_workers_wanted(&arguments);
     let (node, network_events, blobs) = start_node(&data_dir, &arguments).await?;
-    let (own, workers) = load_and_start(local, kind, node.id(), &arguments, &data_dir).await?;
+    let money = arguments.money.clone();
+    let place = blocking(move || Place::start(money)).await?;
+    let (own, workers) =
+        load_and_start(local, kind, node.id(), &arguments, (&data_dir, &place)).await?;
     let pattern = pattern(asked_pattern, &own)?;
     let planes = own.description.planes.clone();
     let frame_rate = own.description.frame_rate;
@@ -399,11 +401,16 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
         Some((_, record)) => record.id,
         None => JobId(random()?),
     };
-    let purse = {
-        let data_dir = data_dir.clone();
-        blocking(move || Purse::open(&data_dir, job_id)).await?
+    let place = Arc::new(place);
+    let (purse, balance) = {
+        let (data_dir, place) = (data_dir.clone(), Arc::clone(&place));
+        blocking(move || {
+            let purse = Purse::new(Money::open(&place, &data_dir)?, job_id, place.terms());
+            let balance = purse.balance()?;
+            Ok((purse, balance))
+        })
+        .await?
     };
-    let balance = purse.balance()?;
     let (mut own, hints) = match &resume {
         None => cost_hints(own, kind, &settings, &arguments, &report).await?,
         Some(_) => (own, assumed_hints(kind)),
@@ -449,8 +456,9 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
         blobs,
         lists,
         payer: purse.payer(),
-        terms: Terms::LOCAL,
-        accounts: purse.start(),
+        terms: purse.terms(),
+        local_terms: place.local_terms(),
+        accounts: purse.start((samples_of_job(&settings, &frames), settings.samples)),
         own_engine: own.start(settings, cancel.clone()),
         planes,
         merging,
@@ -489,7 +497,13 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
     resume::close(&folder, &ended, &progress);
     node.shutdown().await;
     drop(workers);
+    drop(place);
     ended
+}
+
+/// Samples of all pixels of all frames.
+fn samples_of_job(settings: &RenderSettings, frames: &[i32]) -> u128 {
+    u128::from(settings.size.area()) * u128::from(settings.samples) * frames.len() as u128
 }
 
 /// Makes the video of all frames, if one is asked for.

@@ -4,6 +4,7 @@ use crate::{
     failure::{Code, Failure},
     output::Pattern,
 };
+use render_worker::wallet::PASSWORD_VARIABLES;
 use std::{
     env, fs,
     path::{Path, PathBuf},
@@ -54,7 +55,11 @@ impl Encoder {
         let mut part = video.as_os_str().to_owned();
         part.push(".part");
         let ending = frame_ending(frames, pattern);
-        let output = Command::new(&self.0)
+        let mut ffmpeg = Command::new(&self.0);
+        for password in PASSWORD_VARIABLES {
+            ffmpeg.env_remove(password);
+        }
+        let output = ffmpeg
             .args(["-y", "-nostdin", "-loglevel", "error", "-f", "image2"])
             .args(["-framerate", &rate_text(rate), "-i"])
             .arg(list.path().join(format!("%08d.{ending}")))

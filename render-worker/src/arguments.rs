@@ -3,6 +3,7 @@
 use crate::{
     limits::{MEMORY_GIB_DEFAULT, MEMORY_GIB_MAX},
     money::NetworkArguments,
+    wallet::WalletArguments,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use engine::Device;
@@ -39,6 +40,8 @@ pub enum Command {
                             5 undecided: this machine is of another determinism class, or agrees with nobody."
     )]
     CheckEvidence(CheckArguments),
+    /// Make, import, show or export the wallet for real money.
+    Wallet(WalletArguments),
     /// Serve one engine to a parent process.
     #[command(hide = true)]
     Engine(EngineArguments),

@@ -119,7 +119,7 @@ fn agree(
     match signed {
         Ok(signed) => {
             tracing::info!(requestor = %release.requestor, epoch = release.epoch, "agreed to the end of an escrow");
-            Reply::Released(signed)
+            Reply::Released(Box::new(signed))
         }
         Err(reason) => {
             accounts.disagree(release.requestor, before);

@@ -39,7 +39,7 @@ impl Chain {
         let Some(settings) = arguments.settings()? else {
             return Ok(None);
         };
-        let wallet = wallet(arguments.network, data_dir)?;
+        let wallet = arguments.wallet(data_dir)?;
         if arguments.network == Network::Dev {
             DevChain::give_coins(&settings, wallet.address())?;
         }
@@ -55,11 +55,6 @@ impl Chain {
             stop,
         }))
     }
-}
-
-/// The key that is paid on a network: on a public chain that of real money.
-fn wallet(_network: Network, data_dir: &Path) -> Result<Wallet, WorkerError> {
-    Ok(Wallet::load_or_create(data_dir.join("payment.key"))?)
 }
 
 fn open_ledger(

@@ -1,6 +1,6 @@
 //! How a worker shall run, what it tells when it runs, and why it could not.
 
-use crate::chain::Chain;
+use crate::{chain::Chain, wallet::WalletFailure};
 use engine::{Device, EngineError};
 use network::{Identity, IdentityError, NetworkError, StoreError};
 use payment::WalletError;
@@ -91,6 +91,9 @@ pub enum WorkerError {
     /// The payment key.
     #[error(transparent)]
     Wallet(#[from] WalletError),
+    /// The wallet for real money.
+    #[error(transparent)]
+    ChainWallet(#[from] WalletFailure),
     /// The node, or an address to dial.
     #[error(transparent)]
     Network(#[from] NetworkError),
@@ -135,6 +138,7 @@ impl WorkerError {
             Self::Identity(_) | Self::Wallet(_) => {
                 "keys must be readable by their owner only (chmod 600); --data-dir picks another folder"
             }
+            Self::ChainWallet(failure) => failure.hint(),
             Self::Network(_) => "check --listen and --peer",
             Self::Blobs(_) | Self::Earnings(_) | Self::Io { .. } => {
                 "check space and permissions; each worker needs a --data-dir of its own"

@@ -1,6 +1,7 @@
 //! A provider: takes jobs of requestors, renders their tiles in a confined process and keeps what it is promised.
 //!
-//! [`serve`] is the whole provider with its engine left open; [`main`] is the command line around it.
+//! [`serve`] is the whole provider with its engine left open; [`main`] is the command line around it. [`wallet`] serves requestors
+//! too.
 
 mod arguments;
 mod blender_release;
@@ -25,6 +26,7 @@ mod reports;
 mod scenes;
 mod size;
 mod tiles;
+pub mod wallet;
 mod worker;
 
 pub use chain::Chain;

@@ -8,7 +8,7 @@ use crate::{
     earnings,
     engine_process::{self, EngineProcesses},
     limits::ENGINE_IDLE_MAX,
-    redeem, reports, worker,
+    redeem, reports, wallet, worker,
 };
 use clap::Parser;
 use engine::{blender::Found, find_blender};
@@ -83,6 +83,10 @@ fn run(program: Vec<String>, arguments: Arguments) -> Result<ExitCode, WorkerErr
             let checked = check_evidence::check(&checking, &arguments.file)?;
             print(&checked.report(arguments.json))?;
             return Ok(checked.exit_code());
+        }
+        Some(Command::Wallet(arguments)) => {
+            wallet::run(&arguments, &data_dir(arguments.data_dir.clone())?)?;
+            return Ok(ExitCode::SUCCESS);
         }
         Some(Command::Doctor(arguments)) => {
             let data_dir = data_dir(arguments.data_dir.clone())?;

@@ -1,9 +1,15 @@
 //! How a program is told where money moves, and which files that concerns: the same options for both programs.
 
-use crate::config::WorkerError;
+use crate::{
+    config::WorkerError,
+    wallet::{PasswordArguments, open_wallet, wallet_address},
+};
 use clap::Args;
-use payment::chain::{ChainError, ChainSettings, DevChain, Network, RpcError};
-use protocol::message::Terms;
+use payment::{
+    Wallet,
+    chain::{ChainError, ChainSettings, DevChain, Network, RpcError},
+};
+use protocol::{Address, message::Terms};
 use std::path::{Path, PathBuf};
 
 /// Where money moves, and how a chain is reached.
@@ -28,6 +34,9 @@ pub struct NetworkArguments {
     /// About what one coin of the chain is worth in GLM, to tell whether a sum is worth its fee.
     #[arg(long, value_name = "GLM", value_parser = clap::value_parser!(u64).range(1..))]
     pub glm_per_coin: Option<u64>,
+    /// Of the wallet of a public chain.
+    #[command(flatten)]
+    pub password: PasswordArguments,
 }
 
 impl NetworkArguments {
@@ -53,6 +62,28 @@ impl NetworkArguments {
             glm_per_coin: self.glm_per_coin.unwrap_or(settings.glm_per_coin),
             ..settings
         }))
+    }
+
+    /// The wallet whose money moves: that of the keystore on a public chain, a key that makes itself where nothing has a value.
+    ///
+    /// # Errors
+    /// When there is none, it is open to others, or the password is missing or wrong.
+    pub fn wallet(&self, data_dir: &Path) -> Result<Wallet, WorkerError> {
+        match self.network {
+            Network::Chain(_) => Ok(open_wallet(data_dir, &self.password.source())?),
+            _ => Ok(Wallet::load_or_create(data_dir.join("payment.key"))?),
+        }
+    }
+
+    /// Its address, for which no password is needed.
+    ///
+    /// # Errors
+    /// When there is no wallet, or its file is open to others or damaged.
+    pub fn address(&self, data_dir: &Path) -> Result<Address, WorkerError> {
+        match self.network {
+            Network::Chain(_) => Ok(wallet_address(data_dir)?),
+            _ => Ok(self.wallet(data_dir)?.address()),
+        }
     }
 
     /// What requestor and provider have to agree on.

@@ -126,9 +126,8 @@ impl Ledger for EmbeddedLedger {
         false
     }
 
-    /// A file has no owner: whoever opens it says for whom it spends.
-    fn spendable(&self) -> Result<Glm, LedgerError> {
-        Ok(self.totals()?.accounts)
+    fn spendable(&self, requestor: Address) -> Result<Glm, LedgerError> {
+        self.balance(requestor)
     }
 
     fn redeem_fee(&self) -> Result<Glm, LedgerError> {

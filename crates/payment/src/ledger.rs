@@ -154,11 +154,11 @@ pub trait Ledger: Send + Sync {
     /// When the ledger cannot be reached.
     fn balance(&self, account: Address) -> Result<Glm, LedgerError>;
 
-    /// What this ledger's own account can put into escrows.
+    /// What a requestor can put into escrows: a hot key spends its owner's.
     ///
     /// # Errors
     /// When the ledger cannot be reached.
-    fn spendable(&self) -> Result<Glm, LedgerError>;
+    fn spendable(&self, requestor: Address) -> Result<Glm, LedgerError>;
 
     /// What redeeming one voucher costs at present, about, in GLM.
     ///

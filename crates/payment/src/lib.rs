@@ -2,14 +2,17 @@
 //!
 //! A requestor opens an escrow for a worker ([`Ledger::open`]), raises one cumulative [`voucher`] as tiles are
 //! accepted ([`VoucherBook`]), and settles at the end of the job ([`settle`]). The worker keeps the highest voucher
-//! ([`EarningsBook`]); anybody may redeem it, and only the worker is paid.
+//! ([`EarningsBook`]); anybody may redeem it, and only the worker is paid. The key of a [`Wallet`] for real money stands in a
+//! [`keystore`].
 //!
 //! Everything here blocks (files are synced): async callers use a blocking task. No other crate names ethers.
 
 pub mod chain;
 mod earnings_book;
 mod embedded;
+pub mod keystore;
 mod ledger;
+mod private_file;
 mod settlement;
 mod store;
 pub mod voucher;
@@ -22,7 +25,10 @@ pub use earnings_book::{
 };
 pub use embedded::{EMBEDDED_CHAIN_ID, EMBEDDED_CONTRACT, EmbeddedLedger, FAUCET};
 pub use ledger::{Escrow, EscrowKey, Ledger, LedgerError, Redeemed, Release, Totals};
-pub use settlement::{Settlement, SettlementError, fund_escrow, settle};
+pub use settlement::{
+    Cover, Covered, FEES_WORTH, Settled, Settlement, SettlementError, cover, fund_escrow, settle,
+    settle_many,
+};
 pub use store::StoreError;
 pub use voucher::{VoucherError, verify_voucher};
 pub use voucher_book::{VoucherBook, VoucherBookError};

@@ -1,7 +1,7 @@
 //! The order in which a requestor covers promises before work and pays them after it, safe to repeat after a crash.
 
-use crate::{EscrowKey, Ledger, LedgerError, Release, StoreError, VoucherBook};
-use protocol::{Address, Glm};
+use crate::{Escrow, EscrowKey, Ledger, LedgerError, Release, StoreError, VoucherBook};
+use protocol::{Address, Glm, message::SignedRelease};
 
 /// What settling with one worker did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,135 @@ pub enum SettlementError {
     TooLarge,
 }
 
+/// What the escrow for one worker shall hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cover {
+    /// Who is paid.
+    pub worker: Address,
+    /// Beyond everything promised in the present epoch: leases in flight, work not paid yet.
+    pub unpromised: Glm,
+    /// Put in besides when something has to be put in, as far as there is enough: each movement has its fee.
+    pub spare: Glm,
+}
+
+/// What an escrow holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Covered {
+    /// Which.
+    pub key: EscrowKey,
+    /// Put in.
+    pub deposit: Glm,
+    /// Promised in its epoch.
+    pub promised: Glm,
+}
+
+/// Makes sure that the present escrows cover what is asked; opens in one movement, tops up as needed. In the order asked.
+///
+/// # Errors
+/// When the requestor's account holds too little, or ledger or book fail.
+pub fn cover(
+    ledger: &dyn Ledger,
+    book: &VoucherBook,
+    covers: &[Cover],
+) -> Result<Vec<Covered>, SettlementError> {
+    ledger.finish_pending()?;
+    let mut plans = Vec::new();
+    for cover in covers {
+        plans.push(Plan::of(ledger, book, cover)?);
+    }
+    let missing = |spare: bool| -> Option<Glm> {
+        let mut plans = plans.iter();
+        plans.try_fold(Glm::ZERO, |sum, plan| sum.checked_add(plan.missing(spare)))
+    };
+    let all = missing(true).ok_or(SettlementError::TooLarge)?;
+    let spare = all == Glm::ZERO || ledger.spendable(book.requestor())? >= all;
+    let opened = |plan: &&Plan| plan.deposit.is_none();
+    let openings: Vec<_> = plans.iter().filter(opened).collect();
+    let openings: Vec<_> = openings
+        .iter()
+        .map(|plan| (plan.key, plan.missing(spare)))
+        .collect();
+    if !openings.is_empty() {
+        ledger.open_many(&openings)?;
+    }
+    for plan in plans.iter().filter(|plan| plan.deposit.is_some()) {
+        let missing = plan.missing(spare);
+        if missing > Glm::ZERO {
+            ledger.top_up(&plan.key, missing)?;
+        }
+    }
+    let covered = plans.iter().map(|plan| {
+        let before = plan.deposit.unwrap_or_default();
+        let deposit = before.checked_add(plan.missing(spare));
+        Ok(Covered {
+            key: plan.key,
+            deposit: deposit.ok_or(SettlementError::TooLarge)?,
+            promised: plan.promised,
+        })
+    });
+    covered.collect()
+}
+
+/// What has to be put into one escrow.
+struct Plan {
+    key: EscrowKey,
+    /// None while it is not open.
+    deposit: Option<Glm>,
+    promised: Glm,
+    needed: Glm,
+    wanted: Glm,
+}
+
+impl Plan {
+    fn of(ledger: &dyn Ledger, book: &VoucherBook, cover: &Cover) -> Result<Self, SettlementError> {
+        let (key, escrow) = present_escrow(ledger, book, cover.worker)?;
+        let promised = promised(book, cover.worker)?;
+        let needed = promised.checked_add(cover.unpromised);
+        let needed = needed.ok_or(SettlementError::TooLarge)?;
+        let wanted = needed.checked_add(cover.spare);
+        Ok(Self {
+            key,
+            deposit: escrow.map(|escrow| escrow.deposit),
+            promised,
+            needed,
+            wanted: wanted.ok_or(SettlementError::TooLarge)?,
+        })
+    }
+
+    /// What is put in. Nothing where what is needed is there; else with what is spare.
+    fn missing(&self, spare: bool) -> Glm {
+        let there = self.deposit.unwrap_or_default();
+        match self.needed.checked_sub(there) {
+            None | Some(Glm::ZERO) if self.deposit.is_some() => Glm::ZERO,
+            _ => {
+                let goal = if spare { self.wanted } else { self.needed };
+                goal.checked_sub(there).unwrap_or_default()
+            }
+        }
+    }
+}
+
+/// The epoch that the book is in and its escrow, none while that is not open; a book that is behind the ledger catches up.
+fn present_escrow(
+    ledger: &dyn Ledger,
+    book: &VoucherBook,
+    worker: Address,
+) -> Result<(EscrowKey, Option<Escrow>), SettlementError> {
+    loop {
+        let key = present_key(book, worker)?;
+        match ledger.escrow(&key)? {
+            // Stopped between the release and its entry in the book, or opened and closed with another folder.
+            Some(escrow) if escrow.released => book.close_epoch(worker, key.epoch)?,
+            escrow => return Ok((key, escrow)),
+        }
+    }
+}
+
+fn promised(book: &VoucherBook, worker: Address) -> Result<Glm, StoreError> {
+    let last = book.last(worker)?;
+    Ok(last.map_or(Glm::ZERO, |signed| signed.voucher.cumulative))
+}
+
 /// Makes sure that the present escrow for `worker` covers everything promised to it and `unpromised` more (leases in
 /// flight); opens or tops up as needed.
 ///
@@ -41,32 +170,104 @@ pub fn fund_escrow(
     worker: Address,
     unpromised: Glm,
 ) -> Result<EscrowKey, SettlementError> {
-    let mut key = present_key(book, worker)?;
-    let mut escrow = ledger.escrow(&key)?;
-    if escrow.is_some_and(|escrow| escrow.released) {
-        // Stopped between the release and its entry in the book.
-        book.close_epoch(worker, key.epoch)?;
-        key = present_key(book, worker)?;
-        escrow = ledger.escrow(&key)?;
-    }
-    let promised = book
-        .last(worker)?
-        .map_or(Glm::ZERO, |signed| signed.voucher.cumulative);
-    let needed = promised
-        .checked_add(unpromised)
-        .ok_or(SettlementError::TooLarge)?;
-    match escrow {
-        None => ledger.open(&key, needed)?,
-        Some(escrow) => {
-            if let Some(missing) = needed
-                .checked_sub(escrow.deposit)
-                .filter(|missing| *missing > Glm::ZERO)
-            {
-                ledger.top_up(&key, missing)?;
+    let cover_one = Cover {
+        worker,
+        unpromised,
+        spare: Glm::ZERO,
+    };
+    let covered = cover(ledger, book, &[cover_one])?;
+    let covered = covered.first().ok_or(SettlementError::TooLarge)?;
+    Ok(covered.key)
+}
+
+/// What became of one worker's escrow at the end of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// Paid and closed by the worker's release; this went back to the requestor.
+    Closed {
+        /// Paid to the worker by it.
+        paid: Glm,
+        /// To the requestor.
+        returned: Glm,
+    },
+    /// Paid; the escrow stays open with what is left in it.
+    Paid {
+        /// Paid to the worker now.
+        paid: Glm,
+        /// Left, and neither promised nor returned.
+        left: Glm,
+    },
+    /// Too little for its fee: promise and rest stay where they are, for the next job or the worker's own redeeming.
+    Carried {
+        /// Promised and not paid out.
+        promised: Glm,
+        /// Left besides.
+        left: Glm,
+    },
+}
+
+/// A promise is paid out, and a rest fetched, when it is worth so many times the fee.
+pub const FEES_WORTH: u128 = 20;
+
+/// Pays and closes many escrows together: those with a release are closed by it, the others are paid. What is not worth its
+/// fee is carried, unless `all` is asked for.
+///
+/// # Errors
+/// When ledger or book fail; asking again carries on.
+pub fn settle_many(
+    ledger: &dyn Ledger,
+    book: &VoucherBook,
+    workers: &[(Address, Option<SignedRelease>)],
+    all: bool,
+) -> Result<Vec<(Address, Settled)>, SettlementError> {
+    ledger.finish_pending()?;
+    let fee = ledger.redeem_fee()?;
+    let worth = fee.checked_mul_ratio(FEES_WORTH, 1);
+    let worth = worth.ok_or(SettlementError::TooLarge)?;
+    let is_worth = |sum: Glm| sum > Glm::ZERO && (all || sum >= worth);
+    let (mut settled, mut closing, mut paying) = (Vec::new(), Vec::new(), Vec::new());
+    for (worker, release) in workers {
+        let (key, escrow) = present_escrow(ledger, book, *worker)?;
+        let Some(escrow) = escrow else { continue };
+        let promised = promised(book, *worker)?;
+        let due = promised.min(escrow.deposit);
+        let due = due.checked_sub(escrow.claimed).unwrap_or_default();
+        let left = escrow.deposit.checked_sub(escrow.claimed.max(promised));
+        let left = left.unwrap_or_default();
+        // A release of another sum was signed before the last voucher or for an older one.
+        let release = release.filter(|signed| {
+            EscrowKey::from(&signed.release) == key && signed.release.cumulative == promised
+        });
+        let whole = due.checked_add(left).ok_or(SettlementError::TooLarge)?;
+        let outcome = match release {
+            Some(release) if is_worth(whole) => {
+                closing.push(release);
+                Settled::Closed {
+                    paid: due,
+                    returned: left,
+                }
             }
+            _ if is_worth(due) => {
+                paying.extend(book.last(*worker)?);
+                Settled::Paid { paid: due, left }
+            }
+            _ => Settled::Carried {
+                promised: due,
+                left,
+            },
+        };
+        settled.push((*worker, outcome));
+    }
+    if !closing.is_empty() {
+        ledger.close(&closing)?;
+        for signed in &closing {
+            book.close_epoch(signed.release.worker, signed.release.epoch)?;
         }
     }
-    Ok(key)
+    if !paying.is_empty() {
+        ledger.redeem_many(&paying)?;
+    }
+    Ok(settled)
 }
 
 /// Redeems the last voucher of `worker`, takes back what is left and begins a new epoch.

@@ -148,6 +148,25 @@ impl VoucherBook {
         Ok(self.promise(worker)?.last)
     }
 
+    /// Everybody who was ever promised something, with the present epoch and its last voucher.
+    ///
+    /// # Errors
+    /// When the file fails.
+    pub fn all(&self) -> Result<Vec<(Address, u64, Option<SignedVoucher>)>, StoreError> {
+        let transaction = self.database.begin_read()?;
+        let table = transaction.open_table(PROMISES)?;
+        let (first, last) = (Address([0; 20]), Address([0xff; 20]));
+        table
+            .range(self.key(&first)..=self.key(&last))?
+            .map(|row| {
+                let (key, bytes) = row?;
+                let promise: Promise = store::from_bytes(bytes.value())?;
+                let (_, _, _, worker) = key.value();
+                Ok((Address(*worker), promise.epoch, promise.last))
+            })
+            .collect()
+    }
+
     /// The epoch that the next voucher for `worker` will name.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use crate::{
     chain::Transaction,
+    private_file,
     voucher::{digest, release_digest},
 };
 use ethers_core::{
@@ -17,7 +18,7 @@ use protocol::{
 use std::{
     fmt,
     fs::File,
-    io::{self, Read, Write},
+    io,
     path::{Path, PathBuf},
 };
 use zeroize::Zeroizing;
@@ -102,16 +103,33 @@ impl Wallet {
     }
 
     fn load(path: &Path, file: File) -> Result<Self, WalletError> {
-        refuse_loose_permissions(path, &file)?;
-        let mut text = Zeroizing::new(String::new());
-        match file.take(KEY_FILE_BYTES_MAX).read_to_string(&mut text) {
-            Err(source) if source.kind() == io::ErrorKind::InvalidData => {
-                return Err(WalletError::NotAKey(path.into()));
+        let loose_mode = private_file::loose_mode(&file).map_err(|e| file_error(path, e))?;
+        if let Some(mode) = loose_mode {
+            let path = path.into();
+            return Err(WalletError::LoosePermissions { path, mode });
+        }
+        let bytes = private_file::read(file, KEY_FILE_BYTES_MAX);
+        let bytes = bytes.map_err(|source| file_error(path, source))?;
+        let text = str::from_utf8(&bytes).ok();
+        text.and_then(Self::from_hex)
+            .ok_or_else(|| WalletError::NotAKey(path.into()))
+    }
+
+    /// A wallet of a key that nobody had before.
+    pub fn generate() -> Self {
+        loop {
+            let mut secret = Zeroizing::new([0; 32]);
+            OsRng.fill_bytes(secret.as_mut());
+            // Next to no secret is beyond the order of the curve.
+            if let Ok(wallet) = Self::from_secret(&secret) {
+                return wallet;
             }
-            other => other.map_err(|source| file_error(path, source))?,
-        };
-        let secret = parse_secret(text.trim()).ok_or_else(|| WalletError::NotAKey(path.into()))?;
-        Self::from_secret(&secret).map_err(|_| WalletError::NotAKey(path.into()))
+        }
+    }
+
+    /// The wallet of a secret in 64 hexadecimal digits, perhaps after `0x` and between white space; none if it is not one.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        Self::from_secret(&*parse_secret(text.trim())?).ok()
     }
 
     /// The wallet of a secret scalar, big endian.
@@ -123,6 +141,22 @@ impl Wallet {
         Ok(Self {
             signer: LocalWallet::from(key),
         })
+    }
+
+    /// The secret scalar, big endian.
+    pub(crate) fn secret(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.signer.signer().to_bytes().into())
+    }
+
+    /// The secret in 64 hexadecimal digits: whoever sees it has the money.
+    pub fn secret_hex(&self) -> Zeroizing<String> {
+        let mut text = Zeroizing::new(String::with_capacity(64));
+        for byte in self.secret().iter() {
+            for digit in [byte >> 4, byte & 15] {
+                text.push(char::from_digit(digit.into(), 16).unwrap_or('0'));
+            }
+        }
+        text
     }
 
     /// The account of the key.
@@ -234,61 +268,16 @@ fn parse_secret(text: &str) -> Option<Zeroizing<[u8; 32]>> {
     Some(secret)
 }
 
-fn draw_secret() -> Zeroizing<[u8; 32]> {
-    let mut secret = Zeroizing::new([0; 32]);
-    loop {
-        OsRng.fill_bytes(secret.as_mut());
-        if SigningKey::from_slice(secret.as_ref()).is_ok() {
-            return secret;
-        }
-    }
-}
-
-/// Makes the file beside its place and moves it there in one step, unless somebody else was faster.
+/// Stores a new key, unless somebody else was faster.
 fn create_key_file(path: &Path) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    std::fs::create_dir_all(folder)?;
-    // On Unix a new temporary file has mode 600.
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    let secret = draw_secret();
-    let mut text = Zeroizing::new(String::with_capacity(65));
-    for byte in secret.iter() {
-        for digit in [byte >> 4, byte & 15] {
-            text.push(char::from_digit(digit.into(), 16).unwrap_or('0'));
-        }
-    }
+    let digits = Wallet::generate().secret_hex();
+    let mut text = Zeroizing::new(String::with_capacity(digits.len() + 1));
+    text.push_str(&digits);
     text.push('\n');
-    file.write_all(text.as_bytes())?;
-    file.as_file().sync_all()?;
-    match file.persist_noclobber(path) {
-        Err(e) if e.error.kind() != io::ErrorKind::AlreadyExists => return Err(e.error),
-        _ => {}
+    match private_file::create(path, text.as_bytes()) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
     }
-    // Without this a power cut can lose the name, and with it the money sent to the address meanwhile.
-    #[cfg(unix)]
-    File::open(folder)?.sync_all()?;
-    Ok(())
-}
-
-#[cfg(unix)]
-fn refuse_loose_permissions(path: &Path, file: &File) -> Result<(), WalletError> {
-    use std::os::unix::fs::PermissionsExt;
-    let metadata = file.metadata().map_err(|source| file_error(path, source))?;
-    match metadata.permissions().mode() & 0o777 {
-        mode if mode & 0o077 != 0 => Err(WalletError::LoosePermissions {
-            path: path.into(),
-            mode,
-        }),
-        _ => Ok(()),
-    }
-}
-
-#[cfg(not(unix))]
-fn refuse_loose_permissions(_path: &Path, _file: &File) -> Result<(), WalletError> {
-    Ok(())
 }
 
 #[cfg(test)]

@@ -178,7 +178,7 @@ pub enum Reply {
         root: Blake3Hash,
     },
     /// To `Release`.
-    Released(SignedRelease),
+    Released(Box<SignedRelease>),
     /// The request made no sense to this peer.
     Refused {
         /// For a person.

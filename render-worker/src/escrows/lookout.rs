@@ -131,7 +131,7 @@ impl Watcher {
     fn warn_without_coins(&self) {
         let account = self.chain.ledger.account();
         // Trouble with the chain is told by the first look.
-        if let Ok(Glm::ZERO) = self.chain.ledger.coins(account) {
+        if let Ok((_, Glm::ZERO)) = self.chain.ledger.settings().holdings(account) {
             tracing::warn!(
                 "account {account} holds no {}: vouchers are kept and redeemed once it has some for fees",
                 self.chain.ledger.settings().coin

@@ -80,7 +80,8 @@ impl ChainSettings {
             coin: "ETH".into(),
             fee_cap_gwei: 500,
             confirmations: 1,
-            glm_per_coin: 15_000,
+            // Fees are worth nothing: everything is settled.
+            glm_per_coin: 0,
             patience: Patience {
                 poll: Duration::from_millis(500),
                 ..Patience::default()
@@ -92,6 +93,34 @@ impl ChainSettings {
     /// Where the escrow lies.
     pub fn escrow(&self) -> Address {
         contract::escrow_address(self.token)
+    }
+
+    /// What an account holds: GLM, and coins in the same unit of 10^-18.
+    ///
+    /// # Errors
+    /// When no endpoint answers, or the token is not there.
+    pub fn holdings(&self, account: Address) -> Result<(Glm, Glm), RpcError> {
+        let rpc = self.rpc()?;
+        let answer = rpc.look(self.token, &contract::balance_of(account))?;
+        let held = contract::read_number(&answer).ok_or_else(|| unread("balanceOf"))?;
+        let parameters = json!([account.to_string(), "latest"]);
+        let coins = rpc.number("eth_getBalance", parameters)?;
+        Ok((Glm::from_wei(held), Glm::from_wei(coins)))
+    }
+
+    /// The last epoch between two accounts, and its escrow.
+    ///
+    /// # Errors
+    /// When no endpoint answers.
+    pub fn present(
+        &self,
+        requestor: Address,
+        worker: Address,
+    ) -> Result<Option<(u64, Escrow)>, RpcError> {
+        let asked = contract::channels(requestor, worker);
+        let answer = self.rpc()?.look(self.escrow(), &asked)?;
+        let channel = Channel::read(&answer).ok_or_else(|| unread("channels"))?;
+        Ok(channel.present())
     }
 
     /// The endpoints as one.
@@ -228,16 +257,6 @@ impl ChainLedger {
         &self.settings
     }
 
-    /// Coins of an account, for fees, in wei.
-    ///
-    /// # Errors
-    /// When no endpoint answers.
-    pub fn coins(&self, account: Address) -> Result<Glm, ChainError> {
-        let parameters = json!([account.to_string(), "latest"]);
-        let wei = self.rpc.number("eth_getBalance", parameters)?;
-        Ok(Glm::from_wei(wei))
-    }
-
     /// Sends GLM to an account.
     ///
     /// # Errors
@@ -246,15 +265,31 @@ impl ChainLedger {
         let _movement = self.begin()?;
         self.refuse_without(self.account(), sum)?;
         let data = contract::transfer(to, sum);
-        Ok(self.order(&transfer_purpose(to, sum), self.settings.token, data)?)
+        Ok(self.order(&transfer_purpose(to, sum, "GLM"), self.settings.token, data)?)
     }
 
-    /// Is such a transfer on its way since an earlier run? It is seen to before anything else is sent.
+    /// Sends coins to an account.
+    ///
+    /// # Errors
+    /// When they are not there, or the transaction fails.
+    pub fn send_coins(&self, to: Address, sum: Glm) -> Result<(), LedgerError> {
+        let _movement = self.begin()?;
+        self.sender.send(Order {
+            purpose: transfer_purpose(to, sum, &self.settings.coin),
+            to,
+            value: sum.wei(),
+            data: Vec::new(),
+        })?;
+        Ok(())
+    }
+
+    /// Is such a transfer, of coins or of GLM, on its way since an earlier run? It is seen to before anything else is sent.
     ///
     /// # Errors
     /// When the file fails.
-    pub fn is_sending_glm(&self, to: Address, sum: Glm) -> Result<bool, StoreError> {
-        let purpose = transfer_purpose(to, sum);
+    pub fn is_sending(&self, to: Address, sum: Glm, coins: bool) -> Result<bool, StoreError> {
+        let unit = if coins { &self.settings.coin } else { "GLM" };
+        let purpose = transfer_purpose(to, sum, unit);
         let pending = |transaction: &Transaction| {
             transaction.state == super::State::Pending && transaction.purpose == purpose
         };
@@ -335,10 +370,10 @@ impl ChainLedger {
         self.sender.transactions()
     }
 
-    /// Who pays for what the account opens, and how much it may spend: a hot key spends its owner's.
-    fn purse(&self) -> Result<(Address, Glm), ChainError> {
-        let (owner, cap) = self.delegation(self.account())?;
-        let payer = owner.unwrap_or(self.account());
+    /// Who pays for what an account opens, and how much that may spend.
+    fn purse(&self, requestor: Address) -> Result<(Address, Glm), ChainError> {
+        let (owner, cap) = self.delegation(requestor)?;
+        let payer = owner.unwrap_or(requestor);
         let balance = self.token_balance(payer)?;
         Ok(match owner {
             None => (payer, balance),
@@ -381,7 +416,7 @@ impl ChainLedger {
         if sum.wei() > AMOUNT_MAX {
             return Err(LedgerError::TooLarge);
         }
-        let (payer, balance) = self.purse()?;
+        let (payer, balance) = self.purse(self.account())?;
         if balance < sum {
             return Err(LedgerError::InsufficientBalance {
                 account: payer,
@@ -422,8 +457,8 @@ impl ChainLedger {
     }
 }
 
-fn transfer_purpose(to: Address, sum: Glm) -> String {
-    format!("send {sum} GLM to {to}")
+fn transfer_purpose(to: Address, sum: Glm, unit: &str) -> String {
+    format!("send {sum} {unit} to {to}")
 }
 
 fn unread(what: &str) -> RpcError {
@@ -451,8 +486,8 @@ impl Ledger for ChainLedger {
         Ok(self.token_balance(account)?)
     }
 
-    fn spendable(&self) -> Result<Glm, LedgerError> {
-        Ok(self.purse()?.1)
+    fn spendable(&self, requestor: Address) -> Result<Glm, LedgerError> {
+        Ok(self.purse(requestor)?.1)
     }
 
     fn redeem_fee(&self) -> Result<Glm, LedgerError> {

@@ -96,7 +96,7 @@ fn a_hot_key_spends_up_to_its_cap() {
     let hot = place.ledger_of(&wallet(&[6, 9]));
     hot.serve_owner(place.requestor.address()).unwrap();
     ledger.raise_cap(hot.account(), glm(3)).unwrap();
-    assert_eq!(hot.spendable().unwrap(), glm(3));
+    assert_eq!(hot.spendable(hot.account()).unwrap(), glm(3));
     let key = EscrowKey {
         requestor: hot.account(),
         worker: place.worker.address(),
@@ -111,7 +111,7 @@ fn a_hot_key_spends_up_to_its_cap() {
         Err(LedgerError::InsufficientBalance { .. })
     ));
     ledger.revoke_cap(hot.account()).unwrap();
-    assert_eq!(hot.spendable().unwrap(), Glm::ZERO);
+    assert_eq!(hot.spendable(hot.account()).unwrap(), Glm::ZERO);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU8, Ordering},
     },
     time::Duration,
@@ -21,7 +21,7 @@ use std::{
 use tempfile::TempDir;
 
 /// Longest that anything on the chain may take.
-const CHAIN_TIME_MAX: Duration = Duration::from_secs(60);
+pub const CHAIN_TIME_MAX: Duration = Duration::from_secs(60);
 
 pub fn glm(amount: u64) -> Glm {
     Glm::from_glm(amount)
@@ -99,7 +99,10 @@ pub struct Payer {
 
 impl Payer {
     pub fn of(worker: Address) -> Self {
+        // All test GLM comes from one account, whose transactions have an order.
+        static FUNDING: Mutex<()> = Mutex::new(());
         let (wallet, folder) = (new_wallet(), tempfile::tempdir().unwrap());
+        let _funding = FUNDING.lock().unwrap_or_else(PoisonError::into_inner);
         DevChain::fund(&settings(), wallet.address()).unwrap();
         let (ledger, _) = open(&wallet, folder.path());
         Self {

@@ -2,7 +2,7 @@
 
 use crate::{
     away::{GATED_FRAME, Gate, gated},
-    chain::{Payer, account, glm, new_wallet, settings, terms},
+    chain::{CHAIN_TIME_MAX, Payer, account, glm, new_wallet, settings, terms},
     requestor::{Requestor, Worker, tile},
 };
 use payment::{Ledger, Wallet, chain::DevChain, voucher::verify_release_on};
@@ -64,7 +64,7 @@ async fn release(requestor: &Requestor, job: &JobSpec, epoch: u64, cumulative: u
 
 fn released(reply: Reply) -> SignedRelease {
     match reply {
-        Reply::Released(signed) => signed,
+        Reply::Released(signed) => *signed,
         other => panic!("{other:?}"),
     }
 }
@@ -119,7 +119,8 @@ async fn an_announced_withdrawal_stops_the_work_and_has_the_voucher_redeemed() {
     requestor.lease(&job, &tasks).await;
 
     block_in_place(|| payer.announce(0));
-    match requestor.hear().await {
+    let heard = tokio::time::timeout(CHAIN_TIME_MAX, requestor.hear()).await;
+    match heard.expect("the work stops") {
         Request::Failed { task, reason, .. } => {
             assert_eq!(
                 (task, reason.contains("announced")),

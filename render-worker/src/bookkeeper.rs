@@ -18,7 +18,7 @@ pub const BOOK_FILE: &str = "earnings.redb";
 enum Entry {
     Voucher(Box<SignedVoucher>),
     /// The end of an escrow, and what was agreed to before.
-    Release(Release, Option<u64>),
+    Release(Box<Release>, Option<u64>),
 }
 
 pub struct Bookkeeper {
@@ -63,7 +63,7 @@ impl Bookkeeper {
         before: Option<u64>,
         replier: Replier,
     ) -> Result<(), Replier> {
-        let handed = self.hand_over(Entry::Release(release, before), replier);
+        let handed = self.hand_over(Entry::Release(Box::new(release), before), replier);
         handed.map_err(|(_, replier)| replier)
     }
 

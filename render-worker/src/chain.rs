@@ -77,11 +77,3 @@ fn open_ledger(
         other => other,
     }
 }
-
-/// A ledger for looking only, whose file of transactions lies in `unused` and stays empty.
-pub fn open_to_look(settings: ChainSettings, unused: &Path) -> Result<ChainLedger, WorkerError> {
-    // A key that nobody pays: nothing is signed with it.
-    let wallet = Wallet::from_secret(&[1; 32])?;
-    let outbox = unused.join(OUTBOX_FILE);
-    Ok(ChainLedger::open(settings, wallet, outbox, Arc::default())?)
-}

@@ -5,13 +5,12 @@ mod text;
 use crate::{
     arguments::EarningsArguments,
     bookkeeper::BOOK_FILE,
-    chain,
     config::WorkerError,
     escrows::{cover::Present, lookout::note_all},
 };
 use payment::{
-    Earnings, EarningsBook, JobEarnings, Ledger, LedgerError, StoreError,
-    chain::{ChainLedger, Network},
+    Earnings, EarningsBook, JobEarnings, StoreError,
+    chain::{ChainError, ChainSettings, Network},
 };
 use protocol::{Address, Glm};
 use std::{
@@ -58,10 +57,7 @@ pub fn report(arguments: &EarningsArguments, data_dir: &Path) -> Result<String, 
             let network = arguments.money.network.to_string();
             let mut read = read(network, &folder)?;
             if let Some(read) = &mut read {
-                // Its file of transactions goes with it: nothing is sent, and the account's own may be in use.
-                let unused = tempfile::tempdir().map_err(WorkerError::io("no temporary folder"))?;
-                let ledger = chain::open_to_look(settings, unused.path())?;
-                look(&ledger, read, &folder.join(BOOK_FILE))?;
+                look(&settings, read, &folder.join(BOOK_FILE))?;
             }
             read.into_iter().collect()
         }
@@ -115,13 +111,14 @@ fn read(network: String, folder: &Path) -> Result<Option<NetworkEarnings>, Store
 
 /// Brings rows up to date with the chain, and the book too unless a worker writes in it: that looks by itself.
 fn look(
-    ledger: &ChainLedger,
+    chain: &ChainSettings,
     earnings: &mut NetworkEarnings,
     path: &Path,
-) -> Result<(), LedgerError> {
+) -> Result<(), WorkerError> {
+    let contract = chain.escrow();
     let of_ledger = |row: &Earnings| {
         let voucher = &row.signed.voucher;
-        (voucher.chain_id, voucher.contract) == (ledger.chain_id(), ledger.contract())
+        (voucher.chain_id, voucher.contract) == (chain.chain_id, contract)
     };
     let mut present = BTreeMap::<(Address, Address), Present>::new();
     for row in earnings.escrows.iter().filter(|row| of_ledger(row)) {
@@ -129,7 +126,8 @@ fn look(
         if let std::collections::btree_map::Entry::Vacant(entry) =
             present.entry((key.requestor, key.worker))
         {
-            entry.insert(ledger.present(key.requestor, key.worker)?);
+            let seen = chain.present(key.requestor, key.worker);
+            entry.insert(seen.map_err(ChainError::from)?);
         }
     }
     for (&(requestor, worker), &seen) in &present {
@@ -137,7 +135,7 @@ fn look(
             of_ledger(row) && (row.requestor(), row.key().worker) == (requestor, worker)
         };
         let rows = earnings.escrows.iter().filter(theirs);
-        match EarningsBook::open(path, worker, ledger.chain_id(), ledger.contract()) {
+        match EarningsBook::open(path, worker, chain.chain_id, contract) {
             Ok(book) => note_all(&book, rows, seen)?,
             Err(StoreError::InUse(_)) => {}
             Err(error) => return Err(error.into()),

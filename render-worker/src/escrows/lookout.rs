@@ -7,13 +7,12 @@ use super::{
 use crate::{
     chain::Chain,
     config::WorkerError,
-    limits::{FEE_FRESH, LOOK_EVERY, OTHERS_LOOKED_AT_MAX, QUESTIONS_MAX},
+    limits::{FEE_FRESH, LOOK_EVERY, OTHERS_EVERY, OTHERS_LOOKED_AT_MAX, QUESTIONS_MAX},
 };
-use payment::{Earnings, EarningsBook, Ledger, LedgerError, StoreError};
+use payment::{Earnings, EarningsBook, EscrowKey, Ledger, LedgerError, StoreError};
 use protocol::{Address, Glm};
 use std::{
-    collections::BTreeSet,
-    ops::Bound,
+    collections::{BTreeSet, VecDeque},
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread::{self, JoinHandle},
     time::{Instant, SystemTime},
@@ -58,7 +57,9 @@ impl Lookout {
             watched: Arc::clone(&watched),
             redeemer: redeemer.map_err(failed())?,
             fee: None,
-            last_other: None,
+            others: VecDeque::new(),
+            others_begun: None,
+            told: BTreeSet::new(),
             is_troubled: false,
         };
         let builder = thread::Builder::new().name("lookout".into());
@@ -97,8 +98,11 @@ struct Watcher {
     redeemer: Redeemer,
     /// What redeeming costs, and when that was asked.
     fee: Option<(Instant, Glm)>,
-    /// The one of the other requestors that was looked at last.
-    last_other: Option<Address>,
+    /// The other requestors that are still to be looked at in this round, and when it began.
+    others: VecDeque<Address>,
+    others_begun: Option<Instant>,
+    /// Escrows of which was told that what they give is not worth its fee.
+    told: BTreeSet<EscrowKey>,
     /// Was trouble told, and nothing since?
     is_troubled: bool,
 }
@@ -188,16 +192,17 @@ impl Watcher {
         watched.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The next of those that have no job and owe something: with thousands of them each look would be long.
+    /// The next of those that have no job and owe something, each now and then: a thaw takes a day, and there may be thousands.
     fn others(&mut self, rows: &[Earnings], watched: &BTreeSet<Address>) -> Vec<Address> {
-        let owing = rows.iter().map(Earnings::requestor);
-        let owing: BTreeSet<Address> = owing.filter(|payer| !watched.contains(payer)).collect();
-        let after = self.last_other.map_or(Bound::Unbounded, Bound::Excluded);
-        let turn = owing.range((after, Bound::Unbounded)).chain(&owing);
-        let most = owing.len().min(OTHERS_LOOKED_AT_MAX);
-        let others: Vec<Address> = turn.take(most).copied().collect();
-        self.last_other = others.last().copied();
-        others
+        let is_time = |at: Instant| at.elapsed() >= OTHERS_EVERY;
+        if self.others.is_empty() && self.others_begun.is_none_or(is_time) {
+            let owing: BTreeSet<Address> = rows.iter().map(Earnings::requestor).collect();
+            self.others = owing.into_iter().collect();
+            self.others_begun = Some(Instant::now());
+        }
+        self.others.retain(|payer| !watched.contains(payer));
+        let next = self.others.len().min(OTHERS_LOOKED_AT_MAX);
+        self.others.drain(..next).collect()
     }
 
     fn redeem_due(&mut self, rows: &[Earnings]) -> Result<(), LedgerError> {
@@ -212,7 +217,21 @@ impl Watcher {
         if !due.is_empty() {
             self.redeemer.order(due);
         }
+        for row in rows {
+            self.tell_of_loss(row, fee);
+        }
         Ok(())
+    }
+
+    /// Says that a small sum goes back to its requestor unless the user pays more for it than it is.
+    fn tell_of_loss(&mut self, row: &Earnings, fee: Glm) {
+        let sum = row.redeemable();
+        if row.progress.withdrawable_at.is_some() && sum <= fee && self.told.insert(row.key()) {
+            tracing::warn!(
+                requestor = %row.requestor(),
+                "the escrow's end is announced, and {sum} GLM are not worth the fee of about {fee:.6} GLM: `redeem --all` takes them"
+            );
+        }
     }
 
     fn fee(&mut self) -> Result<Glm, LedgerError> {

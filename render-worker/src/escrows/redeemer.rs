@@ -9,7 +9,7 @@ use protocol::{Glm, message::SignedVoucher};
 use std::{
     sync::{Arc, mpsc},
     thread::{self, JoinHandle},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// Is a voucher to be redeemed now, by what was last seen of its escrow? Never at a loss.
@@ -86,9 +86,10 @@ impl Redeemer {
 }
 
 fn run(ledger: &ChainLedger, book: &EarningsBook, ordered: &mpsc::Receiver<Vec<SignedVoucher>>) {
-    let mut failed: Option<Instant> = None;
+    // When it failed last, and how long it rests since.
+    let mut failed: Option<(Instant, Duration)> = None;
     while let Ok(vouchers) = ordered.recv() {
-        if failed.is_some_and(|at| at.elapsed() < REDEEM_AGAIN) {
+        if failed.is_some_and(|(at, rest)| at.elapsed() < rest) {
             continue;
         }
         match redeem(ledger, book, &vouchers) {
@@ -103,7 +104,9 @@ fn run(ledger: &ChainLedger, book: &EarningsBook, ordered: &mpsc::Receiver<Vec<S
                 if failed.is_none() {
                     tracing::warn!("vouchers wait to be redeemed: {error}");
                 }
-                failed = Some(Instant::now());
+                let (first, longest) = REDEEM_AGAIN;
+                let rest = failed.map_or(first, |(_, rest)| (rest * 2).min(longest));
+                failed = Some((Instant::now(), rest));
             }
         }
     }

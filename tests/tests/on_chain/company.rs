@@ -4,7 +4,7 @@ use engine::{CancelFlag, Engine, EngineError, SceneDescription, TracerEngine};
 use network::Identity;
 use payment::{
     EarningsBook, Wallet,
-    chain::{ChainLedger, ChainSettings, DevChain},
+    chain::{ChainSettings, DevChain},
 };
 use protocol::{Address, EngineKind, Glm, Rect, RenderSettings, RenderedRect, message::Terms};
 use render_worker::{Started, WorkerConfig, serve};
@@ -61,10 +61,7 @@ impl Chain {
 
     /// What the contract holds of a requestor for a worker.
     pub fn in_escrow(&self, requestor: Address, worker: Address) -> Glm {
-        let folder = tempfile::tempdir().unwrap();
-        let (outbox, anybody) = (folder.path().join("outbox"), Wallet::generate());
-        let ledger = ChainLedger::open(self.settings(), anybody, outbox, Arc::default()).unwrap();
-        let present = ledger.present(requestor, worker).unwrap();
+        let present = self.settings().present(requestor, worker).unwrap();
         present.map_or(Glm::ZERO, |(_, escrow)| {
             escrow.deposit.checked_sub(escrow.claimed).unwrap()
         })

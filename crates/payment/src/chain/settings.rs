@@ -1,10 +1,11 @@
 //! How a chain is reached, what may be spent on fees, and how long is waited for what.
 
 use super::{
-    contract::{self, Deployment},
+    contract::{self, Channel, Deployment},
     network::{Network, Preset},
     rpc::{Rpc, RpcError, nonsense},
 };
+use crate::Escrow;
 use protocol::{Address, Glm};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -108,6 +109,21 @@ impl ChainSettings {
         let parameters = json!([account.to_string(), "latest"]);
         let coins = rpc.number("eth_getBalance", parameters)?;
         Ok((Glm::from_wei(held), Glm::from_wei(coins)))
+    }
+
+    /// The last epoch between two accounts, and its escrow; for who has no account there.
+    ///
+    /// # Errors
+    /// When no endpoint answers.
+    pub fn present(
+        &self,
+        requestor: Address,
+        worker: Address,
+    ) -> Result<Option<(u64, Escrow)>, RpcError> {
+        let asked = contract::channels(requestor, worker);
+        let answer = self.rpc()?.look(self.escrow(), &asked)?;
+        let channel = Channel::read(&answer).ok_or_else(|| nonsense("channels", &Value::Null))?;
+        Ok(channel.present())
     }
 
     /// The endpoints as one.

@@ -4,7 +4,7 @@
 //! is leased is `cover`'s.
 
 use crate::{
-    cover::Covering,
+    cover::{Covering, Extent},
     failure::{Code, Failure},
 };
 use payment::{
@@ -206,12 +206,12 @@ impl Purse {
         }
     }
 
-    /// `samples` are those of the whole job and of a pixel.
-    pub fn start(self, samples: (u128, u32)) -> Accounts {
+    /// Within a runtime.
+    pub fn start(self, job: Extent) -> Accounts {
         let purse = Arc::new(self);
         let covering = match &purse.money {
             Some(money) if money.ledger.is_chain() => {
-                Some(Covering::start(Arc::clone(&purse), samples))
+                Some(Covering::start(Arc::clone(&purse), job))
             }
             _ => None,
         };
@@ -303,7 +303,7 @@ impl Accounts {
     /// Nobody pays.
     #[cfg(test)]
     pub fn free() -> Self {
-        Purse::new(None, JobId([0; 16]), Terms::Free).start((0, 0))
+        Purse::new(None, JobId([0; 16]), Terms::Free).start(Extent::default())
     }
 
     /// Pays what is missing to `total` for this job. `receipts` is a hash of the tasks accepted since the last payment.

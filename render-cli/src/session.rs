@@ -7,6 +7,7 @@ use crate::{
     bundle::{self, Needed},
     check,
     conclusion::{conclude, outcome_name},
+    cover::Extent,
     failure::{Code, Failure},
     job,
     jobs::{self, JobFolder, Lock, Record},
@@ -23,7 +24,7 @@ use engine::{CancelFlag, SceneDescription};
 use farm::{CostHints, FarmConfig, Progress, event::Event};
 use network::{BlobStore, Identity, Node, NodeConfig};
 use protocol::{
-    Blake3Hash, BlenderVersion, EngineKind, FrameRange, JobId, JobSpec, NodeId, Pass,
+    Blake3Hash, BlenderVersion, EngineKind, FrameRange, Glm, JobId, JobSpec, NodeId, Pass,
     RenderSettings, Size,
     frames::summarize,
     limits::{RANGE_SAMPLES_MIN, SAMPLES_MAX},
@@ -463,7 +464,7 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
         payer: purse.payer(),
         terms: purse.terms(),
         local_terms: place.local_terms(),
-        accounts: purse.start((samples_of_job(&settings, &frames), settings.samples)),
+        accounts: purse.start(extent(&settings, &frames, arguments.budget)),
         own_engine: own.start(settings, cancel.clone()),
         planes,
         merging,
@@ -506,9 +507,13 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
     ended
 }
 
-/// Samples of all pixels of all frames.
-fn samples_of_job(settings: &RenderSettings, frames: &[i32]) -> u128 {
-    u128::from(settings.size.area()) * u128::from(settings.samples) * frames.len() as u128
+fn extent(settings: &RenderSettings, frames: &[i32], budget: Option<Glm>) -> Extent {
+    let pixels = u128::from(settings.size.area()) * frames.len() as u128;
+    Extent {
+        samples: pixels * u128::from(settings.samples),
+        samples_per_pixel: settings.samples,
+        budget,
+    }
 }
 
 /// Makes the video of all frames, if one is asked for.

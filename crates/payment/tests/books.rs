@@ -351,6 +351,32 @@ fn a_job_is_covered_paid_and_settled_and_the_next_uses_a_new_escrow() {
 }
 
 #[test]
+fn what_is_spare_is_cut_from_all_alike_where_there_is_too_little() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ledger, book) = (ledger(folder.path()), voucher_book(folder.path()));
+    let covers = [(worker(), 3_000), (Address([3; 20]), 1_000)].map(|(worker, spare)| Cover {
+        worker,
+        unpromised: glm(100),
+        spare: glm(spare),
+    });
+    let deposits = cover(&ledger, &book, &covers).unwrap();
+    // 1,000 GLM are there and 200 needed: a fifth of what is spare remains.
+    for (covered, most) in deposits.iter().zip([700, 300]) {
+        let missing = glm(most).checked_sub(covered.deposit).unwrap();
+        assert!(missing < Glm::from_wei(1_000_000_000_000), "{covered:?}");
+    }
+    // Nothing is put in where nothing lacks, and what is needed is put in to the last wei.
+    assert_eq!(cover(&ledger, &book, &covers).unwrap(), deposits);
+    let rest = ledger.balance(wallet().address()).unwrap();
+    let more = Cover {
+        unpromised: deposits[0].deposit.checked_add(rest).unwrap(),
+        ..covers[0]
+    };
+    cover(&ledger, &book, &[more]).unwrap();
+    assert_eq!(ledger.balance(wallet().address()).unwrap(), Glm::ZERO);
+}
+
+#[test]
 fn a_short_promise_keeps_the_escrow_open_until_it_is_covered() {
     let folder = tempfile::tempdir().unwrap();
     let (ledger, book) = (ledger(folder.path()), voucher_book(folder.path()));

@@ -1,7 +1,7 @@
 //! `render payments`: what stands in escrow for whom, what was sent, and ending it.
 
 use crate::{
-    accounts::{Money, Place},
+    accounts::{Money, PaymentNetwork},
     failure::{Code, Failure},
     session,
 };
@@ -105,8 +105,8 @@ pub fn run(arguments: &PaymentsArguments) -> Result<(), Failure> {
             .hint("name the endpoint of one that runs with --rpc"));
     }
     let _only = session::only_user(&data_dir)?;
-    let place = Place::start(arguments.money.clone())?;
-    let Some(money) = Money::open(&place, &data_dir)? else {
+    let payment_network = PaymentNetwork::start(arguments.money.clone())?;
+    let Some(money) = Money::open(&payment_network, &data_dir)? else {
         return Ok(());
     };
     match arguments.action {
@@ -117,7 +117,7 @@ pub fn run(arguments: &PaymentsArguments) -> Result<(), Failure> {
     let mut rows = rows(&money).map_err(|e| fail(&e))?;
     // The epoch after one that was closed, of a provider that has not worked since.
     rows.retain(|row| row.escrow.is_some() || row.promised > Glm::ZERO);
-    let transactions = transactions(&place, &money, &data_dir)?;
+    let transactions = transactions(&payment_network, &money, &data_dir)?;
     let text = match (arguments.json, arguments.csv) {
         (true, _) => as_json(&rows, &transactions),
         (_, true) => as_csv(&rows),
@@ -147,14 +147,14 @@ fn rows(money: &Money) -> Result<Vec<Row>, payment::LedgerError> {
 }
 
 fn transactions(
-    place: &Place,
+    payment_network: &PaymentNetwork,
     money: &Money,
     data_dir: &Path,
 ) -> Result<Vec<Transaction>, Failure> {
     if !money.ledger.is_chain() {
         return Ok(Vec::new());
     }
-    let outbox = place.folder(data_dir)?.join(OUTBOX_FILE);
+    let outbox = payment_network.folder(data_dir)?.join(OUTBOX_FILE);
     let transactions = Outbox::read(outbox, money.ledger.chain_id(), money.book.requestor());
     transactions.map_err(|e| Failure::preflight(e.to_string()))
 }

@@ -1,7 +1,7 @@
 //! One run of `render`: from the command line over preflight, workers and the job to the closing table.
 
 use crate::{
-    accounts::{Money, Place, Purse},
+    accounts::{Money, PaymentNetwork, Purse},
     arguments::{Arguments, EngineChoice},
     books::Books,
     bundle::{self, Needed},
@@ -266,7 +266,7 @@ async fn load_and_start(
     kind: EngineKind,
     requestor: NodeId,
     arguments: &Arguments,
-    (data_dir, place): (&Path, &Place),
+    (data_dir, payment_network): (&Path, &PaymentNetwork),
 ) -> Result<(OwnEngine, Vec<LocalWorker>), Failure> {
     let own = own_engine::locate(
         kind,
@@ -283,7 +283,7 @@ async fn load_and_start(
                 kind,
                 requestor,
                 (blender.clone(), arguments.common_kernel, arguments.device),
-                (place.of_local_workers(), data_dir.to_owned()),
+                (payment_network.of_local_workers(), data_dir.to_owned()),
             )
         })
         .collect();
@@ -374,9 +374,15 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
     let local = local_workers_wanted(&arguments);
     let (node, network_events, blobs) = start_node(&data_dir, &arguments).await?;
     let money = arguments.money.clone();
-    let place = blocking(move || Place::start(money)).await?;
-    let (own, workers) =
-        load_and_start(local, kind, node.id(), &arguments, (&data_dir, &place)).await?;
+    let payment_network = blocking(move || PaymentNetwork::start(money)).await?;
+    let (own, workers) = load_and_start(
+        local,
+        kind,
+        node.id(),
+        &arguments,
+        (&data_dir, &payment_network),
+    )
+    .await?;
     let pattern = pattern(asked_pattern, &own)?;
     let planes = own.description.planes.clone();
     let frame_rate = own.description.frame_rate;
@@ -401,16 +407,20 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
     let resume = which_job(asked.resume, fingerprint, &arguments, &data_dir)?;
     let job_id = match &resume {
         Some((_, record)) => {
-            same_ledger(record, place.terms())?;
+            same_ledger(record, payment_network.terms())?;
             record.id
         }
         None => JobId(random()?),
     };
-    let place = Arc::new(place);
+    let payment_network = Arc::new(payment_network);
     let (purse, balance) = {
-        let (data_dir, place) = (data_dir.clone(), Arc::clone(&place));
+        let (data_dir, payment_network) = (data_dir.clone(), Arc::clone(&payment_network));
         blocking(move || {
-            let purse = Purse::new(Money::open(&place, &data_dir)?, job_id, place.terms());
+            let purse = Purse::new(
+                Money::open(&payment_network, &data_dir)?,
+                job_id,
+                payment_network.terms(),
+            );
             let balance = purse.balance()?;
             Ok((purse, balance))
         })
@@ -430,7 +440,7 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
                 scene: arguments.scene.clone(),
                 fingerprint,
                 begun: jobs::now(),
-                terms: place.terms(),
+                terms: payment_network.terms(),
             };
             let engine = (kind, own.blender()?);
             begin(
@@ -463,7 +473,7 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
         lists,
         payer: purse.payer(),
         terms: purse.terms(),
-        local_terms: place.local_terms(),
+        local_terms: payment_network.local_terms(),
         accounts: purse.start(extent(&settings, &frames, arguments.budget)),
         own_engine: own.start(settings, cancel.clone()),
         planes,
@@ -503,7 +513,7 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
     resume::close(&folder, &ended, &progress);
     node.shutdown().await;
     drop(workers);
-    drop(place);
+    drop(payment_network);
     ended
 }
 

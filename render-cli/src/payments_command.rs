@@ -29,6 +29,9 @@ pub struct PaymentsArguments {
     /// One JSON object on stdout instead of tables
     #[arg(long, global = true)]
     json: bool,
+    /// The escrows as lines with commas, the first one with their names
+    #[arg(long, global = true, conflicts_with = "json")]
+    csv: bool,
     /// Where keys, ledger and jobs are kept
     #[arg(long, global = true)]
     data_dir: Option<PathBuf>,
@@ -61,10 +64,17 @@ impl Row {
         }
     }
 
+    /// Deposited and paid out.
+    fn amounts(&self) -> (Glm, Glm) {
+        self.escrow
+            .map_or_else(Default::default, |escrow| (escrow.deposit, escrow.claimed))
+    }
+
     /// Promised and not paid out.
     fn due(&self) -> Glm {
-        let claimed = self.escrow.map_or(Glm::ZERO, |escrow| escrow.claimed);
-        self.promised.checked_sub(claimed).unwrap_or_default()
+        self.promised
+            .checked_sub(self.amounts().1)
+            .unwrap_or_default()
     }
 
     /// In escrow and not promised.
@@ -108,9 +118,10 @@ pub fn run(arguments: &PaymentsArguments) -> Result<(), Failure> {
     // The epoch after one that was closed, of a provider that has not worked since.
     rows.retain(|row| row.escrow.is_some() || row.promised > Glm::ZERO);
     let transactions = transactions(&place, &money, &data_dir)?;
-    let text = match arguments.json {
-        true => as_json(&rows, &transactions),
-        false => as_tables(&rows, &transactions),
+    let text = match (arguments.json, arguments.csv) {
+        (true, _) => as_json(&rows, &transactions),
+        (_, true) => as_csv(&rows),
+        _ => as_tables(&rows, &transactions),
     };
     std::io::stdout()
         .lock()
@@ -186,6 +197,23 @@ fn withdraw(money: &Money) -> Result<(), payment::LedgerError> {
     Ok(())
 }
 
+fn as_csv(rows: &[Row]) -> String {
+    let lines = rows.iter().map(|row| {
+        let (deposit, claimed) = row.amounts();
+        format!(
+            "{},{},{},{deposit},{},{claimed},{},{}\n",
+            row.key.worker,
+            row.key.epoch,
+            row.state(),
+            row.promised,
+            row.due(),
+            row.left()
+        )
+    });
+    let names = "provider,epoch,state,deposit,promised,paid,due,left\n";
+    std::iter::once(names.to_owned()).chain(lines).collect()
+}
+
 fn as_json(rows: &[Row], transactions: &[Transaction]) -> String {
     let escrows = rows.iter().map(|row| {
         json!({
@@ -228,9 +256,7 @@ fn as_tables(rows: &[Row], transactions: &[Transaction]) -> String {
         "provider", "escrow", "deposit GLM", "promised", "paid", "left", "state"
     );
     for row in rows {
-        let (deposit, claimed) = row
-            .escrow
-            .map_or_else(Default::default, |escrow| (escrow.deposit, escrow.claimed));
+        let (deposit, claimed) = row.amounts();
         text += &format!(
             "{:<42}  {:>6}  {deposit:>16.8}  {:>16.8}  {claimed:>16.8}  {:>16.8}  {}\n",
             row.key.worker.to_string(),

@@ -27,6 +27,7 @@ use protocol::{
     RenderSettings, Size,
     frames::summarize,
     limits::{RANGE_SAMPLES_MIN, SAMPLES_MAX},
+    message::Terms,
 };
 use std::{
     collections::BTreeSet,
@@ -398,7 +399,10 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
     let fingerprint = fingerprint(&pattern, division, &wanted)?;
     let resume = which_job(asked.resume, fingerprint, &arguments, &data_dir)?;
     let job_id = match &resume {
-        Some((_, record)) => record.id,
+        Some((_, record)) => {
+            same_ledger(record, place.terms())?;
+            record.id
+        }
         None => JobId(random()?),
     };
     let place = Arc::new(place);
@@ -425,6 +429,7 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
                 scene: arguments.scene.clone(),
                 fingerprint,
                 begun: jobs::now(),
+                terms: place.terms(),
             };
             let engine = (kind, own.blender()?);
             begin(
@@ -652,6 +657,20 @@ fn begin(
         again: Vec::new(),
         _lock: lock,
     })
+}
+
+/// What a job owes on one ledger another knows nothing of: everything would be paid again.
+fn same_ledger(record: &Record, terms: Terms) -> Result<(), Failure> {
+    if record.terms == terms {
+        return Ok(());
+    }
+    let message = format!(
+        "job {} is paid {}, and this run would pay {terms}",
+        record.id.short(),
+        record.terms
+    );
+    Err(Failure::preflight(message)
+        .hint("give the --network that began it, or give the job up: `render cancel JOB`"))
 }
 
 /// Frames that two releases of Blender have a part in would be of neither.

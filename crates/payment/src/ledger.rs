@@ -183,7 +183,8 @@ pub trait Ledger: Send + Sync {
     /// Moves `amount` more from the requestor's account into an open escrow.
     ///
     /// # Errors
-    /// When the account holds less, or the escrow is not open.
+    /// When the account holds less, or the escrow is not open; [`ChainError::Outdated`] when a movement of before came
+    /// through only now, which may have been the same.
     fn top_up(&self, key: &EscrowKey, amount: Glm) -> Result<(), LedgerError>;
 
     /// The escrow, if it was ever opened.

@@ -1,6 +1,8 @@
 //! The order in which a requestor covers promises before work and pays them after it, safe to repeat after a crash.
 
-use crate::{Escrow, EscrowKey, Ledger, LedgerError, Release, StoreError, VoucherBook};
+use crate::{
+    Escrow, EscrowKey, Ledger, LedgerError, Release, StoreError, VoucherBook, chain::ChainError,
+};
 use protocol::{Address, Glm, message::SignedRelease};
 
 /// What settling with one worker did.
@@ -52,11 +54,31 @@ pub struct Covered {
     pub promised: Glm,
 }
 
+/// How often is planned anew because the chain moved meanwhile; each time takes a reorganisation at the wrong moment.
+const PLANS_MAX: usize = 4;
+
 /// Makes sure that the present escrows cover what is asked; opens in one movement, tops up as needed. In the order asked.
 ///
 /// # Errors
 /// When the requestor's account holds too little, or ledger or book fail.
 pub fn cover(
+    ledger: &dyn Ledger,
+    book: &VoucherBook,
+    covers: &[Cover],
+) -> Result<Vec<Covered>, SettlementError> {
+    for _ in 1..PLANS_MAX {
+        match cover_as_planned(ledger, book, covers) {
+            // What was pending a moment ago, or was thrown out of a block, is there now.
+            Err(SettlementError::Ledger(
+                LedgerError::Chain(ChainError::Outdated) | LedgerError::AlreadyOpen(_),
+            )) => {}
+            done => return done,
+        }
+    }
+    cover_as_planned(ledger, book, covers)
+}
+
+fn cover_as_planned(
     ledger: &dyn Ledger,
     book: &VoucherBook,
     covers: &[Cover],
@@ -234,9 +256,12 @@ pub fn settle_many(
         let due = due.checked_sub(escrow.claimed).unwrap_or_default();
         let left = escrow.deposit.checked_sub(escrow.claimed.max(promised));
         let left = left.unwrap_or_default();
-        // A release of another sum was signed before the last voucher or for an older one.
+        // A release of another sum was signed before the last voucher or for an older one; one that is not covered pays
+        // nobody, and would keep the others from being paid with it.
         let release = release.filter(|signed| {
-            EscrowKey::from(&signed.release) == key && signed.release.cumulative == promised
+            EscrowKey::from(&signed.release) == key
+                && signed.release.cumulative == promised
+                && promised <= escrow.deposit
         });
         let whole = due.checked_add(left).ok_or(SettlementError::TooLarge)?;
         let outcome = match release {

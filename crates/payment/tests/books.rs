@@ -1,11 +1,14 @@
 //! The books of requestor and worker together with a ledger: replay, restart, kill, settlement.
 
 use payment::{
-    EMBEDDED_CHAIN_ID, EMBEDDED_CONTRACT, EarningsBook, EarningsError, EmbeddedLedger, Escrow,
-    EscrowKey, Ledger, Release, StoreError, Summary, VoucherBook, VoucherBookError, VoucherError,
-    Wallet, fund_escrow, settle,
+    Cover, EMBEDDED_CHAIN_ID, EMBEDDED_CONTRACT, EarningsBook, EarningsError, EmbeddedLedger,
+    Escrow, EscrowKey, Ledger, Release, Settled, StoreError, Summary, VoucherBook,
+    VoucherBookError, VoucherError, Wallet, cover, fund_escrow, settle, settle_many,
 };
-use protocol::{Address, Blake3Hash, Glm, JobId, message::SignedVoucher};
+use protocol::{
+    Address, Blake3Hash, Glm, JobId,
+    message::{Release as Agreement, SignedVoucher},
+};
 use std::{
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
@@ -363,6 +366,45 @@ fn a_short_promise_keeps_the_escrow_open_until_it_is_covered() {
         (glm(3), glm(5))
     );
     assert_eq!(settlement.release, Some(Release::Returned(Glm::ZERO)));
+}
+
+#[test]
+fn a_release_that_is_not_covered_keeps_nobody_from_being_paid() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ledger, book) = (ledger(folder.path()), voucher_book(folder.path()));
+    let workers = [2, 3].map(|number| Wallet::from_secret(&[number; 32]).unwrap());
+    let payees = workers.each_ref().map(Wallet::address);
+    let covers = payees.map(|worker| Cover {
+        worker,
+        unpromised: glm(4),
+        spare: Glm::ZERO,
+    });
+    cover(&ledger, &book, &covers).unwrap();
+    let settling = [(0, 6), (1, 3)].map(|(at, promised): (usize, u64)| {
+        book.raise_to(payees[at], JOB, glm(promised), receipts(1))
+            .unwrap();
+        let release = Agreement {
+            chain_id: EMBEDDED_CHAIN_ID,
+            contract: EMBEDDED_CONTRACT,
+            requestor: wallet().address(),
+            worker: payees[at],
+            epoch: 0,
+            cumulative: glm(promised),
+        };
+        (
+            payees[at],
+            Some(workers[at].sign_release(&release).unwrap()),
+        )
+    });
+    let settled = settle_many(&ledger, &book, &settling, true).unwrap();
+    let (paid, left) = (glm(4), Glm::ZERO);
+    assert_eq!(settled[0], (payees[0], Settled::Paid { paid, left }));
+    let (paid, returned) = (glm(3), glm(1));
+    assert_eq!(settled[1], (payees[1], Settled::Closed { paid, returned }));
+    assert_eq!(
+        payees.map(|payee| ledger.balance(payee).unwrap()),
+        [glm(4), glm(3)]
+    );
 }
 
 #[test]

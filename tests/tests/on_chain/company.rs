@@ -3,7 +3,7 @@
 use engine::{CancelFlag, Engine, EngineError, SceneDescription, TracerEngine};
 use network::Identity;
 use payment::{
-    EarningsBook,
+    EarningsBook, Wallet,
     chain::{ChainSettings, DevChain},
 };
 use protocol::{Address, EngineKind, Glm, Rect, RenderSettings, RenderedRect, message::Terms};
@@ -179,7 +179,7 @@ pub struct Cheat {
 impl Cheat {
     pub fn start(chain: &Chain, dir: &Path) -> Self {
         let runtime = Runtime::new().unwrap();
-        let payee = payment::Wallet::generate().address();
+        let payee = Wallet::generate().address();
         let (started, starting) = oneshot::channel();
         let config = WorkerConfig {
             terms: chain.terms(),

@@ -2,9 +2,9 @@
 
 use super::{
     contract::{self, DEPLOYER, Deployment},
-    ledger::ChainSettings,
+    error::ChainError,
     rpc::{Rpc, RpcError, hex},
-    sender::ChainError,
+    settings::ChainSettings,
 };
 use protocol::{Address, Glm};
 use serde_json::{Value, json};
@@ -64,9 +64,10 @@ impl DevChain {
                 Path::new(&program).display()
             ))
         };
-        // The shell ends anvil when our end of the pipe closes, even if we are killed.
+        // The shell ends anvil when our end of the pipe closes, even if we are killed; it lets go of the output, so that this
+        // ends when anvil does.
         let mut process = Command::new("sh")
-            .args(["-c", r#""$@" & read -r _; kill $!"#, "sh"])
+            .args(["-c", r#""$@" & exec >&-; read -r _; kill $!"#, "sh"])
             .arg(&program)
             .args(["--port", "0", "--block-time", "1", "--accounts", "1"])
             .args(["--chain-id", &chain_id.to_string()])

@@ -1,12 +1,13 @@
 //! One JSON-RPC endpoint over HTTP: bounded answers, bounded time, and a name that gives no key away.
 
+use super::words;
 use serde_json::{Value, json};
 use std::{fmt, time::Duration};
 
 /// Longest answer in bytes; a receipt of a hundred transfers has about 200,000.
 const ANSWER_BYTES_MAX: u64 = 8 << 20;
 /// JSON-RPC errors that speak of the endpoint and not of the request: rate limits, resources, internal trouble.
-const ENDPOINT_ERRORS: [i64; 3] = [-32005, -32002, -32603];
+const ENDPOINT_ERRORS: [i64; 5] = [-32005, -32002, -32016, -32603, 429];
 
 /// Why an endpoint gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +16,6 @@ pub(super) enum Silence {
     Broken(String),
     /// The chain itself says no.
     Refused {
-        code: i64,
         message: String,
         data: Option<String>,
     },
@@ -42,7 +42,7 @@ impl Endpoint {
     }
 
     pub(super) fn call(&self, method: &str, parameters: &Value) -> Result<Value, Silence> {
-        let broken = |e: &dyn fmt::Display| Silence::Broken(e.to_string());
+        let broken = |e: &dyn fmt::Display| Silence::Broken(words::shown(&e.to_string()));
         let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": parameters })
             .to_string();
         let mut response = self
@@ -50,7 +50,13 @@ impl Endpoint {
             .post(&self.url)
             .header("Content-Type", "application/json")
             .send(request)
-            .map_err(|e| broken(&e))?;
+            .map_err(|error| match error {
+                // It repeats the address, which may have a key in it.
+                ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
+                    Silence::Broken("this is no address with http:// or https://".into())
+                }
+                error => broken(&error),
+            })?;
         let status = response.status();
         let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX);
         let body = body.read_to_vec().map_err(|e| broken(&e))?;
@@ -65,16 +71,24 @@ impl Endpoint {
 
 fn read(answer: &mut Value, status: u16) -> Result<Value, Silence> {
     if let Some(error) = answer.get("error").filter(|error| !error.is_null()) {
-        let code = error["code"].as_i64().unwrap_or_default();
-        let message = error["message"].as_str().unwrap_or("no reason").to_owned();
-        return Err(match ENDPOINT_ERRORS.contains(&code) || status == 429 {
-            true => Silence::Broken(format!("{message} ({code})")),
-            false => Silence::Refused {
-                code,
-                message,
-                data: error["data"].as_str().map(str::to_owned),
-            },
-        });
+        let code = error["code"].as_i64();
+        let message = error["message"].as_str().or(error.as_str());
+        let message = words::shown(message.unwrap_or("no reason"));
+        let data = error["data"].as_str().map(str::to_owned);
+        // Some nodes call it an internal error when a contract undoes a call.
+        let is_undone = data.is_some() || words::is_undone(&message);
+        let refuses_us = matches!(status, 401 | 403 | 429 | 500..);
+        return match code {
+            Some(code)
+                if is_undone
+                    || !ENDPOINT_ERRORS.contains(&code)
+                        && !refuses_us
+                        && !words::is_of_the_endpoint(&message) =>
+            {
+                Err(Silence::Refused { message, data })
+            }
+            _ => Err(Silence::Broken(message)),
+        };
     }
     match answer.get_mut("result") {
         Some(result) => Ok(result.take()),
@@ -114,16 +128,73 @@ mod tests {
     }
 
     #[test]
+    fn an_address_that_is_none_is_not_repeated() {
+        for url in [
+            "rpc.example/v3/0123secret",
+            "ftp://rpc.example/0123secret",
+            "http:// /0123secret",
+        ] {
+            let silence =
+                Endpoint::new(url, Duration::from_secs(1)).call("eth_chainId", &json!([]));
+            let Err(Silence::Broken(why)) = silence else {
+                panic!("{silence:?}");
+            };
+            assert!(!why.contains("0123secret"), "{why}");
+        }
+    }
+
+    #[test]
     fn limits_of_the_endpoint_are_not_the_chains_word() {
-        let mut limited = json!({ "error": { "code": -32005, "message": "slow down" } });
-        assert!(matches!(read(&mut limited, 200), Err(Silence::Broken(_))));
-        let mut reverted =
-            json!({ "error": { "code": 3, "message": "execution reverted", "data": "0x08" } });
-        assert!(matches!(
-            read(&mut reverted, 200),
-            Err(Silence::Refused { code: 3, data: Some(data), .. }) if data == "0x08"
-        ));
+        for (answer, status) in [
+            (
+                json!({ "error": { "code": -32005, "message": "slow down" } }),
+                200,
+            ),
+            (
+                json!({ "error": { "code": -32000, "message": "daily quota used up" } }),
+                200,
+            ),
+            (
+                json!({ "error": { "code": -32000, "message": "no key" } }),
+                401,
+            ),
+            (
+                json!({ "error": { "code": -32000, "message": "upstream" } }),
+                503,
+            ),
+            (
+                json!({ "error": { "code": -32603, "message": "out of memory" } }),
+                200,
+            ),
+            (json!({ "error": "go away" }), 200),
+            (json!({}), 200),
+            (json!([]), 200),
+        ] {
+            let read = read(&mut answer.clone(), status);
+            assert!(
+                matches!(read, Err(Silence::Broken(_))),
+                "{answer}: {read:?}"
+            );
+        }
+        for error in [
+            json!({ "code": 3, "message": "execution reverted", "data": "0x08" }),
+            json!({ "code": -32603, "message": "reverted with a reason", "data": "0x08" }),
+        ] {
+            let read = read(&mut json!({ "error": error }), 500);
+            assert!(
+                matches!(&read, Err(Silence::Refused { data: Some(data), .. }) if data == "0x08"),
+                "{read:?}"
+            );
+        }
         assert_eq!(read(&mut json!({ "result": null }), 200), Ok(Value::Null));
-        assert!(matches!(read(&mut json!({}), 200), Err(Silence::Broken(_))));
+    }
+
+    #[test]
+    fn words_of_an_endpoint_steer_no_terminal() {
+        let mut answer = json!({ "error": { "code": 1, "message": "\u{1b}[2J".repeat(1_000) } });
+        let Err(Silence::Refused { message, .. }) = read(&mut answer, 200) else {
+            panic!("no error");
+        };
+        assert!(!message.contains('\u{1b}') && message.len() < 2_000);
     }
 }

@@ -2,10 +2,11 @@
 
 use super::{
     contract::{self, Channel, DEPLOYER, Deployment},
-    network::{Network, Preset},
+    error::ChainError,
     outbox::{Outbox, Transaction},
     rpc::{Rpc, RpcError, nonsense},
-    sender::{ChainError, Order, Patience, Sender},
+    sender::{Order, Sender},
+    settings::ChainSettings,
 };
 use crate::{
     Escrow, EscrowKey, Ledger, LedgerError, Redeemed, Release, StoreError, Totals, Wallet,
@@ -19,7 +20,6 @@ use serde_json::{Value, json};
 use std::{
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
-    time::Duration,
 };
 
 /// Largest amount of the contract, in wei: 96 bits.
@@ -28,109 +28,6 @@ const AMOUNT_MAX: u128 = (1 << 96) - 1;
 const BATCH_MAX: usize = 100;
 /// Gas of redeeming one voucher alone, rounded up; see contracts/GAS.md.
 const REDEEM_GAS: u128 = 70_000;
-
-/// Which chain, how it is reached, and how its transactions are sent.
-#[derive(Debug, Clone)]
-pub struct ChainSettings {
-    /// The chain's id.
-    pub chain_id: u64,
-    /// The GLM token.
-    pub token: Address,
-    /// Endpoints in the order of preference.
-    pub endpoints: Vec<String>,
-    /// Symbol of the coin that fees are paid in.
-    pub coin: String,
-    /// Most gwei a unit of gas.
-    pub fee_cap_gwei: u64,
-    /// Blocks after which a transaction is final.
-    pub confirmations: u64,
-    /// What a coin is worth in GLM, roughly.
-    pub glm_per_coin: u64,
-    /// How long is waited for what.
-    pub patience: Patience,
-    /// How long one endpoint may take to answer.
-    pub timeout: Duration,
-}
-
-impl ChainSettings {
-    /// Longest an endpoint may take to answer.
-    pub const TIMEOUT: Duration = Duration::from_secs(15);
-
-    /// What the preset of a public chain says, with its public endpoint.
-    pub fn of(preset: &Preset) -> Self {
-        Self {
-            chain_id: preset.chain_id,
-            token: preset.token,
-            endpoints: vec![preset.endpoint.to_owned()],
-            coin: preset.coin.to_owned(),
-            fee_cap_gwei: preset.fee_cap_gwei,
-            confirmations: preset.confirmations,
-            glm_per_coin: preset.glm_per_coin,
-            patience: Patience::default(),
-            timeout: Self::TIMEOUT,
-        }
-    }
-
-    /// A development chain at an endpoint.
-    pub fn dev(endpoint: String) -> Self {
-        Self {
-            chain_id: super::DevChain::CHAIN_ID,
-            token: Deployment::test_token().address,
-            endpoints: vec![endpoint],
-            coin: "ETH".into(),
-            fee_cap_gwei: 500,
-            confirmations: 1,
-            // Fees are worth nothing: everything is settled.
-            glm_per_coin: 0,
-            patience: Patience {
-                poll: Duration::from_millis(500),
-                ..Patience::default()
-            },
-            timeout: Self::TIMEOUT,
-        }
-    }
-
-    /// Where the escrow lies.
-    pub fn escrow(&self) -> Address {
-        contract::escrow_address(self.token)
-    }
-
-    /// What an account holds: GLM, and coins in the same unit of 10^-18.
-    ///
-    /// # Errors
-    /// When no endpoint answers, or the token is not there.
-    pub fn holdings(&self, account: Address) -> Result<(Glm, Glm), RpcError> {
-        let rpc = self.rpc()?;
-        let answer = rpc.look(self.token, &contract::balance_of(account))?;
-        let held = contract::read_number(&answer).ok_or_else(|| unread("balanceOf"))?;
-        let parameters = json!([account.to_string(), "latest"]);
-        let coins = rpc.number("eth_getBalance", parameters)?;
-        Ok((Glm::from_wei(held), Glm::from_wei(coins)))
-    }
-
-    /// The last epoch between two accounts, and its escrow.
-    ///
-    /// # Errors
-    /// When no endpoint answers.
-    pub fn present(
-        &self,
-        requestor: Address,
-        worker: Address,
-    ) -> Result<Option<(u64, Escrow)>, RpcError> {
-        let asked = contract::channels(requestor, worker);
-        let answer = self.rpc()?.look(self.escrow(), &asked)?;
-        let channel = Channel::read(&answer).ok_or_else(|| unread("channels"))?;
-        Ok(channel.present())
-    }
-
-    /// The endpoints as one.
-    ///
-    /// # Errors
-    /// When there are none.
-    pub fn rpc(&self) -> Result<Rpc, RpcError> {
-        Rpc::new(&self.endpoints, self.chain_id, self.timeout)
-    }
-}
 
 /// The escrow contract of a chain, with the wallet that pays for transactions.
 #[derive(Debug)]
@@ -176,7 +73,7 @@ impl ChainLedger {
             (settings.coin.clone(), settings.fee_cap_gwei),
             (settings.confirmations, settings.patience),
             stop,
-        );
+        )?;
         let escrow = settings.escrow();
         Ok(Self {
             rpc,
@@ -192,6 +89,16 @@ impl ChainLedger {
         let movement = self.movement.lock().unwrap_or_else(PoisonError::into_inner);
         self.sender.finish_pending()?;
         Ok(movement)
+    }
+
+    /// Begins what adds to something, so that asking twice does it twice. Whoever asked may have looked before something of
+    /// an earlier time came through, perhaps the very same: he has to look again.
+    fn begin_adding(&self) -> Result<MutexGuard<'_, ()>, ChainError> {
+        let movement = self.movement.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.sender.finish_pending()? {
+            true => Err(ChainError::Outdated),
+            false => Ok(movement),
+        }
     }
 
     /// Is the escrow there, and for this token? An address that follows from the code cannot hold another code, so a chain that
@@ -260,9 +167,9 @@ impl ChainLedger {
     /// Sends GLM to an account.
     ///
     /// # Errors
-    /// When it is not there, or the transaction fails.
+    /// When it is not there, the transaction fails, or an earlier one came through only now ([`ChainError::Outdated`]).
     pub fn send_glm(&self, to: Address, sum: Glm) -> Result<(), LedgerError> {
-        let _movement = self.begin()?;
+        let _movement = self.begin_adding()?;
         self.refuse_without(self.account(), sum)?;
         let data = contract::transfer(to, sum);
         Ok(self.order(&transfer_purpose(to, sum, "GLM"), self.settings.token, data)?)
@@ -319,9 +226,10 @@ impl ChainLedger {
     /// Lets a hot key that serves this account put so much more of its GLM into channels.
     ///
     /// # Errors
-    /// When the key does not serve this account, or a transaction fails.
+    /// When the key does not serve this account, a transaction fails, or an earlier one came through only now
+    /// ([`ChainError::Outdated`]).
     pub fn raise_cap(&self, hot_key: Address, sum: Glm) -> Result<(), LedgerError> {
-        let _movement = self.begin()?;
+        let _movement = self.begin_adding()?;
         let allowed = self.allowance(self.account())?;
         let needed = allowed.checked_add(sum).ok_or(LedgerError::TooLarge)?;
         self.order(
@@ -520,7 +428,7 @@ impl Ledger for ChainLedger {
     }
 
     fn top_up(&self, key: &EscrowKey, amount: Glm) -> Result<(), LedgerError> {
-        let _movement = self.begin()?;
+        let _movement = self.begin_adding()?;
         self.open_escrow(key)?;
         self.make_available(amount)?;
         let purpose = format!("add {amount} GLM to the escrow for {}", key.worker);
@@ -635,15 +543,5 @@ impl Ledger for ChainLedger {
             accounts: supply.checked_sub(escrowed).unwrap_or_default(),
             escrowed,
         })
-    }
-}
-
-impl Network {
-    /// How a public chain is reached; none for the others.
-    pub fn settings(&self) -> Option<ChainSettings> {
-        match self {
-            Self::Chain(preset) => Some(ChainSettings::of(preset)),
-            _ => None,
-        }
     }
 }

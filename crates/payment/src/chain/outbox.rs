@@ -8,6 +8,8 @@ use std::{fmt, path::Path};
 
 /// Chain, account, nonce to a [`Transaction`] in postcard.
 const TRANSACTIONS: TableDefinition<StoredKey, &[u8]> = TableDefinition::new("transactions");
+/// The keys of those that may still change: who looks at these need not read all there ever was.
+const UNFINISHED: TableDefinition<StoredKey, ()> = TableDefinition::new("unfinished");
 
 type StoredKey = (u64, &'static [u8; 20], u64);
 
@@ -91,6 +93,16 @@ pub struct Transaction {
     pub state: State,
 }
 
+impl Transaction {
+    /// The block that it was last seen in.
+    pub fn inclusion(&self) -> Option<Inclusion> {
+        match self.state {
+            State::Mined(inclusion) | State::Final(inclusion) => Some(inclusion),
+            State::Pending | State::Displaced => None,
+        }
+    }
+}
+
 /// The transactions of a data folder, in a redb file. One process may write; others may read with [`Outbox::read`].
 #[derive(Debug)]
 pub struct Outbox {
@@ -106,6 +118,7 @@ impl Outbox {
         let database = store::open(path.as_ref(), ConcurrencyMode::SingleWriter)?;
         let transaction = database.begin_write()?;
         transaction.open_table(TRANSACTIONS)?;
+        transaction.open_table(UNFINISHED)?;
         transaction.commit()?;
         Ok(Self { database })
     }
@@ -125,11 +138,11 @@ impl Outbox {
             .set_concurrency_mode(ConcurrencyMode::SingleWriter)
             .open_read_only(path);
         match opened {
-            Ok(database) => rows(&database, chain_id, account),
+            Ok(database) => rows(&database, (chain_id, account), 0),
             Err(DatabaseError::RepairAborted) => rows(
                 &store::open(path, ConcurrencyMode::SingleWriter)?,
-                chain_id,
-                account,
+                (chain_id, account),
+                0,
             ),
             Err(error) => Err(store::open_error(path, error)),
         }
@@ -140,7 +153,47 @@ impl Outbox {
     /// # Errors
     /// When the file fails.
     pub fn all(&self, chain_id: u64, account: Address) -> Result<Vec<Transaction>, StoreError> {
-        rows(&self.database, chain_id, account)
+        rows(&self.database, (chain_id, account), 0)
+    }
+
+    /// Those that may still change, by nonce.
+    pub(super) fn unfinished(
+        &self,
+        chain_id: u64,
+        account: Address,
+    ) -> Result<Vec<Transaction>, StoreError> {
+        let transaction = self.database.begin_read()?;
+        let unfinished = transaction.open_table(UNFINISHED)?;
+        let table = transaction.open_table(TRANSACTIONS)?;
+        let mut found = Vec::new();
+        for row in unfinished.range((chain_id, &account.0, 0)..=(chain_id, &account.0, u64::MAX))? {
+            let (key, _) = row?;
+            let Some(bytes) = table.get(key.value())? else {
+                return Err(StoreError::Damaged("a transaction is missing".into()));
+            };
+            found.push(store::from_bytes(bytes.value())?);
+        }
+        Ok(found)
+    }
+
+    /// Those with this nonce or a later one, by nonce.
+    pub(super) fn since(
+        &self,
+        chain_id: u64,
+        account: Address,
+        nonce: u64,
+    ) -> Result<Vec<Transaction>, StoreError> {
+        rows(&self.database, (chain_id, account), nonce)
+    }
+
+    /// The nonce after the last one that was used here.
+    pub(super) fn next_nonce(&self, chain_id: u64, account: Address) -> Result<u64, StoreError> {
+        let transaction = self.database.begin_read()?;
+        let table = transaction.open_table(TRANSACTIONS)?;
+        let mut range =
+            table.range((chain_id, &account.0, 0)..=(chain_id, &account.0, u64::MAX))?;
+        let last = range.next_back().transpose()?;
+        Ok(last.map_or(0, |(key, _)| key.value().2.saturating_add(1)))
     }
 
     /// Writes a transaction, on disk when this returns.
@@ -151,10 +204,16 @@ impl Outbox {
         entry: &Transaction,
     ) -> Result<(), StoreError> {
         let transaction = self.database.begin_write()?;
-        transaction.open_table(TRANSACTIONS)?.insert(
-            (chain_id, &account.0, entry.nonce),
-            store::to_bytes(entry)?.as_slice(),
-        )?;
+        {
+            let key = (chain_id, &account.0, entry.nonce);
+            let mut table = transaction.open_table(TRANSACTIONS)?;
+            table.insert(key, store::to_bytes(entry)?.as_slice())?;
+            let mut unfinished = transaction.open_table(UNFINISHED)?;
+            match entry.state {
+                State::Pending | State::Mined(_) => unfinished.insert(key, ())?,
+                State::Final(_) | State::Displaced => unfinished.remove(key)?,
+            };
+        }
         transaction.commit()?;
         Ok(())
     }
@@ -162,13 +221,13 @@ impl Outbox {
 
 fn rows(
     database: &impl ReadableDatabase,
-    chain_id: u64,
-    account: Address,
+    (chain_id, account): (u64, Address),
+    from_nonce: u64,
 ) -> Result<Vec<Transaction>, StoreError> {
     let transaction = database.begin_read()?;
     let table = transaction.open_table(TRANSACTIONS)?;
     table
-        .range((chain_id, &account.0, 0)..=(chain_id, &account.0, u64::MAX))?
+        .range((chain_id, &account.0, from_nonce)..=(chain_id, &account.0, u64::MAX))?
         .map(|row| {
             let (_, bytes) = row?;
             store::from_bytes(bytes.value())

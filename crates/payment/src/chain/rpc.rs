@@ -1,19 +1,27 @@
 //! Several endpoints of one chain as one: the first that works answers, and none that is of another chain.
 
-use super::endpoint::{Endpoint, Silence};
+use super::{
+    endpoint::{Endpoint, Silence},
+    words,
+};
 use protocol::Address;
 use serde_json::{Value, json};
 use std::{
     fmt,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    thread,
     time::{Duration, Instant},
 };
 
 /// How long an endpoint that failed is passed over while others work.
 const REST: Duration = Duration::from_secs(30);
+/// Between two looks for an endpoint that knows a block.
+const BEHIND_POLL: Duration = Duration::from_millis(500);
+/// How often is looked for one: longer than nodes of one service differ, shorter than a person waits.
+const BEHIND_LOOKS_MAX: usize = 40;
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +42,11 @@ pub enum RpcError {
         /// The chain that it says it is of.
         actual: u64,
     },
+    /// None of them knows a block that was seen before.
+    #[error(
+        "the endpoints of the chain do not know block {0}, which was seen before: ask again later, or give another with --rpc"
+    )]
+    Behind(u64),
     /// The chain refuses the request.
     #[error("{method}: {message}")]
     Refused {
@@ -60,6 +73,8 @@ pub struct Rpc {
     endpoints: Vec<(Endpoint, Mutex<Health>)>,
     /// The one that answered last.
     present: AtomicUsize,
+    /// Nothing is read of the chain as it was before this block.
+    seen: AtomicU64,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -86,6 +101,7 @@ impl Rpc {
             chain_id,
             endpoints: endpoints.collect(),
             present: AtomicUsize::new(0),
+            seen: AtomicU64::new(0),
         })
     }
 
@@ -154,22 +170,33 @@ impl Rpc {
         }
     }
 
+    /// Lets another endpoint answer next: the present one works, but what it was told may not have come further.
+    pub(super) fn ask_another(&self) {
+        let next = self.present.load(Ordering::Relaxed) + 1;
+        self.present
+            .store(next % self.endpoints.len(), Ordering::Relaxed);
+    }
+
     fn why_nobody_answers(&self) -> RpcError {
-        let mut told = Vec::new();
-        for (at, (endpoint, _)) in self.endpoints.iter().enumerate() {
-            let health = self.health(at);
-            if let Some(actual) = health.other_chain {
-                return RpcError::OtherChain {
-                    endpoint: endpoint.to_string(),
-                    expected: self.chain_id,
-                    actual,
-                };
-            }
-            if let Some((_, why)) = health.failed {
-                told.push(format!("{endpoint}: {why}"));
-            }
+        let healths =
+            || (0..self.endpoints.len()).map(|at| (&self.endpoints[at].0, self.health(at)));
+        // One that is right and only does not answer at present may come back.
+        let all_are_others = healths().all(|(_, health)| health.other_chain.is_some());
+        if let Some((endpoint, actual)) = healths()
+            .find_map(|(endpoint, health)| Some((endpoint, health.other_chain?)))
+            .filter(|_| all_are_others)
+        {
+            return RpcError::OtherChain {
+                endpoint: endpoint.to_string(),
+                expected: self.chain_id,
+                actual,
+            };
         }
-        RpcError::Unreachable(told.join("; "))
+        let told = healths().filter_map(|(endpoint, health)| {
+            let (_, why) = health.failed?;
+            Some(format!("{endpoint}: {why}"))
+        });
+        RpcError::Unreachable(told.collect::<Vec<_>>().join("; "))
     }
 
     fn health(&self, at: usize) -> Health {
@@ -197,10 +224,37 @@ impl Rpc {
         bytes(&answer).ok_or_else(|| nonsense(method, &answer))
     }
 
+    /// A transaction of ours was seen in this block: what is read from now on is read as of it or of a later one.
+    pub(super) fn has_seen(&self, block: u64) {
+        self.seen.fetch_max(block, Ordering::Relaxed);
+    }
+
+    /// Asks for something as of the newest block; the block is the last parameter. A service has several nodes, and some are
+    /// behind: a decision on what was before our own last transaction would do that a second time.
+    pub(super) fn at_head(&self, method: &str, parameters: &[Value]) -> Result<Value, RpcError> {
+        let seen = self.seen.load(Ordering::Relaxed);
+        for look in 0..BEHIND_LOOKS_MAX {
+            if look > 0 {
+                self.ask_another();
+                thread::sleep(BEHIND_POLL);
+            }
+            let head = self.number("eth_blockNumber", json!([]))?;
+            // Whoever tells the number and whoever answers may be different nodes.
+            let block = json!(format!("{:#x}", head.max(seen.into())));
+            let parameters = parameters.iter().cloned().chain([block]);
+            match self.call(method, Value::Array(parameters.collect())) {
+                Err(RpcError::Refused { message, .. }) if words::is_behind(&message) => {}
+                answer => return answer,
+            }
+        }
+        Err(RpcError::Behind(seen))
+    }
+
     /// Calls a contract without changing anything.
     pub(super) fn look(&self, to: Address, input: &[u8]) -> Result<Vec<u8>, RpcError> {
         let call = json!({ "to": to.to_string(), "data": hex(input) });
-        self.bytes("eth_call", json!([call, "latest"]))
+        let answer = self.at_head("eth_call", &[call])?;
+        bytes(&answer).ok_or_else(|| nonsense("eth_call", &answer))
     }
 }
 
@@ -233,7 +287,7 @@ fn tracing_failure(endpoint: &Endpoint, method: &str, why: &str) {
 pub(super) fn nonsense(method: &str, answer: &Value) -> RpcError {
     RpcError::Nonsense {
         method: method.to_owned(),
-        what: answer.to_string().chars().take(200).collect(),
+        what: words::shown(&answer.to_string()),
     }
 }
 

@@ -2,6 +2,11 @@
 
 #[path = "../conformance/mod.rs"]
 mod conformance;
+mod endpoints;
+mod faults;
+mod kills;
+mod proxy;
+mod reorganisations;
 mod support;
 
 use conformance::glm;

@@ -72,6 +72,42 @@ impl Chain {
             .unwrap()
     }
 
+    /// Makes no blocks but those that are asked for.
+    pub fn stop_mining(&self) {
+        self.ask("evm_setAutomine", json!([false]));
+        self.ask("evm_setIntervalMining", json!([0]));
+    }
+
+    pub fn mine_every_second(&self) {
+        self.ask("evm_setIntervalMining", json!([1]));
+    }
+
+    pub fn mine(&self, blocks: u32) {
+        for _ in 0..blocks {
+            self.ask("evm_mine", json!([]));
+        }
+    }
+
+    /// Throws out the last blocks and what is in them, and makes as many empty ones.
+    pub fn reorganise(&self, blocks: u32) {
+        self.ask("anvil_reorg", json!([blocks, []]));
+    }
+
+    /// The base fee of the next block, in gwei.
+    pub fn set_base_fee(&self, gwei: u64) {
+        let fee = format!("{:#x}", u128::from(gwei) * 1_000_000_000);
+        self.ask("anvil_setNextBlockBaseFeePerGas", json!([fee]));
+    }
+
+    /// How many transactions of an account are in blocks.
+    pub fn count(&self, account: Address) -> u64 {
+        let count = self.ask(
+            "eth_getTransactionCount",
+            json!([account.to_string(), "latest"]),
+        );
+        u64::from_str_radix(&count.as_str().unwrap()[2..], 16).unwrap()
+    }
+
     pub fn pass(&self, seconds: u64) {
         self.ask("evm_increaseTime", json!([seconds]));
         self.ask("evm_mine", json!([]));
@@ -182,6 +218,15 @@ impl Place {
             receipts_root: Blake3Hash([9; 32]),
         };
         self.requestor.sign_voucher(&voucher).unwrap()
+    }
+}
+
+/// Waits for what will be so before long.
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

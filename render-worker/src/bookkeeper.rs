@@ -16,7 +16,8 @@ use tokio::sync::mpsc;
 pub const BOOK_FILE: &str = "earnings.redb";
 
 enum Entry {
-    Voucher(Box<SignedVoucher>),
+    /// Is it of the escrow that is the present one?
+    Voucher(Box<SignedVoucher>, bool),
     /// The end of an escrow, and what was agreed to before.
     Release(Box<Release>, Option<u64>),
 }
@@ -36,7 +37,9 @@ impl Bookkeeper {
             .spawn(move || {
                 while let Some((entry, replier)) = receiver.blocking_recv() {
                     replier.send(match entry {
-                        Entry::Voucher(signed) => enter(&book, agreeing.as_ref(), *signed),
+                        Entry::Voucher(signed, is_present) => {
+                            enter(&book, agreeing.as_ref().filter(|_| is_present), *signed)
+                        }
                         Entry::Release(release, before) => match &agreeing {
                             Some(agreeing) => agree(&book, agreeing, &release, before),
                             None => refused("this escrow ends by itself"),
@@ -48,9 +51,11 @@ impl Bookkeeper {
         Ok(Self { entries })
     }
 
-    /// Enters a voucher and replies once it is on disk.
-    pub fn enter(&self, signed: SignedVoucher, replier: Replier) {
-        if let Err((_, replier)) = self.hand_over(Entry::Voucher(Box::new(signed)), replier) {
+    /// Enters a voucher and replies once it is on disk. One of which nobody knows whether it is of the present escrow is kept
+    /// and pays for nothing.
+    pub fn enter(&self, signed: SignedVoucher, is_present: bool, replier: Replier) {
+        let entry = Entry::Voucher(Box::new(signed), is_present);
+        if let Err((_, replier)) = self.hand_over(entry, replier) {
             replier.send(refused("too many vouchers at once"));
         }
     }

@@ -21,7 +21,7 @@ use crate::{
 use engine::{CancelFlag, Engine, EngineError};
 use network::{NetworkError, Node, NodeConfig, NodeEvent, Replier};
 use protocol::{
-    Blake3Hash, EngineKind, JobId, NodeId, Segmented, TaskId,
+    Blake3Hash, EngineKind, Glm, JobId, NodeId, Segmented, TaskId,
     message::{Reply, Request},
 };
 use std::{
@@ -342,7 +342,7 @@ impl Worker {
             let (root, value, payer) = (committed.root, entry.get().value, job.payer);
             entry.remove();
             if is_accepted && let Some(escrows) = &self.escrows {
-                escrows.accounts.owe(payer, value);
+                escrows.accounts.owe(payer, id, value);
             }
             self.forget(vec![root]);
         }
@@ -368,6 +368,12 @@ impl Worker {
         let Some(job) = self.jobs.remove(&id) else {
             return;
         };
+        if let Some(escrows) = &self.escrows {
+            let unpaid = escrows.accounts.close(job.payer, id);
+            if unpaid > Glm::ZERO {
+                tracing::warn!(job = %id, requestor = %job.payer, "{unpaid} GLM of accepted work stay unpaid");
+            }
+        }
         let (folder, roots) = job.end();
         self.forget(roots);
         remove_folder(folder);

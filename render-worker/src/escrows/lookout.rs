@@ -141,9 +141,9 @@ impl Watcher {
 
     fn answer(&mut self, ask: &Ask) {
         let present = self.present(ask.payer).map_err(|error| {
-            let reason = format!("this worker cannot see the escrow: {error}");
             self.trouble(&error);
-            reason
+            // What is wrong with the endpoints is nobody else's business.
+            "this worker cannot reach the chain at present".to_owned()
         });
         self.tell(Some(ask.question), ask.payer, present);
     }

@@ -114,13 +114,13 @@ impl Worker {
                     replier.send(too_many());
                 }
             }
-            _ => self.enter(signed, replier),
+            _ => self.enter(signed, true, replier),
         }
     }
 
-    fn enter(&self, signed: SignedVoucher, replier: Replier) {
+    fn enter(&self, signed: SignedVoucher, is_present: bool, replier: Replier) {
         match &self.book {
-            Some(book) => book.enter(signed, replier),
+            Some(book) => book.enter(signed, is_present, replier),
             None => replier.send(refused("this worker works for nothing")),
         }
     }
@@ -199,10 +199,12 @@ impl Worker {
     fn answer(&mut self, question: Question, present: Result<Present, String>, replier: Replier) {
         match (question, present) {
             // It can do no harm to have it.
-            (Question::Voucher(signed), Err(_)) => self.enter(*signed, replier),
+            (Question::Voucher(signed), Err(_)) => self.enter(*signed, false, replier),
             (_, Err(reason)) => replier.send(refusal(&reason)),
             (Question::Voucher(signed), Ok(present)) => match present {
-                Some((epoch, _)) if epoch == signed.voucher.epoch => self.enter(*signed, replier),
+                Some((epoch, _)) if epoch == signed.voucher.epoch => {
+                    self.enter(*signed, true, replier);
+                }
                 _ => replier.send(refused("the voucher is not of the present escrow")),
             },
             (Question::Release(release), Ok(present)) => self.agree(present, release, replier),

@@ -139,11 +139,19 @@ async fn an_announced_withdrawal_stops_the_work_and_has_the_voucher_redeemed() {
     let (mut second, second_job) = self::requestor(&worker, &other, Some(1)).await;
     second.lease(&second_job, std::slice::from_ref(&done)).await;
     second.accept(&second_job, &done).await;
+    let voucher = other.voucher(0, second_job.id, 1);
+    assert_eq!(pay(&second, &second_job, voucher).await, Reply::Done);
     // The one that withdraws may come again, and gets nothing done.
     assert!(matches!(requestor.offer(&job).await, Reply::Quote { .. }));
     requestor.prepare(&job).await;
-    let refused = requestor.try_lease(&job, &[tile(4, 1)]).await;
-    refusal(refused);
+    refusal(requestor.try_lease(&job, &[tile(4, 1)]).await);
+    // Who has no job any more is not forgotten.
+    let job = second_job.id;
+    assert_eq!(second.ask(Request::Close { job }).await, Reply::Done);
+    block_in_place(|| {
+        other.announce(0);
+        other.wait_for_pay(glm(2));
+    });
     worker.end().await;
 }
 

@@ -150,14 +150,15 @@ pub(super) fn send(arguments: &SendArguments, data_dir: &Path) -> Result<(), Wal
         eprintln!(
             "this very transfer is on its way since an earlier run: it is waited for, and not sent again"
         );
-        ledger.finish_pending()?;
-        return print(&format!("sent {amount} {unit} to {to}\n"));
+    } else {
+        confirm(&question, arguments.yes)?;
+        match arguments.coin {
+            true => ledger.send_coins(to, amount)?,
+            false => ledger.send_glm(to, amount)?,
+        }
+        eprintln!("it is in a block; waiting until it is final");
     }
-    confirm(&question, arguments.yes)?;
-    match arguments.coin {
-        true => ledger.send_coins(to, amount)?,
-        false => ledger.send_glm(to, amount)?,
-    }
+    ledger.finalize()?;
     print(&format!("sent {amount} {unit} to {to}\n"))
 }
 

@@ -178,9 +178,9 @@ impl ChainLedger {
     /// Sends coins to an account.
     ///
     /// # Errors
-    /// When they are not there, or the transaction fails.
+    /// When they are not there, the transaction fails, or an earlier one came through only now ([`ChainError::Outdated`]).
     pub fn send_coins(&self, to: Address, sum: Glm) -> Result<(), LedgerError> {
-        let _movement = self.begin()?;
+        let _movement = self.begin_adding()?;
         self.sender.send(Order {
             purpose: transfer_purpose(to, sum, &self.settings.coin),
             to,

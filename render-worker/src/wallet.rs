@@ -74,6 +74,9 @@ pub enum WalletFailure {
     /// Nobody said yes.
     #[error("not confirmed: nothing was sent")]
     NotConfirmed,
+    /// A transfer of an earlier run that the chain did not carry out after all.
+    #[error("the transfer was undone, or another program took its place: nothing was sent")]
+    NotSent,
     /// Standard output is closed.
     #[error("cannot write to standard output: {0}")]
     Output(io::Error),
@@ -119,6 +122,7 @@ impl WalletFailure {
             }
             Self::Folder { .. } => "check space and permissions, or give another --data-dir",
             Self::NoAddress(_) => "`wallet import` of the file writes one that does",
+            Self::NotSent => "see `wallet balance`, and send it again",
             Self::NotConfirmed => "answer y, or give --yes",
             Self::Output(_) => "check where standard output goes",
         }

@@ -5,7 +5,7 @@ use crate::money::{NetworkArguments, OUTBOX_FILE};
 use clap::Args;
 use payment::{
     EmbeddedLedger, Ledger,
-    chain::{ChainLedger, Network},
+    chain::{ChainLedger, Network, State},
 };
 use protocol::{Address, Glm};
 use serde_json::json;
@@ -146,7 +146,8 @@ pub(super) fn send(arguments: &SendArguments, data_dir: &Path) -> Result<(), Wal
         ledger.account(),
         arguments.money.network
     );
-    if ledger.is_sending(to, amount, arguments.coin)? {
+    let standing = || ledger.last_transfer(to, amount, arguments.coin);
+    if standing()? == Some(State::Pending) {
         eprintln!(
             "this very transfer is on its way since an earlier run: it is waited for, and not sent again"
         );
@@ -159,6 +160,10 @@ pub(super) fn send(arguments: &SendArguments, data_dir: &Path) -> Result<(), Wal
         eprintln!("it is in a block; waiting until it is final");
     }
     ledger.finalize()?;
+    match standing()? {
+        Some(State::Final(found)) if found.succeeded => {}
+        _ => return Err(WalletFailure::NotSent),
+    }
     print(&format!("sent {amount} {unit} to {to}\n"))
 }
 

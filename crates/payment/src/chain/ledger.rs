@@ -3,7 +3,7 @@
 use super::{
     contract::{self, Channel, DEPLOYER, Deployment},
     error::ChainError,
-    outbox::{Outbox, Transaction},
+    outbox::{Outbox, State, Transaction},
     rpc::{Rpc, RpcError, nonsense},
     sender::{Order, Sender},
     settings::ChainSettings,
@@ -190,17 +190,23 @@ impl ChainLedger {
         Ok(())
     }
 
-    /// Is such a transfer, of coins or of GLM, on its way since an earlier run? It is seen to before anything else is sent.
+    /// Where the last such transfer stands, of coins or of GLM; one of an earlier run is seen to before anything else is sent.
     ///
     /// # Errors
     /// When the file fails.
-    pub fn is_sending(&self, to: Address, sum: Glm, coins: bool) -> Result<bool, StoreError> {
+    pub fn last_transfer(
+        &self,
+        to: Address,
+        sum: Glm,
+        coins: bool,
+    ) -> Result<Option<State>, StoreError> {
         let unit = if coins { &self.settings.coin } else { "GLM" };
         let purpose = transfer_purpose(to, sum, unit);
-        let pending = |transaction: &Transaction| {
-            transaction.state == super::State::Pending && transaction.purpose == purpose
-        };
-        Ok(self.sender.transactions()?.iter().any(pending))
+        let transactions = self.sender.transactions()?;
+        let mut such = transactions
+            .iter()
+            .filter(|transaction| transaction.purpose == purpose);
+        Ok(such.next_back().map(|transaction| transaction.state))
     }
 
     /// Whom this account serves as a hot key, and how much more it may put into channels.

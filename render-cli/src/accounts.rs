@@ -4,7 +4,7 @@
 //! is leased is `cover`'s.
 
 use crate::{
-    cover::Covering,
+    cover::{Covering, Extent},
     failure::{Code, Failure},
 };
 use payment::{
@@ -23,7 +23,7 @@ use std::{
 };
 
 /// The network as this run uses it: with the endpoint of a development chain that was started for it.
-pub struct Place {
+pub struct PaymentNetwork {
     /// What local workers are told too.
     pub arguments: NetworkArguments,
     settings: Option<ChainSettings>,
@@ -31,7 +31,7 @@ pub struct Place {
     _chain: Option<DevChain>,
 }
 
-impl Place {
+impl PaymentNetwork {
     /// Starts a development chain, if one is asked for and none is named. Blocking.
     pub fn start(mut arguments: NetworkArguments) -> Result<Self, Failure> {
         let fail = |e: &dyn std::fmt::Display| Failure::preflight(e.to_string());
@@ -103,18 +103,26 @@ pub struct Money {
 
 impl Money {
     /// Opens wallet, ledger and book of a network; a new account of a test network is given test GLM. None where nobody pays.
-    pub fn open(place: &Place, data_dir: &Path) -> Result<Option<Self>, Failure> {
+    pub fn open(
+        payment_network: &PaymentNetwork,
+        data_dir: &Path,
+    ) -> Result<Option<Self>, Failure> {
         let fail = |e: &dyn std::fmt::Display| {
             Failure::preflight(format!("the accounts in {}: {e}", data_dir.display()))
                 .hint("another `render` may be running with the same data; wait for it or give --data-dir")
         };
-        let folder = place.folder(data_dir)?;
-        if place.arguments.network == Network::Free {
+        let folder = payment_network.folder(data_dir)?;
+        if payment_network.arguments.network == Network::Free {
             return Ok(None);
         }
-        let wallet = place.wallet(data_dir)?;
-        let ledger: Box<dyn Ledger> = match (place.arguments.network, place.settings()) {
-            (_, Some(settings)) => Box::new(open_chain(place, settings, &wallet, &folder)?),
+        let wallet = payment_network.wallet(data_dir)?;
+        let ledger: Box<dyn Ledger> = match (
+            payment_network.arguments.network,
+            payment_network.settings(),
+        ) {
+            (_, Some(settings)) => {
+                Box::new(open_chain(payment_network, settings, &wallet, &folder)?)
+            }
             (_, None) => {
                 let ledger = EmbeddedLedger::open(folder.join("ledger.redb"));
                 let ledger = ledger.map_err(|e| fail(&e))?;
@@ -155,7 +163,7 @@ impl Money {
 
 /// Opens the escrow of a chain.
 pub fn open_chain(
-    place: &Place,
+    payment_network: &PaymentNetwork,
     settings: &ChainSettings,
     wallet: &Wallet,
     folder: &Path,
@@ -163,7 +171,7 @@ pub fn open_chain(
     let fail = |e: &dyn std::fmt::Display| {
         Failure::preflight(e.to_string()).hint("check --network and --rpc")
     };
-    if place.arguments.network == Network::Dev {
+    if payment_network.arguments.network == Network::Dev {
         DevChain::fund(settings, wallet.address()).map_err(|e| fail(&e))?;
     }
     let stop = Arc::new(AtomicBool::new(false));
@@ -206,12 +214,12 @@ impl Purse {
         }
     }
 
-    /// `samples` are those of the whole job and of a pixel.
-    pub fn start(self, samples: (u128, u32)) -> Accounts {
+    /// Within a runtime.
+    pub fn start(self, job: Extent) -> Accounts {
         let purse = Arc::new(self);
         let covering = match &purse.money {
             Some(money) if money.ledger.is_chain() => {
-                Some(Covering::start(Arc::clone(&purse), samples))
+                Some(Covering::start(Arc::clone(&purse), job))
             }
             _ => None,
         };
@@ -303,7 +311,7 @@ impl Accounts {
     /// Nobody pays.
     #[cfg(test)]
     pub fn free() -> Self {
-        Purse::new(None, JobId([0; 16]), Terms::Free).start((0, 0))
+        Purse::new(None, JobId([0; 16]), Terms::Free).start(Extent::default())
     }
 
     /// Pays what is missing to `total` for this job. `receipts` is a hash of the tasks accepted since the last payment.
@@ -357,6 +365,12 @@ impl Accounts {
             endings.map_err(|e| e.to_string())
         })
         .await
+    }
+
+    /// Whose escrows this job has used, each with its workers.
+    pub fn covered(&self) -> Vec<(Address, Vec<NodeId>)> {
+        let payees = self.covering.as_ref().map(|covering| covering.payees());
+        payees.unwrap_or_default().into_iter().collect()
     }
 
     /// Does money move on a chain?

@@ -7,6 +7,7 @@ use crate::{
     evidence_list::{self, EvidenceArguments},
     failure::{Code, Failure},
     jobs::{self, JobFolder, Order, Record, State, Status},
+    payments_command::{self, PaymentsArguments},
     provider_list::{self, ProvidersArguments},
     resume,
     session::{self, Asked},
@@ -55,7 +56,10 @@ enum Command {
     Providers(ProvidersArguments),
     /// List the evidence against workers that were caught, or show that of a job
     Evidence(EvidenceArguments),
-    /// Make, import, show or export the wallet for real money
+    /// Show what stands in escrow for whom and what was sent for it; pay out, or take back
+    #[command(after_help = "Exit codes: 0 done, 2 usage, 4 refused.")]
+    Payments(PaymentsArguments),
+    /// Make, import, show or export the wallet for real money; what it holds, and sending it
     #[command(after_help = "Exit codes: 0 done, 2 usage, 4 refused.")]
     Wallet(WalletArguments),
 }
@@ -118,6 +122,7 @@ pub fn run() -> Result<Option<(Arguments, Asked)>, Failure> {
         Command::Clean(common) => clean(&common).map(|()| None),
         Command::Providers(arguments) => provider_list::run(&arguments).map(|()| None),
         Command::Evidence(arguments) => evidence_list::run(&arguments).map(|()| None),
+        Command::Payments(arguments) => payments_command::run(&arguments).map(|()| None),
         Command::Wallet(arguments) => {
             let data_dir = session::data_dir(arguments.data_dir.as_deref())?;
             let done = wallet::run(&arguments, &data_dir);

@@ -1,7 +1,7 @@
 //! Work is covered before it is leased: on a chain, where a worker looks at its escrow before it renders, and a deposit takes a
 //! transaction and a fee.
 //!
-//! An escrow is opened with the worker's fair share of the job, so that most need nothing more; those that many
+//! An escrow is opened with twice the worker's fair share of the job, so that most need nothing more; those that many
 //! workers need at about the same time are opened in one transaction.
 
 use crate::{accounts::Purse, thread::lock};
@@ -61,6 +61,17 @@ struct State {
     payees: BTreeMap<NodeId, Address>,
 }
 
+/// How large a job is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Extent {
+    /// Of all pixels of all frames.
+    pub samples: u128,
+    /// Of a pixel.
+    pub samples_per_pixel: u32,
+    /// Most that may be spent.
+    pub budget: Option<Glm>,
+}
+
 /// Covers the work of one job.
 pub struct Covering {
     state: Arc<Mutex<State>>,
@@ -69,15 +80,15 @@ pub struct Covering {
 }
 
 impl Covering {
-    /// `samples` are those of the whole job and of a pixel. Within a runtime.
-    pub fn start(purse: Arc<Purse>, (samples, samples_per_pixel): (u128, u32)) -> Self {
+    /// Within a runtime.
+    pub fn start(purse: Arc<Purse>, job: Extent) -> Self {
         let state = Arc::new(Mutex::new(State::default()));
         let (wanted, inbox) = mpsc::channel(WAITING_MAX);
-        tokio::spawn(serve(purse, Arc::clone(&state), samples, inbox));
+        tokio::spawn(serve(purse, Arc::clone(&state), job, inbox));
         Self {
             state,
             wanted,
-            samples_per_pixel,
+            samples_per_pixel: job.samples_per_pixel,
         }
     }
 
@@ -155,6 +166,22 @@ impl Covering {
         }
     }
 
+    /// Who has an escrow, each with its workers.
+    pub fn payees(&self) -> BTreeMap<Address, Vec<NodeId>> {
+        let state = lock(&self.state);
+        let mut payees = BTreeMap::<Address, Vec<NodeId>>::new();
+        for (worker, payee) in &state.payees {
+            if state
+                .shares
+                .get(payee)
+                .is_some_and(|share| share.deposit.is_some())
+            {
+                payees.entry(*payee).or_default().push(*worker);
+            }
+        }
+        payees
+    }
+
     /// A task is to be paid.
     pub fn owe(&self, worker: NodeId, payee: Address, task: TaskId, amount: Glm) {
         let mut state = lock(&self.state);
@@ -183,7 +210,7 @@ impl Covering {
 async fn serve(
     purse: Arc<Purse>,
     state: Arc<Mutex<State>>,
-    samples: u128,
+    job: Extent,
     mut inbox: mpsc::Receiver<Wanted>,
 ) {
     while let Some(first) = inbox.recv().await {
@@ -198,8 +225,7 @@ async fn serve(
             waiting.iter().map(|wanted| wanted.payee).collect();
         let payees: Vec<Address> = payees.into_iter().collect();
         let (moving, shared) = (Arc::clone(&purse), Arc::clone(&state));
-        let moved =
-            tokio::task::spawn_blocking(move || move_money(&moving, &shared, samples, &payees));
+        let moved = tokio::task::spawn_blocking(move || move_money(&moving, &shared, job, &payees));
         let moved = moved.await.unwrap_or_else(|e| Err(e.to_string()));
         if let Err(error) = &moved {
             tracing::warn!(error, "work waits for its escrow");
@@ -214,7 +240,7 @@ async fn serve(
 fn move_money(
     purse: &Purse,
     state: &Mutex<State>,
-    samples: u128,
+    job: Extent,
     payees: &[Address],
 ) -> Result<(), String> {
     let Some(money) = purse.money() else {
@@ -231,18 +257,19 @@ fn move_money(
         let workers = state.shares.len().max(1) as u128;
         let cover = |payee: &Address| {
             let share = state.shares.get(payee).cloned().unwrap_or_default();
-            let fair = share
+            let whole = share
                 .price_megasample
-                .checked_mul_ratio(samples / workers, 1_000_000);
-            let fair = fair.unwrap_or_default();
+                .checked_mul_ratio(job.samples, 1_000_000);
+            let most = job.budget.unwrap_or(Glm::from_wei(u128::MAX));
+            let fair = whole.unwrap_or_default().min(most).wei() / workers;
             Cover {
                 worker: *payee,
                 unpromised: share.unpromised(),
-                // A worker that has used up its share is faster than others, and the job is further on.
-                spare: match share.deposit {
-                    None => fair,
-                    Some(_) => fair.checked_mul_ratio(1, 2).unwrap_or_default(),
-                },
+                // Twice its share, as some are faster than others: what is left comes back, the fee for an addition does not.
+                spare: Glm::from_wei(match share.deposit {
+                    None => fair.saturating_mul(2),
+                    Some(_) => fair,
+                }),
             }
         };
         payees.iter().map(cover).collect()

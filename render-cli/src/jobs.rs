@@ -2,7 +2,7 @@
 
 use crate::failure::{Code, Failure};
 use farm::Progress;
-use protocol::{Blake3Hash, JobId};
+use protocol::{Blake3Hash, JobId, message::Terms};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     fs::{self, File},
@@ -26,6 +26,14 @@ pub struct Record {
     pub fingerprint: Blake3Hash,
     /// Seconds since 1970.
     pub begun: u64,
+    /// How it is paid; on another ledger all of it would be owed again.
+    #[serde(default = "local_terms")]
+    pub terms: Terms,
+}
+
+/// Of jobs that were begun when there was no other.
+fn local_terms() -> Terms {
+    Terms::LOCAL
 }
 
 /// Where a job stands.

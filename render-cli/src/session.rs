@@ -1,48 +1,39 @@
 //! One run of `render`: from the command line over preflight, workers and the job to the closing table.
 
 use crate::{
-    accounts::{Money, Place, Purse},
+    accounts::{Money, PaymentNetwork, Purse},
     arguments::{Arguments, EngineChoice},
     books::Books,
-    bundle::{self, Needed},
-    check,
+    bundle,
     conclusion::{conclude, outcome_name},
+    cover::Extent,
     failure::{Code, Failure},
     job,
     jobs::{self, JobFolder, Lock, Record},
     local_workers::{self, LocalWorker},
-    output::{Format, Pattern},
+    output::Pattern,
     own_engine::{self, OwnEngine},
     planning::{Division, assumed_hints, cost_hints, new_farm},
+    preflight::{Wanted, before_engines, preflight, refuse_ranges},
     providers::{Admission, Providers, identity},
     report::{Report, SceneSent, Voice},
     resume,
     video::Encoder,
 };
-use engine::{CancelFlag, SceneDescription};
+use engine::CancelFlag;
 use farm::{CostHints, FarmConfig, Progress, event::Event};
 use network::{BlobStore, Identity, Node, NodeConfig};
 use protocol::{
-    Blake3Hash, BlenderVersion, EngineKind, FrameRange, JobId, JobSpec, NodeId, Pass,
-    RenderSettings, Size,
-    frames::summarize,
-    limits::{RANGE_SAMPLES_MIN, SAMPLES_MAX},
+    Blake3Hash, BlenderVersion, EngineKind, Glm, JobId, JobSpec, NodeId, RenderSettings,
+    message::Terms,
 };
 use std::{
-    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::task::JoinSet;
 
-/// Size of frames when neither user nor scene has an opinion.
-const SIZE_DEFAULT: Size = Size {
-    width: 1280,
-    height: 720,
-};
-/// Samples a pixel when neither user nor scene has an opinion.
-const SAMPLES_DEFAULT: u32 = 64;
 /// Local workers when the user names neither workers nor their number.
 const LOCAL_WORKERS_DEFAULT: u32 = 2;
 /// Most local workers.
@@ -70,111 +61,6 @@ fn engine_kind(arguments: &Arguments) -> Result<EngineKind, Failure> {
             scene.display()
         ))
         .hint("name the engine with --engine")),
-    }
-}
-
-fn frames(arguments: &Arguments, description: &SceneDescription, report: &Report) -> Vec<i32> {
-    let range = arguments.frames.clone();
-    let range = range.unwrap_or_else(|| {
-        let (first, last) = description.frames;
-        FrameRange::span(first, last, description.frame_step.unsigned_abs())
-    });
-    let expansion = range.expand();
-    if expansion.duplicates > 0 {
-        report.say(&format!(
-            "warning: {} frames are named twice and rendered once",
-            expansion.duplicates
-        ));
-    }
-    report.say(&format!(
-        "frames   {} ({})",
-        summarize(&expansion.frames),
-        expansion.frames.len()
-    ));
-    expansion.frames
-}
-
-/// What decides the pixels, from arguments first and the scene second.
-fn settings(
-    arguments: &Arguments,
-    description: &SceneDescription,
-    format: &Format,
-) -> Result<RenderSettings, Failure> {
-    if arguments.size.is_some() && description.has_border {
-        let message = "the scene renders a part of its picture: its size cannot be changed";
-        return Err(Failure::new(Code::Usage, message)
-            .hint("leave out --size, or turn off Output Properties > Format > Render Region"));
-    }
-    let samples = arguments
-        .samples
-        .or(description.samples)
-        .unwrap_or(SAMPLES_DEFAULT);
-    if samples == 0 || samples > SAMPLES_MAX {
-        let message = format!("{samples} samples: from 1 to {SAMPLES_MAX} are allowed");
-        return Err(Failure::new(Code::Usage, message));
-    }
-    let mut passes = match asks_for_all(format, description) {
-        true => description.passes(),
-        false => description.finish_passes.clone(),
-    };
-    if let Some(ranges) = arguments.sample_ranges.filter(|ranges| *ranges > 1) {
-        let most = samples / RANGE_SAMPLES_MIN;
-        if ranges > most {
-            let message = format!("{samples} samples cannot be divided into {ranges} ranges");
-            return Err(Failure::new(Code::Usage, message).hint(format!(
-                "a range has at least {RANGE_SAMPLES_MIN} samples: ask for {most} at most"
-            )));
-        }
-        let wanted: BTreeSet<Pass> = passes.into_iter().collect();
-        passes = description.merging.with_weights(wanted);
-    }
-    // Adaptive sampling spreads with the samples that are taken, not with those that the scene asks for.
-    let guard_px = match (description.guard_px, description.samples) {
-        (0, _) => 0,
-        (guard, Some(own)) => guard.max(guard * samples.div_ceil(own.max(1))),
-        (guard, None) => guard,
-    };
-    Ok(RenderSettings {
-        size: arguments.size.or(description.size).unwrap_or(SIZE_DEFAULT),
-        samples,
-        seed: 0,
-        passes,
-        guard_px,
-        scene: arguments.scene_name.clone(),
-    })
-}
-
-/// Is a pass rendered that is a quotient of what no pass has?
-fn shows_shadow_catcher(description: &SceneDescription, settings: &RenderSettings) -> bool {
-    let planes = description.planes.iter();
-    let mut asked = planes.filter(|plane| settings.passes.contains(&plane.pass));
-    asked.any(|plane| {
-        let mut names = plane.channels.iter();
-        names.any(|name| name.contains(".Shadow Catcher."))
-    })
-}
-
-/// Does a file of this format hold every pass?
-fn asks_for_all(format: &Format, description: &SceneDescription) -> bool {
-    let own = description.output.as_ref().map(|own| own.format.as_str());
-    match (format, own) {
-        (Format::Raw, _) => true,
-        (Format::Picture, _) => false,
-        (Format::Finished(None), own) => own == Some("OPEN_EXR_MULTILAYER"),
-        // A scene that writes plain EXR does so here too; any other gets all passes in an EXR.
-        (Format::Finished(Some(ending)), own) => ending == "exr" && own != Some("OPEN_EXR"),
-    }
-}
-
-/// The built-in renderer has no use for ranges of samples: each of its pixels can be rendered by itself.
-fn refuse_ranges(kind: EngineKind, arguments: &Arguments) -> Result<(), Failure> {
-    match (kind, arguments.sample_ranges) {
-        (EngineKind::Tracer, Some(2..)) => Err(Failure::new(
-            Code::Usage,
-            "the built-in renderer divides no samples: --sample-ranges is for Blender's Cycles",
-        )
-        .hint("leave it out: tiles divide frames as finely as one likes")),
-        _ => Ok(()),
     }
 }
 
@@ -264,7 +150,7 @@ async fn load_and_start(
     kind: EngineKind,
     requestor: NodeId,
     arguments: &Arguments,
-    (data_dir, place): (&Path, &Place),
+    (data_dir, payment_network): (&Path, &PaymentNetwork),
 ) -> Result<(OwnEngine, Vec<LocalWorker>), Failure> {
     let own = own_engine::locate(
         kind,
@@ -281,7 +167,7 @@ async fn load_and_start(
                 kind,
                 requestor,
                 (blender.clone(), arguments.common_kernel, arguments.device),
-                (place.of_local_workers(), data_dir.to_owned()),
+                (payment_network.of_local_workers(), data_dir.to_owned()),
             )
         })
         .collect();
@@ -303,13 +189,6 @@ pub struct Asked {
     pub resume: Option<(JobFolder, Record)>,
     /// Finished frames to be rendered again.
     pub again: Vec<i32>,
-}
-
-/// What is rendered, as arguments and scene decide it.
-struct Wanted {
-    frames: Vec<i32>,
-    settings: RenderSettings,
-    bundle: bundle::Bundle,
 }
 
 /// A job that begins or goes on.
@@ -372,9 +251,15 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
     let local = local_workers_wanted(&arguments);
     let (node, network_events, blobs) = start_node(&data_dir, &arguments).await?;
     let money = arguments.money.clone();
-    let place = blocking(move || Place::start(money)).await?;
-    let (own, workers) =
-        load_and_start(local, kind, node.id(), &arguments, (&data_dir, &place)).await?;
+    let payment_network = blocking(move || PaymentNetwork::start(money)).await?;
+    let (own, workers) = load_and_start(
+        local,
+        kind,
+        node.id(),
+        &arguments,
+        (&data_dir, &payment_network),
+    )
+    .await?;
     let pattern = pattern(asked_pattern, &own)?;
     let planes = own.description.planes.clone();
     let frame_rate = own.description.frame_rate;
@@ -398,14 +283,21 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
     let fingerprint = fingerprint(&pattern, division, &wanted)?;
     let resume = which_job(asked.resume, fingerprint, &arguments, &data_dir)?;
     let job_id = match &resume {
-        Some((_, record)) => record.id,
+        Some((_, record)) => {
+            same_ledger(record, payment_network.terms())?;
+            record.id
+        }
         None => JobId(random()?),
     };
-    let place = Arc::new(place);
+    let payment_network = Arc::new(payment_network);
     let (purse, balance) = {
-        let (data_dir, place) = (data_dir.clone(), Arc::clone(&place));
+        let (data_dir, payment_network) = (data_dir.clone(), Arc::clone(&payment_network));
         blocking(move || {
-            let purse = Purse::new(Money::open(&place, &data_dir)?, job_id, place.terms());
+            let purse = Purse::new(
+                Money::open(&payment_network, &data_dir)?,
+                job_id,
+                payment_network.terms(),
+            );
             let balance = purse.balance()?;
             Ok((purse, balance))
         })
@@ -425,6 +317,7 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
                 scene: arguments.scene.clone(),
                 fingerprint,
                 begun: jobs::now(),
+                terms: payment_network.terms(),
             };
             let engine = (kind, own.blender()?);
             begin(
@@ -457,8 +350,8 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
         lists,
         payer: purse.payer(),
         terms: purse.terms(),
-        local_terms: place.local_terms(),
-        accounts: purse.start((samples_of_job(&settings, &frames), settings.samples)),
+        local_terms: payment_network.local_terms(),
+        accounts: purse.start(extent(&settings, &frames, arguments.budget)),
         own_engine: own.start(settings, cancel.clone()),
         planes,
         merging,
@@ -497,13 +390,17 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
     resume::close(&folder, &ended, &progress);
     node.shutdown().await;
     drop(workers);
-    drop(place);
+    drop(payment_network);
     ended
 }
 
-/// Samples of all pixels of all frames.
-fn samples_of_job(settings: &RenderSettings, frames: &[i32]) -> u128 {
-    u128::from(settings.size.area()) * u128::from(settings.samples) * frames.len() as u128
+fn extent(settings: &RenderSettings, frames: &[i32], budget: Option<Glm>) -> Extent {
+    let pixels = u128::from(settings.size.area()) * frames.len() as u128;
+    Extent {
+        samples: pixels * u128::from(settings.samples),
+        samples_per_pixel: settings.samples,
+        budget,
+    }
 }
 
 /// Makes the video of all frames, if one is asked for.
@@ -533,73 +430,6 @@ fn remember(providers: &Providers, config: &FarmConfig, progress: &Progress) {
     if let Err(error) = providers.note(job, engine, &progress.workers, jobs::now()) {
         tracing::warn!(%error, "what was learned of the providers is not on disk");
     }
-}
-
-/// What is known of a scene before an engine or a worker starts.
-#[derive(Default)]
-struct Known {
-    /// What was said of it.
-    lines: Vec<String>,
-    /// Where the file was read for it.
-    summary: Option<Box<blend::Summary>>,
-}
-
-/// Reads a .blend file, refuses it or says what is to be said of it.
-async fn before_engines(
-    kind: EngineKind,
-    arguments: &Arguments,
-    report: &Report,
-) -> Result<Known, Failure> {
-    if kind != EngineKind::Blender {
-        return Ok(Known::default());
-    }
-    let (scene, name) = (arguments.scene.clone(), arguments.scene_name.clone());
-    let remarks = blocking(move || check::before_blender(&scene, name.as_deref())).await?;
-    let notes = remarks.notes.iter().map(|note| format!("note: {note}"));
-    let warnings = remarks.warnings.iter();
-    let warnings = warnings.map(|warning| format!("warning: {warning}"));
-    let lines: Vec<String> = notes.chain(warnings).collect();
-    lines.iter().for_each(|line| report.say(line));
-    Ok(Known {
-        lines,
-        summary: Some(Box::new(remarks.summary)),
-    })
-}
-
-/// Decides what is rendered, says what the scene has to say, and bundles it.
-async fn preflight(
-    arguments: &Arguments,
-    own: &OwnEngine,
-    (known, format): (Known, &Format),
-    (blobs, data_dir): (&BlobStore, &Path),
-    report: &Report,
-) -> Result<Wanted, Failure> {
-    let description = &own.description;
-    let notes = description.notes.iter().map(|note| format!("note: {note}"));
-    let warnings = description.warnings.iter();
-    let warnings = warnings.map(|warning| format!("warning: {warning}"));
-    let new = notes
-        .chain(warnings)
-        .filter(|line| !known.lines.contains(line));
-    new.for_each(|line| report.say(&line));
-    let frames = frames(arguments, description, report);
-    let settings = settings(arguments, description, format)?;
-    if arguments.sample_ranges > Some(1) && shows_shadow_catcher(description, &settings) {
-        report.say("warning: of the pass Shadow Catcher ranges of samples give about the mean: it has none");
-    }
-    let (scene, blobs) = (arguments.scene.clone(), blobs.clone());
-    let needed = match known.summary {
-        Some(summary) => Needed::Blend(summary),
-        None => Needed::Files(own.dependencies.clone()),
-    };
-    let scratch = data_dir.to_owned();
-    let bundle = blocking(move || bundle::make(&scene, &needed, &blobs, &scratch)).await?;
-    report.say(&format!("scene    {} bytes with its files", bundle.bytes));
-    Ok(Wanted {
-        frames,
-        settings,
-        bundle,
-    })
 }
 
 /// The job that goes on: the one that was asked for, or one that equals what the arguments ask for.
@@ -652,6 +482,20 @@ fn begin(
         again: Vec::new(),
         _lock: lock,
     })
+}
+
+/// What a job owes on one ledger another knows nothing of: everything would be paid again.
+fn same_ledger(record: &Record, terms: Terms) -> Result<(), Failure> {
+    if record.terms == terms {
+        return Ok(());
+    }
+    let message = format!(
+        "job {} is paid {}, and this run would pay {terms}",
+        record.id.short(),
+        record.terms
+    );
+    Err(Failure::preflight(message)
+        .hint("give the --network that began it, or give the job up: `render cancel JOB`"))
 }
 
 /// Frames that two releases of Blender have a part in would be of neither.

@@ -16,7 +16,11 @@ const ATTEMPTS: u32 = 10;
 /// Settles with all whom the job has paid.
 pub async fn settle(shared: &Arc<Shared>, report: &Report) {
     let accounts = &shared.context.accounts;
-    let payees = shared.payments.payees();
+    let mut payees = shared.payments.payees();
+    if accounts.is_on_chain() {
+        // Those too that had nothing to do.
+        payees = accounts.covered();
+    }
     let all = payees.iter().map(|(payee, _)| *payee).collect();
     let endings = accounts.endings(all).await.unwrap_or_else(|error| {
         tracing::warn!(error, "no worker is asked to let its escrow end");

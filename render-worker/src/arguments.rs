@@ -28,8 +28,11 @@ pub struct Arguments {
 pub enum Command {
     /// Tell what this machine can render with and who it is.
     Doctor(ReportArguments),
-    /// List what requestors have promised.
-    Earnings(ReportArguments),
+    /// List what requestors have promised and paid, by escrow and job: of all networks, as it was last seen. With a chain as
+    /// --network, that is looked at now.
+    Earnings(EarningsArguments),
+    /// Hand the last vouchers of all requestors in, whether they are there or not.
+    Redeem(RedeemArguments),
     /// Check evidence against a worker: who signed what, and who is right by a render of the disputed cell here.
     #[command(
         after_help = "Exit codes: 0 the accused is wrong, 1 it could not be checked (another scene, no engine), 2 usage, \
@@ -119,6 +122,36 @@ pub struct ReportArguments {
     /// Blender's program, or a Python that has bpy.
     #[arg(long, value_name = "PATH")]
     pub blender: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct EarningsArguments {
+    #[command(flatten)]
+    pub money: NetworkArguments,
+    /// Print JSON.
+    #[arg(long, conflicts_with = "csv")]
+    pub json: bool,
+    /// Print comma-separated values with all decimals.
+    #[arg(long)]
+    pub csv: bool,
+    /// Folder of keys, scenes and earnings; by default render-worker in the user's data folder.
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct RedeemArguments {
+    #[command(flatten)]
+    pub money: NetworkArguments,
+    /// Redeem also what gives less than its fee.
+    #[arg(long)]
+    pub all: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Folder of keys, scenes and earnings; by default render-worker in the user's data folder.
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

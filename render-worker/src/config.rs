@@ -1,6 +1,6 @@
 //! How a worker shall run, what it tells when it runs, and why it could not.
 
-use crate::wallet::WalletFailure;
+use crate::{chain::Chain, wallet::WalletFailure};
 use engine::{Device, EngineError};
 use network::{Identity, IdentityError, NetworkError, StoreError};
 use payment::WalletError;
@@ -17,6 +17,8 @@ pub struct WorkerConfig {
     pub payee: Address,
     /// How it is paid; offers on other terms are declined.
     pub terms: Terms,
+    /// Its account, where the terms name a chain.
+    pub chain: Option<Chain>,
     /// Folder of blobs, scenes, jobs and earnings; one worker at a time.
     pub data_dir: PathBuf,
     /// Multiaddrs to listen on; none means free ports of all IPv4 interfaces.
@@ -52,6 +54,14 @@ pub struct WorkerConfig {
 }
 
 impl WorkerConfig {
+    /// What it asks for one million samples.
+    pub(crate) fn price(&self) -> Glm {
+        match self.terms {
+            Terms::Free => Glm::ZERO,
+            Terms::Escrow { .. } => self.price_megasample,
+        }
+    }
+
     /// The kind of device that an engine renders with: the tracer has the processor only.
     pub(crate) fn device_of(&self, engine: EngineKind) -> &'static str {
         match engine {
@@ -99,6 +109,12 @@ pub enum WorkerError {
     /// An engine that was asked for by name.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// Vouchers of an account that a worker uses.
+    #[error("a worker is at work with {0}: it redeems by itself what is worth its fee")]
+    AtWork(PathBuf),
+    /// Where there is no chain.
+    #[error("nothing is redeemed on the network {0}: requestors pay out by themselves there")]
+    NoChain(payment::chain::Network),
     /// Something of the system.
     #[error("{what}: {source}")]
     Io {
@@ -128,6 +144,8 @@ impl WorkerError {
                 "check space and permissions; each worker needs a --data-dir of its own"
             }
             Self::Engine(_) => "see `doctor` for what this machine can render with",
+            Self::AtWork(_) => "stop it to redeem the rest now",
+            Self::NoChain(_) => "name a chain with --network",
             Self::Evidence(_) => {
                 "--scene must be the very scene of the job, with its files where they were beside it"
             }

@@ -3,7 +3,7 @@
 use crate::{limits::JOB_IDLE_MAX, postman::Postman, renderer::Work};
 use engine::CancelFlag;
 use protocol::{
-    Address, Blake3Hash, JobSpec, NodeId, TaskId, TaskSpec,
+    Address, Blake3Hash, Glm, JobSpec, NodeId, TaskId, TaskSpec,
     ids::Signature,
     message::{Request, bounded_text},
 };
@@ -56,6 +56,13 @@ pub enum Held {
     Committed(Committed),
 }
 
+/// A task of a lease.
+pub struct Task {
+    pub held: Held,
+    /// What is paid for it at least.
+    pub value: Glm,
+}
+
 pub struct Job {
     pub requestor: NodeId,
     pub payer: Address,
@@ -66,7 +73,7 @@ pub struct Job {
     pub run: u64,
     /// The scene's files for this run.
     pub folder: Option<PathBuf>,
-    pub tasks: HashMap<TaskId, Held>,
+    pub tasks: HashMap<TaskId, Task>,
     pub queue: VecDeque<TaskSpec>,
     /// What the commitment to the task that is rendering is bound to.
     pub rendering_hash: Option<Blake3Hash>,
@@ -125,8 +132,8 @@ impl Job {
             calibration,
             megasample_ms,
         });
-        let committed = |(task, held): (&TaskId, &Held)| match held {
-            Held::Committed(committed) => Some((*task, committed.clone())),
+        let committed = |(id, task): (&TaskId, &Task)| match &task.held {
+            Held::Committed(committed) => Some((*id, committed.clone())),
             _ => None,
         };
         let mut all: Vec<_> = self.tasks.iter().filter_map(committed).collect();
@@ -156,11 +163,10 @@ impl Job {
 
     /// Tells which tasks are queued or rendering, unless other messages are on their way.
     pub fn beat(&self) {
-        let is_at_work = matches!(self.stage, Stage::Loading | Stage::Ready { .. });
         let Contact::Open(postman) = &self.contact else {
             return;
         };
-        if is_at_work && postman.is_idle() {
+        if self.is_at_work() && postman.is_idle() {
             postman.say(Request::Heartbeat {
                 job: self.spec.id,
                 tasks: self
@@ -172,12 +178,17 @@ impl Job {
     }
 
     fn unfinished(&self) -> impl Iterator<Item = TaskId> {
-        let is_unfinished = |held: &Held| !matches!(held, Held::Committed(_));
+        let is_unfinished = |task: &Task| !matches!(task.held, Held::Committed(_));
         let unfinished = self
             .tasks
             .iter()
-            .filter(move |(_, held)| is_unfinished(held));
-        unfinished.map(|(task, _)| *task)
+            .filter(move |(_, task)| is_unfinished(task));
+        unfinished.map(|(id, _)| *id)
+    }
+
+    /// What its tasks that are not judged are worth.
+    pub fn in_flight(&self) -> Glm {
+        self.tasks.values().map(|task| task.value).sum()
     }
 
     /// The requestor cannot be reached: what it has to know is said when it is back.
@@ -225,8 +236,28 @@ impl Job {
         self.stage = Stage::Broken(Instant::now());
         self.queue.clear();
         self.tasks
-            .retain(|_, held| matches!(held, Held::Committed(_)));
+            .retain(|_, task| matches!(task.held, Held::Committed(_)));
         self.say_failed(None, reason);
+    }
+
+    /// Has it anything to render, or may it get it?
+    pub fn is_at_work(&self) -> bool {
+        matches!(self.stage, Stage::Loading | Stage::Ready { .. })
+    }
+
+    /// Is something queued or rendering?
+    pub fn is_rendering(&self) -> bool {
+        self.unfinished().next().is_some()
+    }
+
+    /// Renders nothing more, for a reason of the worker's own.
+    pub fn call_off(&mut self, reason: &str) {
+        for task in self.tasks.values() {
+            if let Held::Rendering(cancel) = &task.held {
+                cancel.cancel();
+            }
+        }
+        self.break_off(reason);
     }
 
     /// Lets the engine end and gives the folder that it no longer needs.
@@ -243,7 +274,7 @@ impl Job {
     pub fn end(mut self) -> (Option<PathBuf>, Vec<Blake3Hash>) {
         self.cancel.cancel();
         let folder = self.unload();
-        let root = |held: Held| match held {
+        let root = |task: Task| match task.held {
             Held::Rendering(cancel) => {
                 cancel.cancel();
                 None

@@ -39,6 +39,28 @@ pub const REDIAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from
 pub const NOTES_MAX: usize = 64;
 /// Vouchers that wait for the disk.
 pub const VOUCHERS_MAX: usize = 64;
+/// How long another worker that uses the folder is waited for, and how often it is tried.
+pub const LOCK_WAIT_MAX: Duration = Duration::from_millis(1_500);
+pub const LOCK_RETRY: Duration = Duration::from_millis(50);
+/// Requests that wait for a look at an escrow, and sights that wait for the loop.
+pub const QUESTIONS_MAX: usize = 64;
+/// Between two looks at the escrows on a chain: about a block.
+pub const LOOK_EVERY: Duration = Duration::from_secs(3);
+/// How long what was seen of an escrow is good for a lease.
+pub const SIGHT_FRESH: Duration = Duration::from_secs(5);
+/// Between two looks at the escrow of a requestor without a job that owes something, and how many are looked at each time.
+pub const OTHERS_EVERY: Duration = Duration::from_secs(15);
+pub const OTHERS_LOOKED_AT_MAX: usize = 4;
+/// How long a price of gas is believed.
+pub const FEE_FRESH: Duration = Duration::from_secs(60);
+/// What a voucher has to give to be redeemed at once, in fees.
+pub const FEES_WORTH_REDEEMING: u128 = 20;
+/// How long a voucher waits that gives less.
+pub const VOUCHER_WAIT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long a requestor may take to hand in a release before its vouchers are redeemed as others.
+pub const RELEASE_WAIT: Duration = Duration::from_secs(10 * 60);
+/// First and longest rest of redeeming after it failed.
+pub const REDEEM_AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
 /// Memory of a rendering process unless told otherwise, and the most that can be told, in GiB.
 pub const MEMORY_GIB_DEFAULT: u32 = 64;
 pub const MEMORY_GIB_MAX: i64 = 1 << 16;

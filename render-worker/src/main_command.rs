@@ -2,11 +2,13 @@
 
 use crate::{
     arguments::{Arguments, Command, EngineChoice, ServeArguments},
+    chain::Chain,
     check_evidence::{self, Checking},
     config::{Started, WorkerConfig, WorkerError},
+    earnings,
     engine_process::{self, EngineProcesses},
     limits::ENGINE_IDLE_MAX,
-    reports, wallet, worker,
+    redeem, reports, wallet, worker,
 };
 use clap::Parser;
 use engine::{blender::Found, find_blender};
@@ -92,7 +94,11 @@ fn run(program: Vec<String>, arguments: Arguments) -> Result<ExitCode, WorkerErr
         }
         Some(Command::Earnings(arguments)) => {
             let data_dir = data_dir(arguments.data_dir.clone())?;
-            reports::earnings(&arguments, &data_dir)?
+            earnings::report(&arguments, &data_dir)?
+        }
+        Some(Command::Redeem(arguments)) => {
+            let data_dir = data_dir(arguments.data_dir.clone())?;
+            redeem::run(&arguments, &data_dir)?
         }
     };
     print(&report)?;
@@ -174,11 +180,15 @@ fn serve(program: Vec<String>, arguments: ServeArguments) -> Result<ExitCode, Wo
     let mut processes = EngineProcesses::new(program, arguments.threads, found, choices)?;
     processes.memory_gib = arguments.memory;
     let (started, starts) = oneshot::channel();
-    let settings = arguments.money.settings()?;
+    let chain = Chain::open(&arguments.money, &data_dir)?;
+    let settings = chain.as_ref().map(|chain| chain.ledger.settings());
     let config = WorkerConfig {
-        terms: arguments.money.terms(settings.as_ref()),
+        terms: arguments.money.terms(settings),
         identity: keys.identity,
-        payee: keys.payee,
+        payee: chain
+            .as_ref()
+            .map_or(keys.payee, |chain| chain.wallet.address()),
+        chain,
         data_dir,
         listen: arguments.listen,
         peers: arguments.peer,

@@ -2,14 +2,14 @@
 
 use crate::{
     config::WorkerError,
-    wallet::{PasswordArguments, open_wallet},
+    wallet::{PasswordArguments, open_wallet, wallet_address},
 };
 use clap::Args;
 use payment::{
     Wallet,
     chain::{ChainError, ChainSettings, DevChain, Network, RpcError},
 };
-use protocol::message::Terms;
+use protocol::{Address, message::Terms};
 use std::path::{Path, PathBuf};
 
 /// Where money moves, and how a chain is reached.
@@ -72,6 +72,17 @@ impl NetworkArguments {
         match self.network {
             Network::Chain(_) => Ok(open_wallet(data_dir, &self.password.source())?),
             _ => Ok(Wallet::load_or_create(data_dir.join("payment.key"))?),
+        }
+    }
+
+    /// Its address, for which no password is needed.
+    ///
+    /// # Errors
+    /// When there is no wallet, or its file is open to others or damaged.
+    pub fn address(&self, data_dir: &Path) -> Result<Address, WorkerError> {
+        match self.network {
+            Network::Chain(_) => Ok(wallet_address(data_dir)?),
+            _ => Ok(self.wallet(data_dir)?.address()),
         }
     }
 

@@ -2,16 +2,20 @@
 //!
 //! Networks of test GLM on this computer need none: they use the key in `payment.key`, which makes itself.
 
+mod chain_command;
 mod command;
 mod password_source;
 
 pub use command::{WalletArguments, run};
 pub use password_source::{PASSWORD_VARIABLES, PasswordArguments, PasswordSource};
 
+use crate::config::WorkerError;
 use payment::{
-    Wallet,
+    LedgerError, StoreError, Wallet,
+    chain::{ChainError, Network},
     keystore::{Fault, Keystore, KeystoreError, PasswordError},
 };
+use protocol::Address;
 use std::{
     io,
     path::{Path, PathBuf},
@@ -47,9 +51,47 @@ pub enum WalletFailure {
     /// What was typed is no key.
     #[error("what was typed is not a secp256k1 key as 64 hexadecimal digits")]
     NotAKey,
+    /// The wallet of a network.
+    #[error(transparent)]
+    Wallet(Box<WorkerError>),
+    /// There is no chain to ask.
+    #[error("the network {0} is no chain")]
+    NoChain(Network),
+    /// The chain, or the way to it.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// Where a network's files are kept.
+    #[error("cannot make {path}: {source}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Others write keystores without their address.
+    #[error("the wallet in {0} does not tell its address")]
+    NoAddress(PathBuf),
+    /// Nobody said yes.
+    #[error("not confirmed: nothing was sent")]
+    NotConfirmed,
+    /// A transfer of an earlier run that the chain did not carry out after all.
+    #[error("the transfer was undone, or another program took its place: nothing was sent")]
+    NotSent,
     /// Standard output is closed.
     #[error("cannot write to standard output: {0}")]
     Output(io::Error),
+}
+
+impl From<ChainError> for WalletFailure {
+    fn from(error: ChainError) -> Self {
+        Self::Ledger(error.into())
+    }
+}
+
+impl From<StoreError> for WalletFailure {
+    fn from(error: StoreError) -> Self {
+        Self::Ledger(error.into())
+    }
 }
 
 impl WalletFailure {
@@ -73,6 +115,15 @@ impl WalletFailure {
             }
             Self::PasswordsDiffer | Self::NotAKey => "nothing was written: try again",
             Self::Terminal(_) => "--password-file PATH needs no terminal",
+            Self::Wallet(error) => error.hint(),
+            Self::NoChain(_) => "name one: --network polygon, or another of `--help`",
+            Self::Ledger(_) => {
+                "check --network and --rpc, and what the account holds: `wallet balance`"
+            }
+            Self::Folder { .. } => "check space and permissions, or give another --data-dir",
+            Self::NoAddress(_) => "`wallet import` of the file writes one that does",
+            Self::NotSent => "see `wallet balance`, and send it again",
+            Self::NotConfirmed => "answer y, or give --yes",
             Self::Output(_) => "check where standard output goes",
         }
     }
@@ -96,6 +147,15 @@ pub fn open_wallet(data_dir: &Path, password: &PasswordSource) -> Result<Wallet,
     // Its faults first: they cost no password.
     let store = keystore(data_dir)?;
     Ok(store.decrypt(&password.read()?)?)
+}
+
+/// The wallet's address, which its file tells without a password.
+///
+/// # Errors
+/// When there is no wallet, its file is open to others or damaged, or tells none.
+pub fn wallet_address(data_dir: &Path) -> Result<Address, WalletFailure> {
+    let address = keystore(data_dir)?.address();
+    address.ok_or_else(|| WalletFailure::NoAddress(data_dir.into()))
 }
 
 fn keystore(data_dir: &Path) -> Result<Keystore, WalletFailure> {

@@ -1,33 +1,36 @@
 //! The worker's loop: answers requestors, hands tasks to renderers, tells what became of them.
 
+mod data;
+mod leases;
+mod offers;
+
 use crate::{
-    blender_release::check_blender,
     bookkeeper::Bookkeeper,
     bundle,
     config::{Started, WorkerConfig, WorkerError},
     dialling::keep_connected,
     early_engine::EarlyEngine,
+    escrows::{Escrows, Lease},
     job::{Committed, Contact, Held, Job, Stage},
-    limits::{GUARD_MAX_PX, HEARTBEAT, JOBS_HELD_MAX, JOBS_MAX, NOTES_MAX, STOP_MAX},
+    limits::{HEARTBEAT, JOBS_HELD_MAX, NOTES_MAX, STOP_MAX},
     postman::Postman,
     renderer::{MakeEngine, News, Note, Renderer, Work},
     scenes::Scenes,
     tiles::Tiles,
 };
 use engine::{CancelFlag, Engine, EngineError};
-use network::{BlobStore, NetworkError, Node, NodeConfig, NodeEvent, Replier};
+use network::{NetworkError, Node, NodeConfig, NodeEvent, Replier};
 use protocol::{
-    Address, Blake3Hash, EngineKind, JobId, JobSpec, NodeId, Segmented, TaskId, TaskSpec,
-    limits::TASKS_HELD_MAX,
-    message::{Reply, Request, Terms, bounded_text},
+    Blake3Hash, EngineKind, Glm, JobId, NodeId, Segmented, TaskId,
+    message::{Reply, Request},
 };
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
     fs,
     future::Future,
     io,
-    path::{Path, PathBuf},
-    sync::Arc,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
     time::Instant,
 };
 use tokio::{
@@ -45,7 +48,13 @@ pub async fn serve(
     make_engine: impl Fn(EngineKind) -> Result<Box<dyn Engine>, EngineError> + Send + Sync + 'static,
     stop: impl Future<Output = ()>,
 ) -> Result<(), WorkerError> {
-    let (scenes, book) = tokio::task::block_in_place(|| open_data(&config))?;
+    let data::Opened {
+        scenes,
+        book,
+        escrows,
+        mut seen,
+        lock: _lock,
+    } = tokio::task::block_in_place(|| data::open(&config))?;
     let blobs = scenes.blobs().clone();
     let mut node_config = NodeConfig::new(config.identity.clone(), blobs.clone());
     if !config.listen.is_empty() {
@@ -69,7 +78,7 @@ pub async fn serve(
         tokio::spawn(keep_connected(node, address, connections, bad_peer.clone()));
     }
     let mut worker = Worker {
-        jobs_dir: jobs_dir(&config.data_dir),
+        jobs_dir: data::jobs_dir(&config.data_dir),
         tiles: Tiles::new(blobs),
         make_engine: Arc::new(make_engine),
         jobs: HashMap::new(),
@@ -81,6 +90,7 @@ pub async fn serve(
         node,
         scenes,
         book,
+        escrows,
         notes,
         connected,
     };
@@ -97,35 +107,15 @@ pub async fn serve(
                 None => break Err(WorkerError::Network(NetworkError::Stopped)),
             },
             Some(note) = note_receiver.recv() => worker.note(note),
+            Some(seen) = seen.recv() => worker.seen(seen),
             _ = heartbeat.tick() => worker.tick(),
         }
         worker.dispatch();
     };
+    // Nobody waits for the loop to hear what was seen.
+    drop(seen);
     worker.stop(note_receiver).await;
     outcome
-}
-
-fn jobs_dir(data_dir: &Path) -> PathBuf {
-    data_dir.join("jobs")
-}
-
-fn open_data(config: &WorkerConfig) -> Result<(Scenes, Bookkeeper), WorkerError> {
-    let (data_dir, jobs) = (&config.data_dir, jobs_dir(&config.data_dir));
-    match fs::remove_dir_all(&jobs) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(WorkerError::io(format!("cannot clear {}", jobs.display()))(
-                error,
-            ));
-        }
-        _ => {}
-    }
-    fs::create_dir_all(&jobs)
-        .map_err(WorkerError::io(format!("cannot make {}", jobs.display())))?;
-    // The book comes first: it refuses a folder that another worker uses.
-    let book = Bookkeeper::start(data_dir, config.payee)?;
-    let blobs = BlobStore::open(data_dir.join("blobs"))?;
-    let failed = WorkerError::io(format!("cannot keep scenes in {}", data_dir.display()));
-    Ok((Scenes::open(blobs, config).map_err(failed)?, book))
 }
 
 struct Worker {
@@ -134,7 +124,10 @@ struct Worker {
     node: Node,
     scenes: Scenes,
     tiles: Tiles,
-    book: Bookkeeper,
+    /// None where nobody pays.
+    book: Option<Bookkeeper>,
+    /// On a chain only.
+    escrows: Option<Escrows>,
     make_engine: Arc<MakeEngine>,
     jobs: HashMap<JobId, Job>,
     /// The run whose renderer is at work.
@@ -182,21 +175,27 @@ impl Worker {
         let answer = match request {
             Request::Offer { job, payer, terms } => Ok(self.offer(peer, *job, (payer, terms))),
             Request::Prepare { job, segmented } => self.prepare(peer, job, segmented),
-            Request::Lease { job, tasks, next } => self.lease(peer, job, tasks, next),
+            Request::Lease { job, tasks, next } => {
+                let lease = Lease {
+                    peer,
+                    job,
+                    tasks,
+                    next,
+                };
+                return self.lease(lease, replier);
+            }
             Request::Reveal { job, task } => self.reveal(peer, job, task),
             Request::Verdict {
                 job,
                 task,
                 rejected,
             } => self.verdict(peer, job, task, rejected),
-            Request::Voucher { job, signed } => match self.job(peer, job) {
-                Ok(job) if signed.voucher.requestor == job.payer => {
-                    return self.book.enter(signed, replier);
-                }
-                Ok(_) => Err(refused("the voucher is not of this job's payer")),
-                Err(refusal) => Err(refusal),
-            },
-            Request::Release { .. } => Err(refused("this escrow ends by itself")),
+            Request::Voucher { job, signed } => return self.voucher(peer, job, signed, replier),
+            Request::Release {
+                job,
+                epoch,
+                cumulative,
+            } => return self.release((peer, job), (epoch, cumulative), replier),
             Request::Cancel { job, tasks } => self.cancel(peer, job, &tasks),
             Request::Close { job } => self.job(peer, job).map(|_| ()).map(|()| {
                 self.close(job);
@@ -226,96 +225,6 @@ impl Worker {
         match self.config.hold.is_zero() {
             true => self.close(id),
             false => job.leave(),
-        }
-    }
-
-    fn offer(&mut self, peer: NodeId, spec: JobSpec, (payer, terms): (Address, Terms)) -> Reply {
-        let earlier = self.jobs.iter().find(|(_, job)| job.requestor == peer);
-        let goes_on = earlier.is_some_and(|(_, job)| {
-            !self.config.hold.is_zero() && *job.spec == spec && job.payer == payer
-        });
-        let earlier = earlier.map(|(id, _)| *id);
-        let acceptable = self
-            .check_terms(terms)
-            .and_then(|()| self.acceptable(peer, &spec, goes_on));
-        if let Err(reason) = acceptable {
-            tracing::warn!(requestor = %peer.short(), job = %spec.id.short(), "declined an offer: {reason}");
-            return Reply::Declined {
-                reason: bounded_text(&reason),
-            };
-        }
-        let version = spec.blender.map(|version| format!(" {version}"));
-        let version = version.unwrap_or_default();
-        let about = bounded_text(&format!("{}, {}{version}", self.config.about, spec.engine));
-        let device = self.config.device_of(spec.engine).to_owned();
-        let id = spec.id;
-        if !goes_on {
-            earlier.into_iter().for_each(|id| self.close(id));
-            self.jobs.insert(id, Job::new(peer, payer, spec));
-        }
-        let mut held = Vec::new();
-        if let Some(job) = self.jobs.get_mut(&id) {
-            // What is under way to the requestor's earlier process or connection may not arrive: it is said again
-            // after the next Prepare.
-            job.contact = Contact::Quoted(Instant::now());
-            held.extend(job.tasks.keys().copied());
-            held.sort_unstable();
-        }
-        Reply::Quote {
-            price_megasample: self.config.price_megasample,
-            payee: self.config.payee,
-            about,
-            device,
-            held,
-            hold_s: u32::try_from(self.config.hold.as_secs()).unwrap_or(u32::MAX),
-        }
-    }
-
-    fn check_terms(&self, asked: Terms) -> Result<(), String> {
-        match asked == self.config.terms {
-            true => Ok(()),
-            false => Err(format!(
-                "it is paid {asked}, this worker {}: see --network",
-                self.config.terms
-            )),
-        }
-    }
-
-    fn acceptable(&self, peer: NodeId, spec: &JobSpec, goes_on: bool) -> Result<(), String> {
-        let only = &self.config.serve_only;
-        if !only.is_empty() && !only.contains(&peer) {
-            return Err("this worker serves other requestors only".into());
-        }
-        spec.check().map_err(|e| e.to_string())?;
-        if !self.config.engines.contains(&spec.engine) {
-            return Err(format!("this worker has no {}", spec.engine));
-        }
-        check_blender(spec.blender, self.config.blender)?;
-        if spec.settings.guard_px > GUARD_MAX_PX {
-            return Err(format!(
-                "a guard band of {} pixels: at most {GUARD_MAX_PX} are allowed",
-                spec.settings.guard_px
-            ));
-        }
-        let known = self.jobs.get(&spec.id);
-        if known.is_some_and(|job| job.requestor != peer) {
-            return Err("another job has this id".into());
-        }
-        if goes_on {
-            return Ok(());
-        }
-        // A requestor that comes back after a crash with something else, or asks anew, gives up what it had.
-        let is_under_way =
-            |job: &Job| matches!(job.contact, Contact::Open(_)) && job.spec.id != spec.id;
-        let mut theirs = self.jobs.values().filter(|job| job.requestor == peer);
-        if theirs.any(is_under_way) {
-            return Err("one job at a time for a requestor".into());
-        }
-        let others = self.jobs.values().filter(|job| job.requestor != peer);
-        let busy = others.filter(|job| job.only_kept_since().is_none());
-        match busy.count() >= JOBS_MAX {
-            true => Err("this worker has enough to do".into()),
-            false => Ok(()),
         }
     }
 
@@ -404,39 +313,8 @@ impl Worker {
         Ok(())
     }
 
-    fn lease(
-        &mut self,
-        peer: NodeId,
-        id: JobId,
-        tasks: Vec<TaskSpec>,
-        next: bool,
-    ) -> Result<Reply, Reply> {
-        let job = self.job(peer, id)?;
-        if !matches!(job.stage, Stage::Ready { .. }) {
-            return Err(refused("the job is not ready"));
-        }
-        for task in &tasks {
-            task.check(&job.spec)
-                .map_err(|e| refused(&bounded_text(&e.to_string())))?;
-        }
-        if job.tasks.len() + tasks.len() > TASKS_HELD_MAX {
-            return Err(refused("too many tasks are held already"));
-        }
-        let mut place = if next { 0 } else { job.queue.len() };
-        for task in tasks {
-            tracing::info!(job = %id, task = %task.id, "leased");
-            // A lease that was sent again after a lost reply changes nothing.
-            if let std::collections::hash_map::Entry::Vacant(entry) = job.tasks.entry(task.id) {
-                entry.insert(Held::Queued);
-                job.queue.insert(place, task);
-                place += 1;
-            }
-        }
-        Ok(Reply::Done)
-    }
-
     fn reveal(&mut self, peer: NodeId, id: JobId, task: TaskId) -> Result<Reply, Reply> {
-        match self.job(peer, id)?.tasks.get(&task) {
+        match self.job(peer, id)?.tasks.get(&task).map(|task| &task.held) {
             Some(Held::Committed(committed)) => Ok(Reply::Revealed {
                 salt: committed.salt,
                 root: committed.root,
@@ -453,13 +331,19 @@ impl Worker {
         rejected: Option<String>,
     ) -> Result<Reply, Reply> {
         let job = self.job(peer, id)?;
+        let is_accepted = rejected.is_none();
         match rejected {
             Some(reason) => tracing::warn!(job = %id, %task, reason, "rejected"),
             None => tracing::info!(job = %id, %task, "accepted"),
         }
-        if let Some(Held::Committed(committed)) = job.tasks.get(&task) {
-            let root = committed.root;
-            job.tasks.remove(&task);
+        if let Entry::Occupied(entry) = job.tasks.entry(task)
+            && let Held::Committed(committed) = &entry.get().held
+        {
+            let (root, value, payer) = (committed.root, entry.get().value, job.payer);
+            entry.remove();
+            if is_accepted && let Some(escrows) = &self.escrows {
+                escrows.accounts.owe(payer, id, value);
+            }
             self.forget(vec![root]);
         }
         Ok(Reply::Done)
@@ -469,7 +353,7 @@ impl Worker {
         let job = self.job(peer, id)?;
         let mut roots = Vec::new();
         for task in tasks {
-            match job.tasks.remove(task) {
+            match job.tasks.remove(task).map(|task| task.held) {
                 Some(Held::Rendering(cancel)) => cancel.cancel(),
                 Some(Held::Committed(committed)) => roots.push(committed.root),
                 Some(Held::Queued) => job.queue.retain(|queued| queued.id != *task),
@@ -484,6 +368,12 @@ impl Worker {
         let Some(job) = self.jobs.remove(&id) else {
             return;
         };
+        if let Some(escrows) = &self.escrows {
+            let unpaid = escrows.accounts.close(job.payer, id);
+            if unpaid > Glm::ZERO {
+                tracing::warn!(job = %id, requestor = %job.payer, "{unpaid} GLM of accepted work stay unpaid");
+            }
+        }
         let (folder, roots) = job.end();
         self.forget(roots);
         remove_folder(folder);
@@ -513,6 +403,7 @@ impl Worker {
             self.close(id);
         }
         self.jobs.values().for_each(Job::beat);
+        self.watch_escrows();
     }
 
     /// The jobs whose requestors are away longest, beyond those whose results can be kept.
@@ -576,9 +467,11 @@ impl Worker {
         let Some(job) = self.jobs.get_mut(&id) else {
             return;
         };
-        let Some(Held::Rendering(_)) = job.tasks.get(&task) else {
+        let rendering = job.tasks.get_mut(&task);
+        let rendering = rendering.filter(|task| matches!(task.held, Held::Rendering(_)));
+        if rendering.is_none() {
             return self.forget(vec![root]);
-        };
+        }
         let mut salt = [0; 32];
         let hash = job.rendering_hash.take();
         let (Ok(()), Some(hash)) = (getrandom::fill(&mut salt), hash) else {
@@ -597,7 +490,9 @@ impl Worker {
         };
         tracing::info!(job = %id, %task, "committed");
         job.say_committed(task, &committed);
-        job.tasks.insert(task, Held::Committed(committed));
+        if let Some(task) = job.tasks.get_mut(&task) {
+            task.held = Held::Committed(committed);
+        }
     }
 
     /// Hands the next task to its renderer when none is at work; jobs take turns.
@@ -615,7 +510,9 @@ impl Worker {
             return;
         };
         let cancel = CancelFlag::default();
-        job.tasks.insert(task.id, Held::Rendering(cancel.clone()));
+        if let Some(task) = job.tasks.get_mut(&task.id) {
+            task.held = Held::Rendering(cancel.clone());
+        }
         job.rendering_hash = Some(task.hash(&job.spec));
         self.turns += 1;
         job.turn = self.turns;
@@ -630,10 +527,17 @@ impl Worker {
         let jobs: Vec<JobId> = self.jobs.keys().copied().collect();
         jobs.into_iter().for_each(|id| self.close(id));
         let node = self.node.clone();
+        let escrows = self.escrows.take();
+        if let Some(chain) = &self.config.chain {
+            chain.stop.store(true, Ordering::Relaxed);
+        }
         drop(self);
         let renderers_end = async { while notes.recv().await.is_some() {} };
         // Those that are still loading a scene are not waited for.
         let _ = tokio::time::timeout(STOP_MAX, renderers_end).await;
+        // What is under way on the chain is on disk, and seen to at the next start.
+        let looking_ends = tokio::task::spawn_blocking(|| escrows.map(Escrows::stop));
+        let _ = tokio::time::timeout(STOP_MAX, looking_ends).await;
         node.shutdown().await;
     }
 }

@@ -75,6 +75,11 @@ fn a_worker_says_where_it_is_and_ends_with_its_parent() {
     let started: serde_json::Value = serde_json::from_str(&line).unwrap();
     let address = started["addresses"][0].as_str().unwrap();
     assert!(address.starts_with("/ip4/127.0.0.1/tcp/"), "{address}");
+    // Even one that keeps no book would clear away what this one renders.
+    let second = worker(data.path(), &["--engine", "tracer", "--network", "free"]);
+    let text = String::from_utf8(second.stderr).unwrap();
+    assert_eq!(second.status.code(), Some(1), "{text}");
+    assert!(text.contains("in use by another process"), "{text}");
     drop(child.stdin.take());
     assert!(child.wait().unwrap().success());
 }

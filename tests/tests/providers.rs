@@ -212,6 +212,7 @@ async fn start(conduct: Conduct, dir: &Path, number: u8) -> Started {
     let (started, starting) = oneshot::channel();
     let config = WorkerConfig {
         terms: protocol::message::Terms::LOCAL,
+        chain: None,
         identity: Identity::generate(),
         payee: Address([number; 20]),
         data_dir: dir.join(format!("worker{number}")),

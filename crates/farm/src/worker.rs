@@ -157,7 +157,7 @@ impl Worker {
     /// Price of `pixels` at `samples` a pixel, rounded down; none when it is beyond any amount.
     pub(crate) fn price(&self, pixels: u64, samples: u32) -> Option<Glm> {
         let samples = u128::from(pixels) * u128::from(samples);
-        self.price_megasample.checked_mul_ratio(samples, 1_000_000)
+        self.price_megasample.for_samples(samples)
     }
 
     /// Leases in its queue and those whose pixels are on the way.

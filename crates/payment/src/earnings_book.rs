@@ -1,23 +1,34 @@
-//! The worker's book: the highest voucher of every requestor, enough to cash in alone.
+//! The worker's book: the highest voucher of every requestor, enough to cash in alone, and what became of each.
 
-use crate::{StoreError, VoucherError, store, voucher::verify_voucher_on};
+use crate::{Escrow, EscrowKey, StoreError, VoucherError, store, voucher::verify_voucher_on};
 use protocol::{
-    Address, Glm,
+    Address, Glm, JobId,
     message::{SignedVoucher, Voucher},
 };
 use redb::{
-    Builder, ConcurrencyMode, Database, DatabaseError, ReadableDatabase, ReadableTable,
-    TableDefinition,
+    Builder, ConcurrencyMode, Database, DatabaseError, ReadableDatabase, ReadableTable, Table,
+    TableDefinition, TableError,
 };
-use std::path::Path;
+use serde::{Deserialize, Serialize};
+use std::{path::Path, time::SystemTime};
 
 /// Most epochs kept of one requestor on one ledger, so that a stranger's key cannot fill the disk.
 pub const EPOCHS_PER_REQUESTOR_MAX: u64 = 65_536;
 
+/// Most jobs kept of one requestor on one ledger; what further ones promise is counted together.
+pub const JOBS_PER_REQUESTOR_MAX: usize = 65_536;
+/// In place of a job's id: further jobs than are kept.
+pub const OTHER_JOBS: JobId = JobId([0; 16]);
+
 /// Chain, contract, requestor, epoch to the [`SignedVoucher`] in postcard.
 const VOUCHERS: TableDefinition<StoredKey, &[u8]> = TableDefinition::new("vouchers");
+/// Chain, contract, requestor, epoch to the [`Progress`] of that escrow in postcard.
+const PROGRESS: TableDefinition<StoredKey, &[u8]> = TableDefinition::new("progress");
+/// Chain, contract, requestor, job to what was promised for it, in wei.
+const JOBS: TableDefinition<JobKey, u128> = TableDefinition::new("jobs");
 
 type StoredKey = (u64, &'static [u8; 20], &'static [u8; 20], u64);
+type JobKey = (u64, &'static [u8; 20], &'static [u8; 20], &'static [u8; 16]);
 
 /// Why a voucher was not accepted; the one before it stays.
 #[derive(Debug, thiserror::Error)]
@@ -57,11 +68,64 @@ pub enum EarningsError {
     TooManyEpochs(Address),
 }
 
+/// What became of an escrow, as far as the worker has seen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Put in by the requestor.
+    pub deposit: Glm,
+    /// Paid out of it.
+    pub claimed: Glm,
+    /// From this Unix time on the rest may be taken back.
+    pub withdrawable_at: Option<u64>,
+    /// Over for good.
+    pub is_closed: bool,
+    /// Since when, in Unix seconds, something promised is not paid.
+    pub waits_since: Option<u64>,
+    /// Most that the worker has agreed to the end of this escrow with, and when, in Unix seconds.
+    pub released: Option<(Glm, u64)>,
+    /// When the ledger was looked at last, in Unix seconds.
+    pub seen: Option<u64>,
+}
+
+impl Progress {
+    /// The same once this was seen of an escrow in which so much is promised.
+    pub fn after(self, promised: Glm, escrow: &Escrow) -> Self {
+        let now = unix_now();
+        let waited_since = self.waits_since.filter(|_| escrow.claimed == self.claimed);
+        let waits = promised > escrow.claimed && !escrow.released;
+        Self {
+            deposit: escrow.deposit,
+            claimed: escrow.claimed,
+            withdrawable_at: escrow.withdrawable_at,
+            is_closed: escrow.released,
+            waits_since: waits.then(|| waited_since.unwrap_or(now)),
+            seen: Some(now),
+            ..self
+        }
+    }
+
+    /// The same once the next epoch has begun, of which on the ledger nothing is left to see: what was paid is what was seen
+    /// last, or what the worker agreed to.
+    pub fn when_over(self) -> Self {
+        let agreed = self.released.map_or(Glm::ZERO, |(agreed, _)| agreed);
+        Self {
+            claimed: self.claimed.max(agreed),
+            withdrawable_at: None,
+            is_closed: true,
+            waits_since: None,
+            seen: Some(unix_now()),
+            ..self
+        }
+    }
+}
+
 /// What one escrow has earned so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Earnings {
     /// The highest voucher: whoever holds it can redeem it, and only the worker is paid.
     pub signed: SignedVoucher,
+    /// What became of it.
+    pub progress: Progress,
 }
 
 impl Earnings {
@@ -74,6 +138,54 @@ impl Earnings {
     pub fn requestor(&self) -> Address {
         self.signed.voucher.requestor
     }
+
+    /// The escrow that it is promised on.
+    pub fn key(&self) -> EscrowKey {
+        EscrowKey::from(&self.signed.voucher)
+    }
+
+    /// What redeeming would give by what was last seen of the escrow.
+    pub fn redeemable(&self) -> Glm {
+        let Progress {
+            deposit, claimed, ..
+        } = self.progress;
+        match self.progress.is_closed {
+            true => Glm::ZERO,
+            false => {
+                let due = self.promised().min(deposit);
+                due.checked_sub(claimed).unwrap_or_default()
+            }
+        }
+    }
+
+    /// May there still be something to get?
+    pub fn is_open(&self) -> bool {
+        !self.progress.is_closed && self.promised() > self.progress.claimed
+    }
+}
+
+/// What a requestor has promised for one job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JobEarnings {
+    /// The ledger's chain.
+    pub chain_id: u64,
+    /// Its escrow contract.
+    pub contract: Address,
+    /// Who promised.
+    pub requestor: Address,
+    /// The job; [`OTHER_JOBS`] for all beyond those that are kept.
+    pub job: JobId,
+    /// In all vouchers together.
+    pub promised: Glm,
+}
+
+/// Everything in a book.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// The highest voucher of each escrow, by ledger, requestor and epoch.
+    pub escrows: Vec<Earnings>,
+    /// By ledger, requestor and job. Books of earlier releases do not know of jobs before.
+    pub jobs: Vec<JobEarnings>,
 }
 
 /// The vouchers of one worker on one ledger, in a redb file. One process may write; others may read with
@@ -100,6 +212,8 @@ impl EarningsBook {
         let database = store::open(path.as_ref(), ConcurrencyMode::SingleWriter)?;
         let transaction = database.begin_write()?;
         transaction.open_table(VOUCHERS)?;
+        transaction.open_table(PROGRESS)?;
+        transaction.open_table(JOBS)?;
         transaction.commit()?;
         Ok(Self {
             database,
@@ -113,7 +227,7 @@ impl EarningsBook {
     ///
     /// # Errors
     /// When there is no book at `path`, or it cannot be read.
-    pub fn read(path: impl AsRef<Path>) -> Result<Vec<Earnings>, StoreError> {
+    pub fn read(path: impl AsRef<Path>) -> Result<Summary, StoreError> {
         let path = path.as_ref();
         let opened = Builder::new()
             .set_cache_size(store::CACHE_BYTES)
@@ -165,15 +279,151 @@ impl EarningsBook {
                 .map_err(StoreError::from)?;
             increase
         };
+        if increase > Glm::ZERO {
+            add_to_job(
+                &mut transaction.open_table(JOBS).map_err(StoreError::from)?,
+                voucher,
+                increase,
+            )?;
+            change(
+                &mut transaction.open_table(PROGRESS).map_err(StoreError::from)?,
+                key(voucher),
+                |progress| {
+                    progress.waits_since.get_or_insert_with(unix_now);
+                },
+            )?;
+        }
         transaction.commit().map_err(StoreError::from)?;
         Ok(increase)
     }
 
-    /// The highest voucher of each escrow, of every ledger, by ledger, requestor and epoch.
+    /// Notes what the ledger says of an escrow; nothing is written where that is known.
     ///
     /// # Errors
     /// When the file fails.
-    pub fn summary(&self) -> Result<Vec<Earnings>, StoreError> {
+    pub fn note(&self, key: &EscrowKey, escrow: &Escrow) -> Result<(), StoreError> {
+        let promised = self.promised(key)?;
+        let kept = self.progress(key)?;
+        let seen = kept.after(promised, escrow);
+        match kept.seen.is_some()
+            && seen
+                == (Progress {
+                    seen: seen.seen,
+                    ..kept
+                }) {
+            true => Ok(()),
+            false => self.change(key, |progress| *progress = progress.after(promised, escrow)),
+        }
+    }
+
+    /// Notes that an escrow is over of which the ledger keeps nothing.
+    ///
+    /// # Errors
+    /// When the file fails.
+    pub fn note_over(&self, key: &EscrowKey) -> Result<(), StoreError> {
+        self.change(key, |progress| *progress = progress.when_over())
+    }
+
+    /// Notes that the worker agrees to the end of an escrow, on disk when this returns: nothing more is done in it then.
+    ///
+    /// # Errors
+    /// When the file fails.
+    pub fn agree(&self, key: &EscrowKey, cumulative: Glm) -> Result<(), StoreError> {
+        self.change(key, |progress| {
+            let (most, since) = progress.released.unwrap_or((cumulative, unix_now()));
+            progress.released = Some((most.max(cumulative), since));
+        })
+    }
+
+    /// What was promised in an escrow.
+    ///
+    /// # Errors
+    /// When the file fails.
+    pub fn promised(&self, key: &EscrowKey) -> Result<Glm, StoreError> {
+        let transaction = self.database.begin_read()?;
+        let vouchers = transaction.open_table(VOUCHERS)?;
+        Ok(match vouchers.get(self.stored(key))? {
+            Some(bytes) => {
+                store::from_bytes::<SignedVoucher>(bytes.value())?
+                    .voucher
+                    .cumulative
+            }
+            None => Glm::ZERO,
+        })
+    }
+
+    /// What became of an escrow.
+    ///
+    /// # Errors
+    /// When the file fails.
+    pub fn progress(&self, key: &EscrowKey) -> Result<Progress, StoreError> {
+        let transaction = self.database.begin_read()?;
+        progress_in(&transaction.open_table(PROGRESS)?, self.stored(key))
+    }
+
+    /// The last epoch of each requestor that the worker has agreed to the end of.
+    ///
+    /// # Errors
+    /// When the file fails.
+    pub fn agreed(&self) -> Result<Vec<EscrowKey>, StoreError> {
+        let transaction = self.database.begin_read()?;
+        let table = transaction.open_table(PROGRESS)?;
+        let first = (self.chain_id, &self.contract.0, &[0; 20], 0);
+        let last = (self.chain_id, &self.contract.0, &[0xff; 20], u64::MAX);
+        let mut agreed: Vec<EscrowKey> = Vec::new();
+        for row in table.range(first..=last)? {
+            let (key, bytes) = row?;
+            let (_, _, requestor, epoch) = key.value();
+            let requestor = Address(*requestor);
+            if store::from_bytes::<Progress>(bytes.value())?
+                .released
+                .is_none()
+            {
+                continue;
+            }
+            agreed.retain(|earlier| earlier.requestor != requestor);
+            agreed.push(EscrowKey {
+                requestor,
+                worker: self.worker,
+                epoch,
+            });
+        }
+        Ok(agreed)
+    }
+
+    fn change(&self, key: &EscrowKey, how: impl FnOnce(&mut Progress)) -> Result<(), StoreError> {
+        let transaction = self.database.begin_write()?;
+        change(
+            &mut transaction.open_table(PROGRESS)?,
+            self.stored(key),
+            how,
+        )?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    fn stored<'a>(&'a self, key: &'a EscrowKey) -> (u64, &'a [u8; 20], &'a [u8; 20], u64) {
+        (self.chain_id, &self.contract.0, &key.requestor.0, key.epoch)
+    }
+
+    /// The highest voucher of each escrow of the ledger that the book was opened for, by requestor and epoch.
+    ///
+    /// # Errors
+    /// When the file fails.
+    pub fn escrows(&self) -> Result<Vec<Earnings>, StoreError> {
+        let mut escrows = self.summary()?.escrows;
+        escrows.retain(|row| {
+            let voucher = &row.signed.voucher;
+            (voucher.chain_id, voucher.contract) == (self.chain_id, self.contract)
+        });
+        Ok(escrows)
+    }
+
+    /// Everything in the book, of every ledger.
+    ///
+    /// # Errors
+    /// When the file fails.
+    pub fn summary(&self) -> Result<Summary, StoreError> {
         rows(&self.database)
     }
 }
@@ -187,17 +437,96 @@ fn key(voucher: &Voucher) -> (u64, &[u8; 20], &[u8; 20], u64) {
     )
 }
 
-fn rows(database: &impl ReadableDatabase) -> Result<Vec<Earnings>, StoreError> {
+fn rows(database: &impl ReadableDatabase) -> Result<Summary, StoreError> {
     let transaction = database.begin_read()?;
     let vouchers = transaction.open_table(VOUCHERS)?;
-    vouchers
-        .iter()?
-        .map(|row| {
-            let (_, bytes) = row?;
-            let signed = store::from_bytes(bytes.value())?;
-            Ok(Earnings { signed })
+    // Books of earlier releases have vouchers only.
+    let progress = match transaction.open_table(PROGRESS) {
+        Err(TableError::TableDoesNotExist(_)) => None,
+        other => Some(other?),
+    };
+    let jobs = match transaction.open_table(JOBS) {
+        Err(TableError::TableDoesNotExist(_)) => None,
+        other => Some(other?),
+    };
+    let escrows = vouchers.iter()?.map(|row| {
+        let (key, bytes) = row?;
+        let progress = progress.as_ref();
+        let progress = progress.map(|progress| progress_in(progress, key.value()));
+        Ok(Earnings {
+            signed: store::from_bytes(bytes.value())?,
+            progress: progress.transpose()?.unwrap_or_default(),
         })
-        .collect()
+    });
+    let escrows = escrows.collect::<Result<_, StoreError>>()?;
+    let mut summary = Summary {
+        escrows,
+        jobs: Vec::new(),
+    };
+    if let Some(jobs) = jobs {
+        for row in jobs.iter()? {
+            let (key, wei) = row?;
+            let (chain_id, contract, requestor, job) = key.value();
+            summary.jobs.push(JobEarnings {
+                chain_id,
+                contract: Address(*contract),
+                requestor: Address(*requestor),
+                job: JobId(*job),
+                promised: Glm::from_wei(wei.value()),
+            });
+        }
+    }
+    Ok(summary)
+}
+
+fn progress_in(
+    table: &impl ReadableTable<StoredKey, &'static [u8]>,
+    key: (u64, &[u8; 20], &[u8; 20], u64),
+) -> Result<Progress, StoreError> {
+    match table.get(key)? {
+        Some(bytes) => store::from_bytes(bytes.value()),
+        None => Ok(Progress::default()),
+    }
+}
+
+fn change(
+    table: &mut Table<'_, StoredKey, &'static [u8]>,
+    key: (u64, &[u8; 20], &[u8; 20], u64),
+    how: impl FnOnce(&mut Progress),
+) -> Result<(), StoreError> {
+    let mut progress = progress_in(table, key)?;
+    how(&mut progress);
+    table.insert(key, store::to_bytes(&progress)?.as_slice())?;
+    Ok(())
+}
+
+/// Adds to what was promised for the voucher's job.
+fn add_to_job(
+    table: &mut Table<'_, JobKey, u128>,
+    voucher: &Voucher,
+    increase: Glm,
+) -> Result<(), StoreError> {
+    let (chain_id, contract, requestor, _) = key(voucher);
+    let of = |job| (chain_id, contract, requestor, job);
+    let job = match table.get(of(&voucher.job.0))? {
+        Some(_) => voucher.job,
+        None => {
+            let jobs = table.range(of(&[0; 16])..=of(&[0xff; 16]))?;
+            match jobs.count() < JOBS_PER_REQUESTOR_MAX {
+                true => voucher.job,
+                false => OTHER_JOBS,
+            }
+        }
+    };
+    let before = table.get(of(&job.0))?.map_or(0, |wei| wei.value());
+    table.insert(of(&job.0), before.saturating_add(increase.wei()))?;
+    Ok(())
+}
+
+fn unix_now() -> u64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 
 fn increase(kept: &Voucher, next: &Voucher) -> Result<Glm, EarningsError> {

@@ -19,7 +19,10 @@ pub mod voucher;
 mod voucher_book;
 mod wallet;
 
-pub use earnings_book::{EPOCHS_PER_REQUESTOR_MAX, Earnings, EarningsBook, EarningsError};
+pub use earnings_book::{
+    EPOCHS_PER_REQUESTOR_MAX, Earnings, EarningsBook, EarningsError, JOBS_PER_REQUESTOR_MAX,
+    JobEarnings, OTHER_JOBS, Progress, Summary,
+};
 pub use embedded::{EMBEDDED_CHAIN_ID, EMBEDDED_CONTRACT, EmbeddedLedger, FAUCET};
 pub use ledger::{Escrow, EscrowKey, Ledger, LedgerError, Redeemed, Release, Totals};
 pub use settlement::{

@@ -88,30 +88,25 @@ fn cover_as_planned(
     for cover in covers {
         plans.push(Plan::of(ledger, book, cover)?);
     }
-    let missing = |spare: bool| -> Option<Glm> {
-        let mut plans = plans.iter();
-        plans.try_fold(Glm::ZERO, |sum, plan| sum.checked_add(plan.missing(spare)))
-    };
-    let all = missing(true).ok_or(SettlementError::TooLarge)?;
-    let spare = all == Glm::ZERO || ledger.spendable(book.requestor())? >= all;
+    share_out(&mut plans, || ledger.spendable(book.requestor()))?;
     let opened = |plan: &&Plan| plan.deposit.is_none();
     let openings: Vec<_> = plans.iter().filter(opened).collect();
     let openings: Vec<_> = openings
         .iter()
-        .map(|plan| (plan.key, plan.missing(spare)))
+        .map(|plan| (plan.key, plan.missing()))
         .collect();
     if !openings.is_empty() {
         ledger.open_many(&openings)?;
     }
     for plan in plans.iter().filter(|plan| plan.deposit.is_some()) {
-        let missing = plan.missing(spare);
+        let missing = plan.missing();
         if missing > Glm::ZERO {
             ledger.top_up(&plan.key, missing)?;
         }
     }
     let covered = plans.iter().map(|plan| {
         let before = plan.deposit.unwrap_or_default();
-        let deposit = before.checked_add(plan.missing(spare));
+        let deposit = before.checked_add(plan.missing());
         Ok(Covered {
             key: plan.key,
             deposit: deposit.ok_or(SettlementError::TooLarge)?,
@@ -121,6 +116,30 @@ fn cover_as_planned(
     covered.collect()
 }
 
+/// Cuts what is put in beyond need, from all alike, where there is not enough for all of it.
+fn share_out(
+    plans: &mut [Plan],
+    spendable: impl FnOnce() -> Result<Glm, LedgerError>,
+) -> Result<(), SettlementError> {
+    let sum = |amount: fn(&Plan) -> Glm| -> Result<Glm, SettlementError> {
+        let mut amounts = plans.iter().map(amount);
+        let sum = amounts.try_fold(Glm::ZERO, Glm::checked_add);
+        sum.ok_or(SettlementError::TooLarge)
+    };
+    let (needed, spare) = (sum(Plan::lacking)?, sum(Plan::wanted_spare)?);
+    if spare == Glm::ZERO {
+        return Ok(());
+    }
+    let there = spendable()?.checked_sub(needed).unwrap_or_default();
+    for plan in plans.iter_mut().filter(|_| there < spare) {
+        // Whole numbers of 2^-32: the product of two amounts may be larger than any.
+        let part = (there.wei() >> 32) * (1 << 32) / ((spare.wei() >> 32) + 1);
+        let spare = plan.spare.checked_mul_ratio(part, 1 << 32);
+        plan.spare = spare.unwrap_or_default();
+    }
+    Ok(())
+}
+
 /// What has to be put into one escrow.
 struct Plan {
     key: EscrowKey,
@@ -128,7 +147,8 @@ struct Plan {
     deposit: Option<Glm>,
     promised: Glm,
     needed: Glm,
-    wanted: Glm,
+    /// Put in besides, if anything is.
+    spare: Glm,
 }
 
 impl Plan {
@@ -137,26 +157,32 @@ impl Plan {
         let promised = promised(book, cover.worker)?;
         let needed = promised.checked_add(cover.unpromised);
         let needed = needed.ok_or(SettlementError::TooLarge)?;
-        let wanted = needed.checked_add(cover.spare);
         Ok(Self {
             key,
             deposit: escrow.map(|escrow| escrow.deposit),
             promised,
             needed,
-            wanted: wanted.ok_or(SettlementError::TooLarge)?,
+            spare: cover.spare,
         })
     }
 
-    /// What is put in. Nothing where what is needed is there; else with what is spare.
-    fn missing(&self, spare: bool) -> Glm {
+    /// Needed and not there.
+    fn lacking(&self) -> Glm {
         let there = self.deposit.unwrap_or_default();
-        match self.needed.checked_sub(there) {
-            None | Some(Glm::ZERO) if self.deposit.is_some() => Glm::ZERO,
-            _ => {
-                let goal = if spare { self.wanted } else { self.needed };
-                goal.checked_sub(there).unwrap_or_default()
-            }
+        self.needed.checked_sub(there).unwrap_or_default()
+    }
+
+    /// What goes in besides: nothing where nothing has to go in.
+    fn wanted_spare(&self) -> Glm {
+        match self.deposit.is_some() && self.lacking() == Glm::ZERO {
+            true => Glm::ZERO,
+            false => self.spare,
         }
+    }
+
+    /// What is put in.
+    fn missing(&self) -> Glm {
+        [self.lacking(), self.wanted_spare()].into_iter().sum()
     }
 }
 

@@ -2,8 +2,8 @@
 
 use payment::{
     Cover, EMBEDDED_CHAIN_ID, EMBEDDED_CONTRACT, EarningsBook, EarningsError, EmbeddedLedger,
-    Ledger, Release, Settled, StoreError, VoucherBook, VoucherBookError, VoucherError, Wallet,
-    cover, fund_escrow, settle, settle_many,
+    Escrow, EscrowKey, Ledger, Release, Settled, StoreError, Summary, VoucherBook,
+    VoucherBookError, VoucherError, Wallet, cover, fund_escrow, settle, settle_many,
 };
 use protocol::{
     Address, Blake3Hash, Glm, JobId,
@@ -146,7 +146,7 @@ fn the_worker_keeps_the_highest_voucher() {
         earnings.accept(resign(glm(8), 4)),
         Err(EarningsError::Lower { .. })
     ));
-    let summary = earnings.summary().unwrap();
+    let summary = earnings.summary().unwrap().escrows;
     assert_eq!(summary.len(), 1);
     assert_eq!(summary[0].signed, third);
     assert_eq!(summary[0].promised(), glm(9));
@@ -179,7 +179,7 @@ fn the_worker_refuses_what_it_could_not_cash() {
             VoucherError::WrongSigner { .. } | VoucherError::NotASignature
         ))
     ));
-    assert_eq!(earnings.summary().unwrap(), vec![]);
+    assert_eq!(earnings.summary().unwrap(), Summary::default());
 }
 
 #[test]
@@ -193,9 +193,15 @@ fn earnings_can_be_read_while_the_worker_writes() {
     let book = voucher_book(folder.path());
     let earnings = earnings_book(folder.path());
     earnings.accept(raise_to(&book, 2)).unwrap();
-    assert_eq!(EarningsBook::read(&path).unwrap()[0].promised(), glm(2));
+    assert_eq!(
+        EarningsBook::read(&path).unwrap().escrows[0].promised(),
+        glm(2)
+    );
     earnings.accept(raise_to(&book, 4)).unwrap();
-    assert_eq!(EarningsBook::read(&path).unwrap()[0].promised(), glm(4));
+    assert_eq!(
+        EarningsBook::read(&path).unwrap().escrows[0].promised(),
+        glm(4)
+    );
     let second = EarningsBook::open(&path, worker(), EMBEDDED_CHAIN_ID, EMBEDDED_CONTRACT);
     assert!(matches!(second, Err(StoreError::InUse(_))));
 }
@@ -209,7 +215,119 @@ fn earnings_of_a_killed_worker_can_be_read() {
     // What a kill leaves behind: the file of a book that was never closed.
     let left = folder.path().join("left.redb");
     std::fs::copy(folder.path().join("earnings.redb"), &left).unwrap();
-    assert_eq!(EarningsBook::read(&left).unwrap()[0].promised(), glm(2));
+    assert_eq!(
+        EarningsBook::read(&left).unwrap().escrows[0].promised(),
+        glm(2)
+    );
+}
+
+fn key(epoch: u64) -> EscrowKey {
+    EscrowKey {
+        requestor: wallet().address(),
+        worker: worker(),
+        epoch,
+    }
+}
+
+#[test]
+fn what_jobs_promised_adds_up_through_restarts() {
+    let folder = tempfile::tempdir().unwrap();
+    let book = voucher_book(folder.path());
+    let other = |total| {
+        book.raise_to(worker(), OTHER_JOB, glm(total), receipts(total))
+            .unwrap()
+    };
+    for signed in [raise_to(&book, 2), other(3), raise_to(&book, 5)] {
+        let earnings = earnings_book(folder.path());
+        earnings.accept(signed).unwrap();
+        assert_eq!(earnings.accept(signed).unwrap(), Glm::ZERO);
+    }
+    let jobs = EarningsBook::read(folder.path().join("earnings.redb"))
+        .unwrap()
+        .jobs;
+    let jobs: Vec<_> = jobs.iter().map(|row| (row.job, row.promised)).collect();
+    assert_eq!(jobs, [(JOB, glm(5)), (OTHER_JOB, glm(3))]);
+}
+
+#[test]
+fn what_became_of_an_escrow_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let book = voucher_book(folder.path());
+    let seen = |deposit, claimed, withdrawable_at| Escrow {
+        deposit: glm(deposit),
+        claimed: glm(claimed),
+        released: false,
+        withdrawable_at,
+    };
+    {
+        let earnings = earnings_book(folder.path());
+        earnings.accept(raise_to(&book, 5)).unwrap();
+        let row = earnings.summary().unwrap().escrows[0];
+        assert_eq!((row.redeemable(), row.progress.seen), (Glm::ZERO, None));
+        assert!(row.is_open() && row.progress.waits_since.is_some());
+        earnings.note(&key(0), &seen(4, 1, None)).unwrap();
+        assert_eq!(earnings.summary().unwrap().escrows[0].redeemable(), glm(3));
+        earnings.note(&key(0), &seen(8, 5, Some(7))).unwrap();
+    }
+    let earnings = earnings_book(folder.path());
+    let row = earnings.summary().unwrap().escrows[0];
+    assert_eq!(row.progress.claimed, glm(5));
+    assert_eq!(row.progress.withdrawable_at, Some(7));
+    assert_eq!((row.redeemable(), row.is_open()), (Glm::ZERO, false));
+    assert_eq!(row.progress.waits_since, None);
+    earnings.accept(raise_to(&book, 6)).unwrap();
+    assert!(earnings.progress(&key(0)).unwrap().waits_since.is_some());
+    earnings.note_over(&key(0)).unwrap();
+    let row = earnings.summary().unwrap().escrows[0];
+    assert_eq!((row.redeemable(), row.is_open()), (Glm::ZERO, false));
+    assert_eq!(row.progress.claimed, glm(5));
+}
+
+#[test]
+fn an_agreed_end_outlives_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let earnings = earnings_book(folder.path());
+        assert_eq!(earnings.agreed().unwrap(), []);
+        earnings.agree(&key(0), glm(2)).unwrap();
+        earnings.agree(&key(1), glm(7)).unwrap();
+        earnings.agree(&key(1), glm(4)).unwrap();
+    }
+    let earnings = earnings_book(folder.path());
+    assert_eq!(earnings.agreed().unwrap(), [key(1)]);
+    let progress = earnings.progress(&key(1)).unwrap();
+    assert_eq!(progress.released.map(|(most, _)| most), Some(glm(7)));
+    earnings.note_over(&key(1)).unwrap();
+    assert_eq!(earnings.progress(&key(1)).unwrap().claimed, glm(7));
+}
+
+/// The table of vouchers is all that a book of an earlier release has.
+#[test]
+fn a_book_of_an_earlier_release_is_read_and_written_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("earnings.redb");
+    let book = voucher_book(folder.path());
+    let signed = raise_to(&book, 2);
+    {
+        let voucher = signed.voucher;
+        let database = redb::Database::create(&path).unwrap();
+        let transaction = database.begin_write().unwrap();
+        type Key = (u64, &'static [u8; 20], &'static [u8; 20], u64);
+        let table = redb::TableDefinition::<Key, &[u8]>::new("vouchers");
+        let place = (0, &voucher.contract.0, &voucher.requestor.0, 0);
+        let bytes = postcard::to_stdvec(&signed).unwrap();
+        let mut vouchers = transaction.open_table(table).unwrap();
+        vouchers.insert(place, bytes.as_slice()).unwrap();
+        drop(vouchers);
+        transaction.commit().unwrap();
+    }
+    let old = EarningsBook::read(&path).unwrap();
+    assert_eq!((old.escrows[0].signed, old.jobs.len()), (signed, 0));
+    let earnings = earnings_book(folder.path());
+    assert_eq!(earnings.accept(raise_to(&book, 5)).unwrap(), glm(3));
+    let summary = earnings.summary().unwrap();
+    assert_eq!(summary.escrows[0].promised(), glm(5));
+    assert_eq!(summary.jobs[0].promised, glm(3));
 }
 
 #[test]
@@ -230,6 +348,32 @@ fn a_job_is_covered_paid_and_settled_and_the_next_uses_a_new_escrow() {
     }
     assert_eq!(ledger.balance(worker()).unwrap(), glm(6));
     assert!(ledger.totals().unwrap().is_conserved());
+}
+
+#[test]
+fn what_is_spare_is_cut_from_all_alike_where_there_is_too_little() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ledger, book) = (ledger(folder.path()), voucher_book(folder.path()));
+    let covers = [(worker(), 3_000), (Address([3; 20]), 1_000)].map(|(worker, spare)| Cover {
+        worker,
+        unpromised: glm(100),
+        spare: glm(spare),
+    });
+    let deposits = cover(&ledger, &book, &covers).unwrap();
+    // 1,000 GLM are there and 200 needed: a fifth of what is spare remains.
+    for (covered, most) in deposits.iter().zip([700, 300]) {
+        let missing = glm(most).checked_sub(covered.deposit).unwrap();
+        assert!(missing < Glm::from_wei(1_000_000_000_000), "{covered:?}");
+    }
+    // Nothing is put in where nothing lacks, and what is needed is put in to the last wei.
+    assert_eq!(cover(&ledger, &book, &covers).unwrap(), deposits);
+    let rest = ledger.balance(wallet().address()).unwrap();
+    let more = Cover {
+        unpromised: deposits[0].deposit.checked_add(rest).unwrap(),
+        ..covers[0]
+    };
+    cover(&ledger, &book, &[more]).unwrap();
+    assert_eq!(ledger.balance(wallet().address()).unwrap(), Glm::ZERO);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a requestor asks for: the job as providers see it, its bundle, its tasks.
 
 use crate::{
-    geometry::{Rect, Size},
+    geometry::{CELL_PX, Rect, Size},
     ids::{Blake3Hash, JobId, TaskId},
     limits::{
         BLOB_BYTES_MAX, BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX, PASSES_MAX, RANGE_SAMPLES_MIN,
@@ -204,6 +204,28 @@ impl TaskSpec {
         }
     }
 
+    /// Fewest samples that are paid for it, as far as its provider can tell: of a tile its core alone is paid, neither the
+    /// overlap to the right and below nor cells of its neighbours; what is rendered for checks is paid in full.
+    pub fn samples_paid_at_least(&self, job: &JobSpec) -> u128 {
+        let range = self.samples.map(|range| range.count);
+        let a_pixel = u128::from(range.unwrap_or(job.settings.samples));
+        u128::from(self.pixels_paid_at_least(job.settings.size)) * a_pixel
+    }
+
+    fn pixels_paid_at_least(&self, size: Size) -> u64 {
+        let (None, Some((first, others))) = (&self.pixels, self.rects.split_first()) else {
+            return self.pixel_count();
+        };
+        if others.is_empty() {
+            return core_at_least(first, size).area();
+        }
+        let around = first.grown(CELL_PX, size);
+        let is_neighbours =
+            |rect: &&Rect| rect.cell_count() == 1 && rect.intersection(&around) == Some(**rect);
+        let paid = others.iter().filter(|rect| !is_neighbours(rect));
+        first.area() + paid.map(Rect::area).sum::<u64>()
+    }
+
     /// Checks everything a stranger may have set wrongly.
     ///
     /// # Errors
@@ -250,6 +272,25 @@ impl TaskSpec {
     pub fn hash(&self, job: &JobSpec) -> Blake3Hash {
         let pixels = self.pixels.as_ref();
         task_hash(job, (self.frame, self.samples), &self.rects, pixels)
+    }
+}
+
+/// The core of a tile of which this may be the rendered rectangle: the last cells may be overlap.
+fn core_at_least(rendered: &Rect, size: Size) -> Rect {
+    let core = |length: u32, end: u32, frame: u32| {
+        let overlap = match frame % CELL_PX {
+            cut if end == frame && cut > 0 => cut,
+            _ => CELL_PX,
+        };
+        match length > overlap {
+            true => length - overlap,
+            false => length,
+        }
+    };
+    Rect {
+        width: core(rendered.width, rendered.right(), size.width),
+        height: core(rendered.height, rendered.bottom(), size.height),
+        ..*rendered
     }
 }
 
@@ -371,6 +412,8 @@ impl Manifest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::geometry::TileGrid;
+    use proptest::prelude::*;
     use std::collections::BTreeSet;
 
     fn job() -> JobSpec {
@@ -402,6 +445,60 @@ mod tests {
             rects: rects.to_vec(),
             pixels: None,
         }
+    }
+
+    proptest! {
+        #[test]
+        fn a_tile_is_worth_its_core_or_a_little_less(width in 9u64..300, height in 9u64..300, tile in 8u32..100) {
+            let mut job = job();
+            job.settings.size = Size::new(width, height).unwrap();
+            let grid = TileGrid::new(job.settings.size, tile);
+            for index in 0..grid.tile_count() {
+                let core = grid.core(index);
+                let paid = u128::from(core.area() * 4);
+                let rendered = task(&[grid.rendered(index)]).samples_paid_at_least(&job);
+                prop_assert!(rendered <= paid);
+                let is_inside = u64::from(core.right()) < width && u64::from(core.bottom()) < height;
+                prop_assert!(!is_inside || rendered == paid);
+                let around = core.grown(CELL_PX, job.settings.size);
+                let mut rects = vec![core];
+                rects.extend(around.cells().map(|(_, cell)| cell).filter(|cell| cell.intersection(&core).is_none()));
+                let with_cells = task(&rects).samples_paid_at_least(&job);
+                prop_assert!(with_cells <= paid);
+                prop_assert!(rects.len() == 1 || with_cells == paid);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_rendered_for_checks_is_worth_all_of_it() {
+        let cell = |x, y| Rect {
+            x,
+            y,
+            width: 8,
+            height: 8,
+        };
+        let mut squares = task(&[cell(0, 0), cell(40, 0), cell(80, 40)]);
+        assert_eq!(squares.samples_paid_at_least(&job()), 3 * 64 * 4);
+        squares.samples = Some(SampleRange { first: 1, count: 2 });
+        assert_eq!(squares.samples_paid_at_least(&job()), 3 * 64 * 2);
+        let pixels = SecretPixels {
+            challenge: [3; 32],
+            per_cell: 2,
+            packed: None,
+        };
+        let mut secret = task(&[cell(0, 0)]);
+        secret.pixels = Some(pixels);
+        assert_eq!(secret.samples_paid_at_least(&job()), 2 * 4);
+        // A rectangle cannot hide behind a small one.
+        let mut hidden = task(&[cell(0, 0), cell(8, 0)]);
+        hidden.rects.push(Rect {
+            x: 16,
+            y: 0,
+            width: 80,
+            height: 48,
+        });
+        assert_eq!(hidden.samples_paid_at_least(&job()), (64 + 80 * 48) * 4);
     }
 
     #[test]

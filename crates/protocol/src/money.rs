@@ -54,6 +54,12 @@ impl Glm {
             .checked_div(denominator)
             .map(Glm)
     }
+
+    /// What so many samples (pixels times samples a pixel) cost at this price of a million, rounded down to the wei; `None`
+    /// when that is beyond any amount. Requestor and provider both count with it.
+    pub fn for_samples(self, samples: u128) -> Option<Glm> {
+        self.checked_mul_ratio(samples, 1_000_000)
+    }
 }
 
 impl Sum for Glm {

@@ -210,6 +210,7 @@ fn the_file_of_earlier_versions_is_read_once() {
         folder: folder.path().to_owned(),
         scene: "room.glb".into(),
         fingerprint: protocol::Blake3Hash([4; 32]),
+        terms: protocol::message::Terms::LOCAL,
         begun: 0,
     };
     let job = JobFolder::of(folder.path(), JOB);

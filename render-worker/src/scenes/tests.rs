@@ -8,6 +8,7 @@ const BERT: NodeId = NodeId([2; 32]);
 fn config(data_dir: &Path, cache_bytes: u64) -> WorkerConfig {
     WorkerConfig {
         terms: protocol::message::Terms::LOCAL,
+        chain: None,
         identity: network::Identity::generate(),
         payee: protocol::Address([9; 20]),
         data_dir: data_dir.to_owned(),

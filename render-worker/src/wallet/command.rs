@@ -1,7 +1,11 @@
-//! `wallet`: makes, takes over, shows and exports the wallet.
+//! `wallet`: makes, takes over, shows and exports the wallet; what it does on a chain is `chain_command`'s.
 
 use super::{
-    PasswordArguments, PasswordSource, WalletFailure, file, keystore, open_wallet,
+    PasswordArguments, PasswordSource, WalletFailure,
+    chain_command::{
+        self, BalanceArguments, CapArguments, DeployArguments, OwnerArguments, SendArguments,
+    },
+    file, keystore, open_wallet,
     password_source::ask,
 };
 use clap::{Args, Subcommand};
@@ -36,6 +40,16 @@ enum WalletCommand {
     Show(ShowArguments),
     /// Write the wallet's key to a keystore under a new password, for geth, MyCrypto, ethers and others
     Export(ExportArguments),
+    /// Show what the wallet holds on a network; takes no password
+    Balance(BalanceArguments),
+    /// Send GLM, or the chain's coin
+    Send(SendArguments),
+    /// Put the escrow contract on a chain that has none: anybody may, once for everybody
+    Deploy(DeployArguments),
+    /// Make this wallet's key a hot key: it signs vouchers all day and spends an owner's GLM, up to a cap that the owner sets
+    Serve(OwnerArguments),
+    /// Let a hot key that serves this wallet put more of its GLM into escrows, or nothing more
+    Cap(CapArguments),
 }
 
 #[derive(Debug, Args)]
@@ -83,6 +97,11 @@ pub fn run(arguments: &WalletArguments, data_dir: &Path) -> Result<(), WalletFai
             Some(file) => export_keystore(data_dir, export, file),
             None => export_plain(data_dir, &export.password.source()),
         },
+        WalletCommand::Balance(arguments) => chain_command::balance(arguments, data_dir),
+        WalletCommand::Send(arguments) => chain_command::send(arguments, data_dir),
+        WalletCommand::Deploy(arguments) => chain_command::deploy(arguments, data_dir),
+        WalletCommand::Serve(arguments) => chain_command::serve(arguments, data_dir),
+        WalletCommand::Cap(arguments) => chain_command::cap(arguments, data_dir),
     }
 }
 
@@ -165,7 +184,7 @@ fn description(store: &Keystore, as_json: bool) -> String {
     )
 }
 
-fn print(text: &str) -> Result<(), WalletFailure> {
+pub(super) fn print(text: &str) -> Result<(), WalletFailure> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())

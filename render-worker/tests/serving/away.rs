@@ -14,19 +14,19 @@ use std::{
 };
 
 /// Frames from here on are rendered when the test allows it; calibrations are not.
-const GATED_FRAME: i32 = 100;
+pub const GATED_FRAME: i32 = 100;
 
 #[derive(Default)]
-struct Counts {
+pub struct Counts {
     allowed: usize,
-    rendered: usize,
+    pub rendered: usize,
     loaded: usize,
     ended: usize,
 }
 
 /// Lets a test decide when renders end, and see what the engines do.
 #[derive(Default)]
-struct Gate {
+pub struct Gate {
     counts: Mutex<Counts>,
     changed: Condvar,
 }
@@ -37,11 +37,11 @@ impl Gate {
         self.changed.notify_all();
     }
 
-    fn allow(&self, renders: usize) {
+    pub fn allow(&self, renders: usize) {
         self.change(|counts| counts.allowed += renders);
     }
 
-    fn wait(&self, until: impl Fn(&Counts) -> bool) {
+    pub fn wait(&self, until: impl Fn(&Counts) -> bool) {
         tokio::task::block_in_place(|| {
             let counts = self.counts.lock().unwrap();
             drop(self.changed.wait_while(counts, |counts| !until(counts)));
@@ -96,7 +96,7 @@ impl Engine for GatedEngine {
     }
 }
 
-async fn gated(change: impl FnOnce(&mut WorkerConfig)) -> (Worker, Arc<Gate>) {
+pub async fn gated(change: impl FnOnce(&mut WorkerConfig)) -> (Worker, Arc<Gate>) {
     let gate = Arc::new(Gate::default());
     let of_engine = Arc::clone(&gate);
     let make = move || -> Box<dyn Engine> {

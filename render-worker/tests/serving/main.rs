@@ -1,6 +1,9 @@
 //! What a worker answers and does for its requestors.
 
 mod away;
+mod chain;
+mod on_chain;
+mod redeeming;
 mod requestor;
 mod versions;
 

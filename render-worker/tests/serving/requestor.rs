@@ -35,6 +35,7 @@ pub struct Worker {
 fn config(data_dir: &Path, started: oneshot::Sender<Started>) -> WorkerConfig {
     WorkerConfig {
         terms: Terms::LOCAL,
+        chain: None,
         identity: Identity::generate(),
         payee: Address([9; 20]),
         data_dir: data_dir.to_owned(),
@@ -108,6 +109,9 @@ pub struct Commitment {
 }
 
 pub struct Requestor {
+    /// Who pays, and how.
+    pub payer: Address,
+    pub terms: Terms,
     node: Node,
     events: mpsc::Receiver<NodeEvent>,
     blobs: BlobStore,
@@ -126,6 +130,8 @@ impl Requestor {
         own.listen.clear();
         let (node, events) = Node::start(own).await.unwrap();
         let requestor = Self {
+            payer: PAYER,
+            terms: Terms::LOCAL,
             node,
             events,
             blobs,
@@ -158,8 +164,8 @@ impl Requestor {
         let job = Box::new(job.clone());
         self.ask(Request::Offer {
             job,
-            payer: PAYER,
-            terms: Terms::LOCAL,
+            payer: self.payer,
+            terms: self.terms,
         })
         .await
     }
@@ -185,13 +191,29 @@ impl Requestor {
     }
 
     pub async fn lease(&self, job: &JobSpec, tasks: &[TaskSpec]) {
+        assert_eq!(self.try_lease(job, tasks).await, Reply::Done);
+    }
+
+    pub async fn try_lease(&self, job: &JobSpec, tasks: &[TaskSpec]) -> Reply {
         let tasks = tasks.to_vec();
         let lease = Request::Lease {
             job: job.id,
             tasks,
             next: false,
         };
-        assert_eq!(self.ask(lease).await, Reply::Done);
+        self.ask(lease).await
+    }
+
+    /// Has a task delivered and accepts it.
+    pub async fn accept(&mut self, job: &JobSpec, task: &TaskSpec) {
+        let commitment = self.hear_commitment().await;
+        self.take(job, task, &commitment).await;
+        let verdict = Request::Verdict {
+            job: job.id,
+            task: task.id,
+            rejected: None,
+        };
+        assert_eq!(self.ask(verdict).await, Reply::Done);
     }
 
     pub fn node(&self) -> &Node {

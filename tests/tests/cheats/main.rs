@@ -146,6 +146,7 @@ async fn start(
     let identity = Identity::generate();
     let config = WorkerConfig {
         terms: protocol::message::Terms::LOCAL,
+        chain: None,
         payee: Address([7; 20]),
         data_dir: dir.join(identity.node().to_string()),
         identity,

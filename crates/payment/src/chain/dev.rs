@@ -43,6 +43,18 @@ impl DevChain {
     /// # Errors
     /// When it is not there or does not listen in time.
     pub fn start(program: Option<&Path>) -> Result<Self, ChainError> {
+        Self::run(program, Self::CHAIN_ID)
+    }
+
+    /// Starts anvil as [`DevChain::start`] does, with the id of another chain: to try what is meant for that.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_as(chain_id: u64) -> Result<Self, ChainError> {
+        Self::run(None, chain_id)
+    }
+
+    fn run(program: Option<&Path>, chain_id: u64) -> Result<Self, ChainError> {
         let named = env::var_os("ANVIL").filter(|name| !name.is_empty());
         let program = program.map(|program| program.as_os_str().to_owned());
         let program = program.or(named).unwrap_or_else(|| "anvil".into());
@@ -58,6 +70,7 @@ impl DevChain {
             .args(["-c", r#""$@" & exec >&-; read -r _; kill $!"#, "sh"])
             .arg(&program)
             .args(["--port", "0", "--block-time", "1", "--accounts", "1"])
+            .args(["--chain-id", &chain_id.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -124,9 +137,21 @@ impl DevChain {
         }
         let held = rpc.look(settings.token, &contract::balance_of(account))?;
         if contract::read_number(&held) == Some(0) {
-            send(&rpc, settings.token, &contract::mint(account, TEST_GLM))?;
+            Self::mint(settings, account, TEST_GLM)?;
         }
         Ok(())
+    }
+
+    /// Makes test GLM.
+    ///
+    /// # Errors
+    /// When it is no development chain, or does not do it in time.
+    pub fn mint(settings: &ChainSettings, account: Address, sum: Glm) -> Result<(), ChainError> {
+        send(
+            &settings.rpc()?,
+            settings.token,
+            &contract::mint(account, sum),
+        )
     }
 
     /// Gives an account coins for fees.

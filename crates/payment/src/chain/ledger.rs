@@ -3,7 +3,7 @@
 use super::{
     contract::{self, Channel, DEPLOYER, Deployment},
     error::ChainError,
-    outbox::{Outbox, Transaction},
+    outbox::{Outbox, State, Transaction},
     rpc::{Rpc, RpcError, nonsense},
     sender::{Order, Sender},
     settings::ChainSettings,
@@ -164,16 +164,6 @@ impl ChainLedger {
         &self.settings
     }
 
-    /// Coins of an account, for fees, in wei.
-    ///
-    /// # Errors
-    /// When no endpoint answers.
-    pub fn coins(&self, account: Address) -> Result<Glm, ChainError> {
-        let parameters = json!([account.to_string(), "latest"]);
-        let wei = self.rpc.number("eth_getBalance", parameters)?;
-        Ok(Glm::from_wei(wei))
-    }
-
     /// Sends GLM to an account.
     ///
     /// # Errors
@@ -182,19 +172,41 @@ impl ChainLedger {
         let _movement = self.begin_adding()?;
         self.refuse_without(self.account(), sum)?;
         let data = contract::transfer(to, sum);
-        Ok(self.order(&transfer_purpose(to, sum), self.settings.token, data)?)
+        Ok(self.order(&transfer_purpose(to, sum, "GLM"), self.settings.token, data)?)
     }
 
-    /// Is such a transfer on its way since an earlier run? It is seen to before anything else is sent.
+    /// Sends coins to an account.
+    ///
+    /// # Errors
+    /// When they are not there, the transaction fails, or an earlier one came through only now ([`ChainError::Outdated`]).
+    pub fn send_coins(&self, to: Address, sum: Glm) -> Result<(), LedgerError> {
+        let _movement = self.begin_adding()?;
+        self.sender.send(Order {
+            purpose: transfer_purpose(to, sum, &self.settings.coin),
+            to,
+            value: sum.wei(),
+            data: Vec::new(),
+        })?;
+        Ok(())
+    }
+
+    /// Where the last such transfer stands, of coins or of GLM; one of an earlier run is seen to before anything else is sent.
     ///
     /// # Errors
     /// When the file fails.
-    pub fn is_sending_glm(&self, to: Address, sum: Glm) -> Result<bool, StoreError> {
-        let purpose = transfer_purpose(to, sum);
-        let pending = |transaction: &Transaction| {
-            transaction.state == super::State::Pending && transaction.purpose == purpose
-        };
-        Ok(self.sender.transactions()?.iter().any(pending))
+    pub fn last_transfer(
+        &self,
+        to: Address,
+        sum: Glm,
+        coins: bool,
+    ) -> Result<Option<State>, StoreError> {
+        let unit = if coins { &self.settings.coin } else { "GLM" };
+        let purpose = transfer_purpose(to, sum, unit);
+        let transactions = self.sender.transactions()?;
+        let mut such = transactions
+            .iter()
+            .filter(|transaction| transaction.purpose == purpose);
+        Ok(such.next_back().map(|transaction| transaction.state))
     }
 
     /// Whom this account serves as a hot key, and how much more it may put into channels.
@@ -359,8 +371,8 @@ impl ChainLedger {
     }
 }
 
-fn transfer_purpose(to: Address, sum: Glm) -> String {
-    format!("send {sum} GLM to {to}")
+fn transfer_purpose(to: Address, sum: Glm, unit: &str) -> String {
+    format!("send {sum} {unit} to {to}")
 }
 
 fn unread(what: &str) -> RpcError {

@@ -1,11 +1,13 @@
 //! How a chain is reached, what may be spent on fees, and how long is waited for what.
 
 use super::{
-    contract::{self, Deployment},
+    contract::{self, Channel, Deployment},
     network::{Network, Preset},
-    rpc::{Rpc, RpcError},
+    rpc::{Rpc, RpcError, nonsense},
 };
-use protocol::Address;
+use crate::Escrow;
+use protocol::{Address, Glm};
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// How long is waited for what.
@@ -80,7 +82,8 @@ impl ChainSettings {
             coin: "ETH".into(),
             fee_cap_gwei: 500,
             confirmations: 1,
-            glm_per_coin: 15_000,
+            // Fees are worth nothing: everything is settled.
+            glm_per_coin: 0,
             patience: Patience {
                 poll: Duration::from_millis(500),
                 ..Patience::default()
@@ -92,6 +95,35 @@ impl ChainSettings {
     /// Where the escrow lies.
     pub fn escrow(&self) -> Address {
         contract::escrow_address(self.token)
+    }
+
+    /// What an account holds: GLM, and coins in the same unit of 10^-18.
+    ///
+    /// # Errors
+    /// When no endpoint answers, or the token is not there.
+    pub fn holdings(&self, account: Address) -> Result<(Glm, Glm), RpcError> {
+        let rpc = self.rpc()?;
+        let answer = rpc.look(self.token, &contract::balance_of(account))?;
+        let held =
+            contract::read_number(&answer).ok_or_else(|| nonsense("balanceOf", &Value::Null))?;
+        let parameters = json!([account.to_string(), "latest"]);
+        let coins = rpc.number("eth_getBalance", parameters)?;
+        Ok((Glm::from_wei(held), Glm::from_wei(coins)))
+    }
+
+    /// The last epoch between two accounts, and its escrow; for who has no account there.
+    ///
+    /// # Errors
+    /// When no endpoint answers.
+    pub fn present(
+        &self,
+        requestor: Address,
+        worker: Address,
+    ) -> Result<Option<(u64, Escrow)>, RpcError> {
+        let asked = contract::channels(requestor, worker);
+        let answer = self.rpc()?.look(self.escrow(), &asked)?;
+        let channel = Channel::read(&answer).ok_or_else(|| nonsense("channels", &Value::Null))?;
+        Ok(channel.present())
     }
 
     /// The endpoints as one.

@@ -204,14 +204,14 @@ fn nothing_is_topped_up_twice_because_a_node_is_behind() {
 fn a_contract_that_refuses_costs_nothing_and_is_quoted() {
     let place = Place::new(25);
     let ledger = place.ledger();
-    let before = ledger.coins(ledger.account()).unwrap();
+    let before = place.settings().holdings(ledger.account()).unwrap();
     let stranger = wallet(&[25, 9]).address();
     let refused = ledger.revoke_cap(stranger);
     let Err(ChainError::Refused { reason, .. }) = &refused else {
         panic!("{refused:?}");
     };
     assert!(reason.starts_with("NotYours"), "{reason}");
-    assert_eq!(ledger.coins(ledger.account()).unwrap(), before);
+    assert_eq!(place.settings().holdings(ledger.account()).unwrap(), before);
     assert!(ledger.transactions().unwrap().is_empty());
 }
 

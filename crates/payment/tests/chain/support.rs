@@ -152,26 +152,7 @@ impl Place {
 
     /// Test GLM that anybody may make.
     pub fn mint(&self, account: Address, amount: Glm) {
-        let selector = &keccak256("mint(address,uint256)")[..4];
-        let mut input = selector.to_vec();
-        input.extend([0; 12]);
-        input.extend(account.0);
-        input.extend([0; 16]);
-        input.extend(amount.wei().to_be_bytes());
-        let from = self.chain.ask("eth_accounts", json!([]))[0].clone();
-        let data = input
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>();
-        let transaction = json!([{ "from": from, "to": self.settings().token.to_string(), "data": format!("0x{data}") }]);
-        let hash = self.chain.ask("eth_sendTransaction", transaction);
-        while self
-            .chain
-            .ask("eth_getTransactionReceipt", json!([hash]))
-            .is_null()
-        {
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        DevChain::mint(&self.settings(), account, amount).unwrap();
     }
 
     pub fn open(

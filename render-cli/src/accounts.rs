@@ -8,9 +8,9 @@ use crate::{
     failure::{Code, Failure},
 };
 use payment::{
-    EmbeddedLedger, Ledger, LedgerError, Settled, SettlementError, VoucherBook, Wallet,
+    EmbeddedLedger, Ending, Ledger, LedgerError, Settled, SettlementError, VoucherBook, Wallet,
     chain::{ChainLedger, ChainSettings, DevChain, Network},
-    fund_escrow, settle, settle_many,
+    endings, fund_escrow, settle, settle_many,
 };
 use protocol::{
     Address, Blake3Hash, Glm, JobId, NodeId, TaskId, TaskSpec,
@@ -271,17 +271,14 @@ impl Purse {
         Ok(Some(signed))
     }
 
-    fn settle(
-        &self,
-        payees: &[(Address, Option<SignedRelease>)],
-    ) -> Result<Vec<(Address, Settled)>, String> {
+    fn settle(&self, payees: &[Address]) -> Result<Vec<(Address, Settled)>, String> {
         let Some(Money { ledger, book }) = &self.money else {
             return Ok(Vec::new());
         };
         if ledger.is_chain() {
             return settle_many(ledger.as_ref(), book, payees, false).map_err(|e| e.to_string());
         }
-        for (payee, _) in payees {
+        for payee in payees {
             match settle(ledger.as_ref(), book, *payee) {
                 // All that was promised was settled by an earlier run.
                 Ok(_) | Err(SettlementError::Ledger(LedgerError::NotOpen(_))) => {}
@@ -290,14 +287,6 @@ impl Purse {
         }
         Ok(Vec::new())
     }
-}
-
-/// A worker's escrow that shall end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ending {
-    pub payee: Address,
-    pub epoch: u64,
-    pub promised: Glm,
 }
 
 /// A handle to the money; clones share it.
@@ -335,34 +324,33 @@ impl Accounts {
         Ok(paid)
     }
 
-    /// Pays out what was promised to these and takes back what was left in escrow, as far as it is worth its fee. Releases are
-    /// those that the workers gave.
-    pub async fn settle(
-        &self,
-        payees: Vec<(Address, Option<SignedRelease>)>,
-    ) -> Result<Vec<(Address, Settled)>, String> {
+    /// Pays out what was promised to these and takes back what was left in escrow, as far as it is worth its fee and their
+    /// workers have agreed.
+    pub async fn settle(&self, payees: Vec<Address>) -> Result<Vec<(Address, Settled)>, String> {
         self.blocking(move |purse| purse.settle(&payees)).await
     }
 
-    /// The escrows of these accounts that are open, where ending one takes its worker's release.
+    /// The escrows of these accounts that are worth closing, where that takes the worker's release.
     pub async fn endings(&self, payees: Vec<Address>) -> Result<Vec<Ending>, String> {
         if self.covering.is_none() {
             return Ok(Vec::new());
         }
         self.blocking(move |purse| {
-            let Some(money) = purse.money() else {
+            let Some(Money { ledger, book }) = purse.money() else {
                 return Ok(Vec::new());
             };
-            let ending = |payee: Address| -> Result<Ending, payment::StoreError> {
-                let last = money.book.last(payee)?;
-                Ok(Ending {
-                    payee,
-                    epoch: money.book.epoch(payee)?,
-                    promised: last.map_or(Glm::ZERO, |signed| signed.voucher.cumulative),
-                })
-            };
-            let endings: Result<_, _> = payees.into_iter().map(ending).collect();
-            endings.map_err(|e| e.to_string())
+            endings(ledger.as_ref(), book, &payees).map_err(|e| e.to_string())
+        })
+        .await
+    }
+
+    /// Keeps a worker's agreement to the end of its escrow: it works no more for that, whatever becomes of this process.
+    pub async fn keep_release(&self, signed: SignedRelease) -> Result<(), String> {
+        self.blocking(move |purse| {
+            let kept = purse
+                .money()
+                .map_or(Ok(()), |money| money.book.keep_release(&signed));
+            kept.map_err(|e| e.to_string())
         })
         .await
     }

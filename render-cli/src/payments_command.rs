@@ -160,13 +160,8 @@ fn transactions(
 }
 
 fn settle(money: &Money) -> Result<(), payment::SettlementError> {
-    let payees: Vec<Address> = money
-        .book
-        .all()?
-        .into_iter()
-        .map(|(worker, ..)| worker)
-        .collect();
-    let payees: Vec<_> = payees.into_iter().map(|worker| (worker, None)).collect();
+    let all = money.book.all()?;
+    let payees: Vec<Address> = all.into_iter().map(|(worker, ..)| worker).collect();
     let settled = settle_many(money.ledger.as_ref(), &money.book, &payees, true)?;
     let paid = settled.iter().filter_map(|(_, settled)| match settled {
         Settled::Paid { paid, .. } => Some(*paid),

@@ -1,10 +1,10 @@
 //! The end of a job on the money's side: workers agree that their escrows end, what was promised is paid, the rest comes back.
 
-use crate::{accounts::Ending, job::Shared, report::Report};
-use payment::Settled;
+use crate::{job::Shared, report::Report};
+use payment::{Ending, Settled};
 use protocol::{
     Address, Glm, NodeId,
-    message::{Reply, Request, SignedRelease, printable},
+    message::{Reply, Request, printable},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -30,19 +30,16 @@ pub async fn settle(shared: &Arc<Shared>, report: &Report) {
         report.say(&format!("settling {} escrows", endings.len()));
     }
     let mut asking = tokio::task::JoinSet::new();
-    for (payee, workers) in payees {
-        let ending = endings.iter().find(|ending| ending.payee == payee).copied();
-        let shared = Arc::clone(shared);
-        asking.spawn(async move {
-            let release = match ending {
-                Some(ending) => ask(&shared, &workers, ending).await,
-                None => None,
-            };
-            (payee, release)
-        });
+    for (payee, workers) in payees.clone() {
+        let ending = endings.iter().find(|ending| ending.key.worker == payee);
+        if let Some(ending) = ending.copied() {
+            let shared = Arc::clone(shared);
+            asking.spawn(async move { ask(&shared, &workers, ending).await });
+        }
     }
-    let releases: Vec<(Address, Option<SignedRelease>)> = asking.join_all().await;
-    match accounts.settle(releases).await {
+    asking.join_all().await;
+    let payees = payees.into_iter().map(|(payee, _)| payee).collect();
+    match accounts.settle(payees).await {
         Ok(settled) => tell(report, &settled),
         Err(error) => {
             tracing::error!(error, "settling failed; it is tried again in the next run");
@@ -50,12 +47,12 @@ pub async fn settle(shared: &Arc<Shared>, report: &Report) {
     }
 }
 
-/// Asks the workers of an account for its release; one that is away or has reason not to gives none.
-async fn ask(shared: &Shared, workers: &[NodeId], ending: Ending) -> Option<SignedRelease> {
+/// Asks the workers of an account for its release, and keeps it; one that is away or has reason not to gives none.
+async fn ask(shared: &Shared, workers: &[NodeId], ending: Ending) {
     let job = shared.context.spec.id;
     let request = Request::Release {
         job,
-        epoch: ending.epoch,
+        epoch: ending.key.epoch,
         cumulative: ending.promised,
     };
     for worker in workers {
@@ -64,7 +61,12 @@ async fn ask(shared: &Shared, workers: &[NodeId], ending: Ending) -> Option<Sign
                 break;
             }
             match shared.context.node.request(*worker, request.clone()).await {
-                Ok(Reply::Released(signed)) => return Some(*signed),
+                Ok(Reply::Released(signed)) if signed.release.worker == ending.key.worker => {
+                    if let Err(error) = shared.context.accounts.keep_release(*signed).await {
+                        tracing::error!(error, "a release is not on disk");
+                    }
+                    return;
+                }
                 Ok(Reply::Refused { reason }) => {
                     let reason = printable(&reason);
                     tracing::info!(worker = %worker.short(), reason, "no release yet");
@@ -75,7 +77,6 @@ async fn ask(shared: &Shared, workers: &[NodeId], ending: Ending) -> Option<Sign
             tokio::time::sleep(RETRY).await;
         }
     }
-    None
 }
 
 fn tell(report: &Report, settled: &[(Address, Settled)]) {

@@ -10,6 +10,7 @@
 pub mod chain;
 mod earnings_book;
 mod embedded;
+mod ending;
 pub mod keystore;
 mod ledger;
 mod private_file;
@@ -24,11 +25,9 @@ pub use earnings_book::{
     JobEarnings, OTHER_JOBS, Progress, Summary,
 };
 pub use embedded::{EMBEDDED_CHAIN_ID, EMBEDDED_CONTRACT, EmbeddedLedger, FAUCET};
+pub use ending::{Ending, FEES_WORTH, Settled, endings, settle_many};
 pub use ledger::{Escrow, EscrowKey, Ledger, LedgerError, Redeemed, Release, Totals};
-pub use settlement::{
-    Cover, Covered, FEES_WORTH, Settled, Settlement, SettlementError, cover, fund_escrow, settle,
-    settle_many,
-};
+pub use settlement::{Cover, Covered, Settlement, SettlementError, cover, fund_escrow, settle};
 pub use store::StoreError;
 pub use voucher::{VoucherError, verify_voucher};
 pub use voucher_book::{VoucherBook, VoucherBookError};

@@ -2,8 +2,9 @@
 
 use crate::{
     Escrow, EscrowKey, Ledger, LedgerError, Release, StoreError, VoucherBook, chain::ChainError,
+    ending::close_agreed,
 };
-use protocol::{Address, Glm, message::SignedRelease};
+use protocol::{Address, Glm};
 
 /// What settling with one worker did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +85,7 @@ fn cover_as_planned(
     covers: &[Cover],
 ) -> Result<Vec<Covered>, SettlementError> {
     ledger.finish_pending()?;
+    close_agreed(ledger, book, covers.iter().map(|cover| cover.worker))?;
     let mut plans = Vec::new();
     for cover in covers {
         plans.push(Plan::of(ledger, book, cover)?);
@@ -187,7 +189,7 @@ impl Plan {
 }
 
 /// The epoch that the book is in and its escrow, none while that is not open; a book that is behind the ledger catches up.
-fn present_escrow(
+pub(crate) fn present_escrow(
     ledger: &dyn Ledger,
     book: &VoucherBook,
     worker: Address,
@@ -202,7 +204,7 @@ fn present_escrow(
     }
 }
 
-fn promised(book: &VoucherBook, worker: Address) -> Result<Glm, StoreError> {
+pub(crate) fn promised(book: &VoucherBook, worker: Address) -> Result<Glm, StoreError> {
     let last = book.last(worker)?;
     Ok(last.map_or(Glm::ZERO, |signed| signed.voucher.cumulative))
 }
@@ -226,99 +228,6 @@ pub fn fund_escrow(
     let covered = cover(ledger, book, &[cover_one])?;
     let covered = covered.first().ok_or(SettlementError::TooLarge)?;
     Ok(covered.key)
-}
-
-/// What became of one worker's escrow at the end of a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settled {
-    /// Paid and closed by the worker's release; this went back to the requestor.
-    Closed {
-        /// Paid to the worker by it.
-        paid: Glm,
-        /// To the requestor.
-        returned: Glm,
-    },
-    /// Paid; the escrow stays open with what is left in it.
-    Paid {
-        /// Paid to the worker now.
-        paid: Glm,
-        /// Left, and neither promised nor returned.
-        left: Glm,
-    },
-    /// Too little for its fee: promise and rest stay where they are, for the next job or the worker's own redeeming.
-    Carried {
-        /// Promised and not paid out.
-        promised: Glm,
-        /// Left besides.
-        left: Glm,
-    },
-}
-
-/// A promise is paid out, and a rest fetched, when it is worth so many times the fee.
-pub const FEES_WORTH: u128 = 20;
-
-/// Pays and closes many escrows together: those with a release are closed by it, the others are paid. What is not worth its
-/// fee is carried, unless `all` is asked for.
-///
-/// # Errors
-/// When ledger or book fail; asking again carries on.
-pub fn settle_many(
-    ledger: &dyn Ledger,
-    book: &VoucherBook,
-    workers: &[(Address, Option<SignedRelease>)],
-    all: bool,
-) -> Result<Vec<(Address, Settled)>, SettlementError> {
-    ledger.finish_pending()?;
-    let fee = ledger.redeem_fee()?;
-    let worth = fee.checked_mul_ratio(FEES_WORTH, 1);
-    let worth = worth.ok_or(SettlementError::TooLarge)?;
-    let is_worth = |sum: Glm| sum > Glm::ZERO && (all || sum >= worth);
-    let (mut settled, mut closing, mut paying) = (Vec::new(), Vec::new(), Vec::new());
-    for (worker, release) in workers {
-        let (key, escrow) = present_escrow(ledger, book, *worker)?;
-        let Some(escrow) = escrow else { continue };
-        let promised = promised(book, *worker)?;
-        let due = promised.min(escrow.deposit);
-        let due = due.checked_sub(escrow.claimed).unwrap_or_default();
-        let left = escrow.deposit.checked_sub(escrow.claimed.max(promised));
-        let left = left.unwrap_or_default();
-        // A release of another sum was signed before the last voucher or for an older one; one that is not covered pays
-        // nobody, and would keep the others from being paid with it.
-        let release = release.filter(|signed| {
-            EscrowKey::from(&signed.release) == key
-                && signed.release.cumulative == promised
-                && promised <= escrow.deposit
-        });
-        let whole = due.checked_add(left).ok_or(SettlementError::TooLarge)?;
-        let outcome = match release {
-            Some(release) if is_worth(whole) => {
-                closing.push(release);
-                Settled::Closed {
-                    paid: due,
-                    returned: left,
-                }
-            }
-            _ if is_worth(due) => {
-                paying.extend(book.last(*worker)?);
-                Settled::Paid { paid: due, left }
-            }
-            _ => Settled::Carried {
-                promised: due,
-                left,
-            },
-        };
-        settled.push((*worker, outcome));
-    }
-    if !closing.is_empty() {
-        ledger.close(&closing)?;
-        for signed in &closing {
-            book.close_epoch(signed.release.worker, signed.release.epoch)?;
-        }
-    }
-    if !paying.is_empty() {
-        ledger.redeem_many(&paying)?;
-    }
-    Ok(settled)
 }
 
 /// Redeems the last voucher of `worker`, takes back what is left and begins a new epoch.

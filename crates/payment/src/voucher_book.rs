@@ -1,9 +1,9 @@
 //! The requestor's book of promises: every voucher is on disk before it leaves.
 
-use crate::{StoreError, Wallet, WalletError, store};
+use crate::{EscrowKey, StoreError, Wallet, WalletError, store};
 use protocol::{
     Address, Blake3Hash, Glm, JobId,
-    message::{SignedVoucher, Voucher},
+    message::{SignedRelease, SignedVoucher, Voucher},
 };
 use redb::{ConcurrencyMode, Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,9 @@ use std::path::Path;
 const PROMISES: TableDefinition<StoredKey, &[u8]> = TableDefinition::new("promises");
 /// Hash of promise key and job to what was promised for the job in all, in wei.
 const TOTALS: TableDefinition<&[u8; 32], u128> = TableDefinition::new("totals");
+
+/// Of the same key the [`SignedRelease`] that its worker gave last, in postcard.
+const RELEASES: TableDefinition<StoredKey, &[u8]> = TableDefinition::new("releases");
 
 type StoredKey = (u64, &'static [u8; 20], &'static [u8; 20], &'static [u8; 20]);
 
@@ -62,6 +65,7 @@ impl VoucherBook {
         let transaction = database.begin_write()?;
         transaction.open_table(PROMISES)?;
         transaction.open_table(TOTALS)?;
+        transaction.open_table(RELEASES)?;
         transaction.commit()?;
         Ok(Self {
             database,
@@ -173,6 +177,35 @@ impl VoucherBook {
     /// When the file fails.
     pub fn epoch(&self, worker: Address) -> Result<u64, StoreError> {
         Ok(self.promise(worker)?.epoch)
+    }
+
+    /// Keeps a worker's agreement to the end of an escrow, on disk when this returns. The caller has seen that it is genuine,
+    /// or the ledger will.
+    ///
+    /// # Errors
+    /// When the file fails.
+    pub fn keep_release(&self, signed: &SignedRelease) -> Result<(), StoreError> {
+        let transaction = self.database.begin_write()?;
+        transaction.open_table(RELEASES)?.insert(
+            self.key(&signed.release.worker),
+            store::to_bytes(signed)?.as_slice(),
+        )?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// The agreement to the end of this escrow, if there is one.
+    ///
+    /// # Errors
+    /// When the file fails.
+    pub fn release(&self, key: &EscrowKey) -> Result<Option<SignedRelease>, StoreError> {
+        let transaction = self.database.begin_read()?;
+        let table = transaction.open_table(RELEASES)?;
+        let Some(bytes) = table.get(self.key(&key.worker))? else {
+            return Ok(None);
+        };
+        let signed: SignedRelease = store::from_bytes(bytes.value())?;
+        Ok(Some(signed).filter(|signed| EscrowKey::from(&signed.release) == *key))
     }
 
     /// Begins the epoch after `epoch`, whose escrow was released, unless that was done before.

@@ -2,7 +2,7 @@
 
 use payment::{
     Cover, EMBEDDED_CHAIN_ID, EMBEDDED_CONTRACT, EarningsBook, EarningsError, EmbeddedLedger,
-    Escrow, EscrowKey, Ledger, Release, Settled, StoreError, Summary, VoucherBook,
+    Escrow, EscrowKey, FAUCET, Ledger, Release, Settled, StoreError, Summary, VoucherBook,
     VoucherBookError, VoucherError, Wallet, cover, fund_escrow, settle, settle_many,
 };
 use protocol::{
@@ -406,7 +406,7 @@ fn a_release_that_is_not_covered_keeps_nobody_from_being_paid() {
         spare: Glm::ZERO,
     });
     cover(&ledger, &book, &covers).unwrap();
-    let settling = [(0, 6), (1, 3)].map(|(at, promised): (usize, u64)| {
+    for (at, promised) in [(0, 6), (1, 3)] {
         book.raise_to(payees[at], JOB, glm(promised), receipts(1))
             .unwrap();
         let release = Agreement {
@@ -417,12 +417,10 @@ fn a_release_that_is_not_covered_keeps_nobody_from_being_paid() {
             epoch: 0,
             cumulative: glm(promised),
         };
-        (
-            payees[at],
-            Some(workers[at].sign_release(&release).unwrap()),
-        )
-    });
-    let settled = settle_many(&ledger, &book, &settling, true).unwrap();
+        book.keep_release(&workers[at].sign_release(&release).unwrap())
+            .unwrap();
+    }
+    let settled = settle_many(&ledger, &book, &payees, true).unwrap();
     let (paid, left) = (glm(4), Glm::ZERO);
     assert_eq!(settled[0], (payees[0], Settled::Paid { paid, left }));
     let (paid, returned) = (glm(3), glm(1));
@@ -431,6 +429,47 @@ fn a_release_that_is_not_covered_keeps_nobody_from_being_paid() {
         payees.map(|payee| ledger.balance(payee).unwrap()),
         [glm(4), glm(3)]
     );
+}
+
+#[test]
+fn what_a_worker_agreed_to_is_closed_by_the_next_process_and_nothing_else_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let hand = Wallet::from_secret(&[7; 32]).unwrap();
+    let (worker, job) = (hand.address(), JOB);
+    let release = |epoch, cumulative| Agreement {
+        chain_id: EMBEDDED_CHAIN_ID,
+        contract: EMBEDDED_CONTRACT,
+        requestor: wallet().address(),
+        worker,
+        epoch,
+        cumulative,
+    };
+    let need = |unpromised| Cover {
+        worker,
+        unpromised: glm(unpromised),
+        spare: Glm::ZERO,
+    };
+    {
+        let (ledger, book) = (ledger(folder.path()), voucher_book(folder.path()));
+        cover(&ledger, &book, &[need(5)]).unwrap();
+        book.raise_to(worker, job, glm(3), receipts(1)).unwrap();
+        // More than it is owed, or what it did not sign: the escrow goes on.
+        let mut forged = hand.sign_release(&release(0, glm(2))).unwrap();
+        forged.release.cumulative = glm(3);
+        for wrong in [hand.sign_release(&release(0, glm(5))).unwrap(), forged] {
+            book.keep_release(&wrong).unwrap();
+            assert_eq!(cover(&ledger, &book, &[need(1)]).unwrap()[0].key.epoch, 0);
+        }
+        assert_eq!(ledger.balance(worker).unwrap(), Glm::ZERO);
+        let agreed = hand.sign_release(&release(0, glm(3))).unwrap();
+        book.keep_release(&agreed).unwrap();
+    }
+    let (ledger, book) = (ledger(folder.path()), voucher_book(folder.path()));
+    let covered = cover(&ledger, &book, &[need(2)]).unwrap();
+    assert_eq!((covered[0].key.epoch, covered[0].deposit), (1, glm(2)));
+    assert_eq!(ledger.balance(worker).unwrap(), glm(3));
+    let spent = FAUCET.checked_sub(ledger.balance(wallet().address()).unwrap());
+    assert_eq!(spent, Some(glm(5)));
 }
 
 #[test]

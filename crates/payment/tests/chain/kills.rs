@@ -160,7 +160,6 @@ impl Requestor {
         }
         self.ledger.redeem_many(&vouchers)?;
         self.promise(1)?;
-        let mut releases = Vec::new();
         for worker in &self.workers {
             let payee = worker.address();
             let release = Release {
@@ -171,9 +170,10 @@ impl Requestor {
                 epoch: self.book.epoch(payee)?,
                 cumulative: self.promised_to(payee)?,
             };
-            releases.push((payee, Some(worker.sign_release(&release).unwrap())));
+            self.book
+                .keep_release(&worker.sign_release(&release).unwrap())?;
         }
-        settle_many(&self.ledger, &self.book, &releases, true)?;
+        settle_many(&self.ledger, &self.book, &payees, true)?;
         Ok(())
     }
 

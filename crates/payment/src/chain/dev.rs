@@ -5,6 +5,7 @@ use super::{
     error::ChainError,
     rpc::{Rpc, RpcError, hex},
     settings::ChainSettings,
+    words::Told,
 };
 use protocol::{Address, Glm};
 use serde_json::{Value, json};
@@ -20,6 +21,8 @@ use std::{
 
 /// Longest it may take to listen.
 const START_MAX: Duration = Duration::from_secs(30);
+/// Blocks whose state is kept, in memory: anvil would write all others to disk, and leave them there when it is ended.
+const STATES_KEPT: u32 = 256;
 /// Longest one of its transactions may take.
 const TRANSACTION_MAX: Duration = Duration::from_secs(30);
 /// Coins that an account is given, in wei.
@@ -71,6 +74,7 @@ impl DevChain {
             .arg(&program)
             .args(["--port", "0", "--block-time", "1", "--accounts", "1"])
             .args(["--chain-id", &chain_id.to_string()])
+            .args(["--prune-history", &STATES_KEPT.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -110,12 +114,17 @@ impl DevChain {
     pub fn prepare(settings: &ChainSettings) -> Result<(), ChainError> {
         let rpc = settings.rpc()?;
         for deployment in [Deployment::test_token(), Deployment::escrow(settings.token)] {
-            let there = rpc.bytes(
-                "eth_getCode",
-                json!([deployment.address.to_string(), "latest"]),
-            )?;
-            if there.is_empty() {
-                send(&rpc, DEPLOYER, &deployment.input)?;
+            let asked = json!([deployment.address.to_string(), "latest"]);
+            let is_there = || -> Result<bool, RpcError> {
+                Ok(!rpc.bytes("eth_getCode", asked.clone())?.is_empty())
+            };
+            if is_there()? {
+                continue;
+            }
+            let sent = send(&rpc, deployment.address, DEPLOYER, &deployment.input);
+            // Of two processes that do it at once the second is refused.
+            if !is_there()? {
+                sent?;
             }
         }
         Ok(())
@@ -149,6 +158,7 @@ impl DevChain {
     pub fn mint(settings: &ChainSettings, account: Address, sum: Glm) -> Result<(), ChainError> {
         send(
             &settings.rpc()?,
+            account,
             settings.token,
             &contract::mint(account, sum),
         )
@@ -198,30 +208,57 @@ fn call(rpc: &Rpc, method: &str, parameters: Value) -> Result<Value, ChainError>
     })
 }
 
-/// Sends a transaction of anvil's own account.
-fn send(rpc: &Rpc, to: Address, data: &[u8]) -> Result<(), ChainError> {
-    let accounts = call(rpc, "eth_accounts", json!([]))?;
-    let Some(from) = accounts[0].as_str() else {
-        return Err(ChainError::Dev(
-            "the development chain has no account of its own".into(),
-        ));
-    };
-    let transaction = json!([{ "from": from, "to": to.to_string(), "data": hex(data) }]);
-    let hash = call(rpc, "eth_sendTransaction", transaction)?;
+/// Sends a transaction of an account that is nobody's: anvil takes it without a key. What several processes want at once comes
+/// from an account for each `beneficiary`, since one account would give two of them the same nonce.
+fn send(rpc: &Rpc, beneficiary: Address, to: Address, data: &[u8]) -> Result<(), ChainError> {
+    let hash = ethers_core::utils::keccak256([&b"faucet"[..], &beneficiary.0].concat());
+    let from = hex(&hash[..20]);
+    call(
+        rpc,
+        "anvil_setBalance",
+        json!([from, format!("{COINS:#x}")]),
+    )?;
+    call(rpc, "anvil_impersonateAccount", json!([from]))?;
+    let transaction = json!({ "from": from, "to": to.to_string(), "data": hex(data) });
     let begun = Instant::now();
+    let mut hash = None;
     while begun.elapsed() < TRANSACTION_MAX {
-        let receipt = call(rpc, "eth_getTransactionReceipt", json!([hash]))?;
-        match receipt["status"].as_str() {
-            Some("0x1") => return Ok(()),
-            Some(_) => {
-                return Err(ChainError::Dev(
-                    "the development chain undid what it was asked".into(),
-                ));
+        match &hash {
+            None => hash = hand_in(rpc, &transaction)?,
+            Some(hash) => {
+                let receipt = call(rpc, "eth_getTransactionReceipt", json!([hash]))?;
+                match receipt["status"].as_str() {
+                    Some("0x1") => return Ok(()),
+                    Some(_) => {
+                        return Err(ChainError::Dev(
+                            "the development chain undid what it was asked".into(),
+                        ));
+                    }
+                    None => {}
+                }
             }
-            None => thread::sleep(Duration::from_millis(50)),
         }
+        thread::sleep(Duration::from_millis(50));
     }
     Err(ChainError::Dev(
         "the development chain makes no blocks".into(),
     ))
+}
+
+/// Gives nothing where another process uses the same account at the moment.
+fn hand_in(rpc: &Rpc, transaction: &Value) -> Result<Option<Value>, ChainError> {
+    match rpc.call("eth_sendTransaction", json!([transaction])) {
+        Err(RpcError::Refused { message, .. })
+            if matches!(
+                Told::of(&message),
+                Told::Taken | Told::Used | Told::Underpriced
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(ChainError::Dev(format!(
+            "the development chain does not take it: {error}"
+        ))),
+        Ok(hash) => Ok(Some(hash)),
+    }
 }

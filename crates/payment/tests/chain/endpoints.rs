@@ -224,6 +224,24 @@ fn a_development_chain_that_is_not_there_is_told_at_once() {
 }
 
 #[test]
+fn a_development_chain_serves_many_who_begin_at_once() {
+    let dev = DevChain::start(None).unwrap();
+    let settings = ChainSettings::dev(dev.url().to_owned());
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let settings = &settings;
+            scope.spawn(move || {
+                DevChain::prepare(settings).unwrap();
+                let account = wallet(&[27, number]).address();
+                DevChain::fund(settings, account).unwrap();
+                let (held, _) = settings.holdings(account).unwrap();
+                assert_eq!(held, glm(1_000));
+            });
+        }
+    });
+}
+
+#[test]
 fn a_broadcast_that_one_endpoint_keeps_for_itself_goes_out_by_another() {
     let place = Place::new(26);
     let keeps = Proxy::start(place.chain.url());

@@ -48,6 +48,8 @@ impl Anvil {
             .args(["-c", r#""$@" & read -r _; kill $!"#, "sh", &program])
             .args(["--port", "0", "--auto-impersonate", "--base-fee", "0"])
             .args(["--gas-price", "0", "--accounts", "1", "--no-mining"])
+            // Only the last states: they would stay on disk, gigabytes of them.
+            .args(["--prune-history", "64"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -92,12 +92,12 @@ impl Covering {
         }
     }
 
-    /// At most what a task costs: with secret pixels it is less.
+    /// What a task costs at most: of a tile its core alone is paid.
     fn price(&self, price_megasample: Glm, task: &TaskSpec) -> Glm {
-        let pixels: u64 = task.rects.iter().map(|rect| rect.area()).sum();
         let range = task.samples.map(|range| range.count);
-        let samples = u128::from(pixels) * u128::from(range.unwrap_or(self.samples_per_pixel));
-        let price = price_megasample.checked_mul_ratio(samples, 1_000_000);
+        let a_pixel = range.unwrap_or(self.samples_per_pixel);
+        let samples = u128::from(task.pixel_count()) * u128::from(a_pixel);
+        let price = price_megasample.for_samples(samples);
         price.unwrap_or(Glm::from_wei(u128::MAX))
     }
 

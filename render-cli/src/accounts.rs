@@ -214,15 +214,12 @@ impl Purse {
         }
     }
 
-    /// Within a runtime.
-    pub fn start(self, job: Extent) -> Accounts {
+    /// Within a runtime. Work is covered on a chain only.
+    pub fn start(self, job: Option<Extent>) -> Accounts {
         let purse = Arc::new(self);
-        let covering = match &purse.money {
-            Some(money) if money.ledger.is_chain() => {
-                Some(Covering::start(Arc::clone(&purse), job))
-            }
-            _ => None,
-        };
+        let is_on_chain = purse.money().is_some_and(|money| money.ledger.is_chain());
+        let job = job.filter(|_| is_on_chain);
+        let covering = job.map(|job| Covering::start(Arc::clone(&purse), job));
         Accounts {
             purse,
             covering: covering.map(Arc::new),
@@ -300,7 +297,7 @@ impl Accounts {
     /// Nobody pays.
     #[cfg(test)]
     pub fn free() -> Self {
-        Purse::new(None, JobId([0; 16]), Terms::Free).start(Extent::default())
+        Purse::new(None, JobId([0; 16]), Terms::Free).start(None)
     }
 
     /// Pays what is missing to `total` for this job. `receipts` is a hash of the tasks accepted since the last payment.

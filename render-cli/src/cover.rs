@@ -6,7 +6,7 @@
 
 use crate::{accounts::Purse, thread::lock};
 use payment::{Cover, Covered, cover};
-use protocol::{Address, Glm, NodeId, TaskId, TaskSpec};
+use protocol::{Address, Glm, JobSpec, NodeId, TaskId, TaskSpec};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -61,22 +61,24 @@ struct State {
     payees: BTreeMap<NodeId, Address>,
 }
 
-/// How large a job is.
-#[derive(Debug, Clone, Copy, Default)]
+/// A job, and how large it is.
+#[derive(Debug, Clone)]
 pub struct Extent {
+    pub spec: JobSpec,
     /// Of all pixels of all frames.
     pub samples: u128,
-    /// Of a pixel.
-    pub samples_per_pixel: u32,
     /// Most that may be spent.
     pub budget: Option<Glm>,
 }
+
+/// All samples of a job, and most that may be spent on it.
+type Size = (u128, Option<Glm>);
 
 /// Covers the work of one job.
 pub struct Covering {
     state: Arc<Mutex<State>>,
     wanted: mpsc::Sender<Wanted>,
-    samples_per_pixel: u32,
+    spec: JobSpec,
 }
 
 impl Covering {
@@ -84,19 +86,18 @@ impl Covering {
     pub fn start(purse: Arc<Purse>, job: Extent) -> Self {
         let state = Arc::new(Mutex::new(State::default()));
         let (wanted, inbox) = mpsc::channel(WAITING_MAX);
-        tokio::spawn(serve(purse, Arc::clone(&state), job, inbox));
+        let size = (job.samples, job.budget);
+        tokio::spawn(serve(purse, Arc::clone(&state), size, inbox));
         Self {
             state,
             wanted,
-            samples_per_pixel: job.samples_per_pixel,
+            spec: job.spec,
         }
     }
 
-    /// What a task costs at most: of a tile its core alone is paid.
+    /// What a task costs at least, as its worker counts it too: what it costs besides is in what escrows have to spare.
     fn price(&self, price_megasample: Glm, task: &TaskSpec) -> Glm {
-        let range = task.samples.map(|range| range.count);
-        let a_pixel = range.unwrap_or(self.samples_per_pixel);
-        let samples = u128::from(task.pixel_count()) * u128::from(a_pixel);
+        let samples = task.samples_paid_at_least(&self.spec);
         let price = price_megasample.for_samples(samples);
         price.unwrap_or(Glm::from_wei(u128::MAX))
     }
@@ -210,7 +211,7 @@ impl Covering {
 async fn serve(
     purse: Arc<Purse>,
     state: Arc<Mutex<State>>,
-    job: Extent,
+    size: Size,
     mut inbox: mpsc::Receiver<Wanted>,
 ) {
     while let Some(first) = inbox.recv().await {
@@ -225,7 +226,8 @@ async fn serve(
             waiting.iter().map(|wanted| wanted.payee).collect();
         let payees: Vec<Address> = payees.into_iter().collect();
         let (moving, shared) = (Arc::clone(&purse), Arc::clone(&state));
-        let moved = tokio::task::spawn_blocking(move || move_money(&moving, &shared, job, &payees));
+        let moved =
+            tokio::task::spawn_blocking(move || move_money(&moving, &shared, size, &payees));
         let moved = moved.await.unwrap_or_else(|e| Err(e.to_string()));
         if let Err(error) = &moved {
             tracing::warn!(error, "work waits for its escrow");
@@ -240,7 +242,7 @@ async fn serve(
 fn move_money(
     purse: &Purse,
     state: &Mutex<State>,
-    job: Extent,
+    (samples, budget): Size,
     payees: &[Address],
 ) -> Result<(), String> {
     let Some(money) = purse.money() else {
@@ -257,10 +259,8 @@ fn move_money(
         let workers = state.shares.len().max(1) as u128;
         let cover = |payee: &Address| {
             let share = state.shares.get(payee).cloned().unwrap_or_default();
-            let whole = share
-                .price_megasample
-                .checked_mul_ratio(job.samples, 1_000_000);
-            let most = job.budget.unwrap_or(Glm::from_wei(u128::MAX));
+            let whole = share.price_megasample.for_samples(samples);
+            let most = budget.unwrap_or(Glm::from_wei(u128::MAX));
             let fair = whole.unwrap_or_default().min(most).wei() / workers;
             Cover {
                 worker: *payee,

@@ -24,8 +24,7 @@ use engine::CancelFlag;
 use farm::{CostHints, FarmConfig, Progress, event::Event};
 use network::{BlobStore, Identity, Node, NodeConfig};
 use protocol::{
-    Blake3Hash, BlenderVersion, EngineKind, Glm, JobId, JobSpec, NodeId, RenderSettings,
-    message::Terms,
+    Blake3Hash, BlenderVersion, EngineKind, Glm, JobId, JobSpec, NodeId, message::Terms,
 };
 use std::{
     path::{Path, PathBuf},
@@ -351,7 +350,11 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
         payer: purse.payer(),
         terms: purse.terms(),
         local_terms: payment_network.local_terms(),
-        accounts: purse.start(extent(&settings, &frames, arguments.budget)),
+        accounts: purse.start(Some(extent(
+            &begun.books.farm.config().job,
+            &frames,
+            arguments.budget,
+        ))),
         own_engine: own.start(settings, cancel.clone()),
         planes,
         merging,
@@ -394,11 +397,11 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
     ended
 }
 
-fn extent(settings: &RenderSettings, frames: &[i32], budget: Option<Glm>) -> Extent {
-    let pixels = u128::from(settings.size.area()) * frames.len() as u128;
+fn extent(spec: &JobSpec, frames: &[i32], budget: Option<Glm>) -> Extent {
+    let pixels = u128::from(spec.settings.size.area()) * frames.len() as u128;
     Extent {
-        samples: pixels * u128::from(settings.samples),
-        samples_per_pixel: settings.samples,
+        spec: spec.clone(),
+        samples: pixels * u128::from(spec.settings.samples),
         budget,
     }
 }

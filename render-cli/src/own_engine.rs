@@ -21,6 +21,7 @@ use protocol::{
 use std::{
     path::{Path, PathBuf},
     sync::mpsc,
+    time::Duration,
 };
 
 /// Requests that may wait for the engine.
@@ -152,6 +153,20 @@ pub struct TwoSeeds {
 #[derive(Clone)]
 pub struct OwnEngineHandle(mpsc::SyncSender<Command>);
 
+/// Longest wait for the engine to end: what it leaves then the next process removes.
+const END_MAX: Duration = Duration::from_secs(3);
+
+/// The end of the engine's thread.
+pub struct EngineEnd(mpsc::Receiver<()>);
+
+impl EngineEnd {
+    /// Waits a little for the engine to end with its processes and its files. Blocking.
+    pub fn wait(self) {
+        // Nothing is ever sent: the channel closes.
+        let _ = self.0.recv_timeout(END_MAX);
+    }
+}
+
 /// The version that this Blender writes into its files: 405 is 4.5.
 fn file_version(blender: BlenderVersion) -> u16 {
     blender
@@ -241,11 +256,19 @@ impl OwnEngine {
     }
 
     /// Moves the engine to its thread, which ends when all handles are dropped.
-    pub fn start(self, settings: RenderSettings, cancel: CancelFlag) -> OwnEngineHandle {
+    pub fn start(
+        self,
+        settings: RenderSettings,
+        cancel: CancelFlag,
+    ) -> (OwnEngineHandle, EngineEnd) {
+        let (ends, end) = mpsc::sync_channel(1);
         let (sender, receiver) = mpsc::sync_channel(QUEUE_MAX);
         let first_frame = self.description.frames.0;
-        let mut loaded = self.loaded;
+        let loaded = self.loaded;
         std::thread::spawn(move || {
+            // Dropped last, after the engine.
+            let _ends: mpsc::SyncSender<()> = ends;
+            let mut loaded = loaded;
             let mut class = None;
             while let Ok(command) = receiver.recv() {
                 match command {
@@ -323,7 +346,7 @@ impl OwnEngine {
                 }
             }
         });
-        OwnEngineHandle(sender)
+        (OwnEngineHandle(sender), EngineEnd(end))
     }
 }
 

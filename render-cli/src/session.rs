@@ -341,8 +341,10 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
     };
     let cancel = CancelFlag::default();
     let providers = Arc::new(Providers::open(&data_dir, admission)?);
+    let engine_build = own.build();
+    let (own_engine, engine_end) = own.start(settings, cancel.clone());
     let context = job::JobContext {
-        engine_build: own.build(),
+        engine_build,
         data_dir: data_dir.clone(),
         node: node.clone(),
         blobs,
@@ -355,7 +357,7 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
             &frames,
             arguments.budget,
         ))),
-        own_engine: own.start(settings, cancel.clone()),
+        own_engine,
         planes,
         merging,
         pattern: pattern.clone(),
@@ -373,6 +375,7 @@ pub async fn render(arguments: Arguments, asked: Asked) -> Result<(), Failure> {
     let ended = job::run(context, books, first, network_events, &mut report).await;
     dialling.iter().for_each(|task| task.abort());
     cancel.cancel();
+    tokio::task::block_in_place(|| engine_end.wait());
     let progress = begun.books.farm.progress();
     remember(&providers, begun.books.farm.config(), &progress);
     let ended = ended.and_then(|outcome| {

@@ -10,6 +10,7 @@ pub mod frame_file;
 mod log;
 pub mod merging;
 pub mod sandbox;
+mod scratch;
 mod system;
 mod tracer_engine;
 

@@ -14,6 +14,7 @@ use crate::{
     environment::isolated,
     frame_file::Attributes,
     log::{Log, for_lines},
+    scratch::Scratch,
 };
 use serde::{
     Deserialize, Serialize,
@@ -32,7 +33,6 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use tempfile::TempDir;
 
 const DRIVER: &str = include_str!("driver.py");
 /// What the driver imports, beside it.
@@ -201,7 +201,7 @@ pub(super) struct Driver {
     commands: ChildStdin,
     answers: Receiver<String>,
     log: Arc<Mutex<Log>>,
-    home: TempDir,
+    home: Scratch,
     next_id: u64,
     watch: Watch,
     /// Has it ended, or was it ended because it could not go on?
@@ -218,10 +218,8 @@ impl Driver {
         cancel: &CancelFlag,
     ) -> Result<(Self, Hello), EngineError> {
         let failed = |what: &str, e: io::Error| EngineError::Failed(format!("{what}: {e}"));
-        let home = tempfile::Builder::new()
-            .prefix("render-blender-")
-            .tempdir()
-            .map_err(|e| failed("no temporary folder for Blender", e))?;
+        let home =
+            Scratch::new("blender").map_err(|e| failed("no temporary folder for Blender", e))?;
         let script = home.path().join("driver.py");
         for (name, text) in DRIVER_MODULES.into_iter().chain([("driver.py", DRIVER)]) {
             fs::write(home.path().join(name), text)

@@ -11,6 +11,7 @@ use crate::{
     environment::isolated,
     log::{Log, for_lines},
     sandbox::{Confinement, MEMORY_BYTES_MAX_DEFAULT},
+    scratch::Scratch,
 };
 use messages::{
     FromChild, RENDER_RECTS_MAX, SceneFile, ToChild, pixel_bytes, read_pixels, receive,
@@ -29,7 +30,6 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use tempfile::TempDir;
 
 /// How often a wait looks at the cancel flag.
 const POLL_MS: u64 = 10;
@@ -205,7 +205,7 @@ struct Running {
     stdin: ChildStdin,
     events: Receiver<io::Result<Event>>,
     log: Arc<Mutex<Log>>,
-    scratch: TempDir,
+    scratch: Scratch,
     number: u64,
     /// Has it answered all that it was asked?
     is_idle: bool,
@@ -218,9 +218,7 @@ struct Running {
 impl Running {
     fn start(program: &ChildProgram) -> Result<Self, EngineError> {
         let name = program.program.display();
-        let scratch = tempfile::Builder::new()
-            .prefix("render-child-")
-            .tempdir()
+        let scratch = Scratch::new("child")
             .map_err(|e| EngineError::Failed(format!("no temporary folder: {e}")))?;
         let mut child = isolated(&program.program, scratch.path())
             .args(&program.args)

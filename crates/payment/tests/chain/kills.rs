@@ -6,7 +6,7 @@ use crate::{
     support::{Chain, Place, wallet},
 };
 use payment::{
-    Cover, Ledger, SettlementError, VoucherBook, VoucherBookError, Wallet,
+    Cover, EscrowKey, Ledger, SettlementError, VoucherBook, VoucherBookError, Wallet,
     chain::{
         ChainError, ChainLedger, ChainSettings, DevChain, Outbox, Patience, State, Transaction,
     },
@@ -41,10 +41,10 @@ const BLOCK: Duration = Duration::from_millis(40);
 const OUTBOX: &str = "outbox";
 
 /// Numbers that follow from a seed (splitmix64).
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, end: u64) -> u64 {
+    pub fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -53,13 +53,13 @@ impl Random {
 }
 
 /// Makes blocks until it is dropped.
-struct Miner {
+pub struct Miner {
     ends: Arc<AtomicBool>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Miner {
-    fn start(chain: &Arc<Chain>) -> Self {
+    pub fn start(chain: &Arc<Chain>) -> Self {
         chain.stop_mining();
         let (ends, chain) = (Arc::new(AtomicBool::new(false)), Arc::clone(chain));
         let ended = Arc::clone(&ends);
@@ -110,6 +110,20 @@ fn deposits(worker: usize) -> [Glm; 2] {
     [1_000, 5_000].map(|amount| Glm::from_wei(amount * share))
 }
 
+/// A chain whose blocks come every [`BLOCK`].
+pub fn hurried(endpoint: &str) -> ChainSettings {
+    ChainSettings {
+        confirmations: 2,
+        patience: Patience {
+            poll: Duration::from_millis(40),
+            bump: Duration::from_millis(500),
+            give_up: Duration::from_secs(30),
+        },
+        timeout: Duration::from_secs(2),
+        ..ChainSettings::dev(endpoint.to_owned())
+    }
+}
+
 struct Requestor {
     ledger: ChainLedger,
     book: VoucherBook,
@@ -118,18 +132,8 @@ struct Requestor {
 
 impl Requestor {
     fn open(folder: &Path, endpoint: &str, parties: &Parties) -> Result<Self, ChainError> {
-        let settings = ChainSettings {
-            confirmations: 2,
-            patience: Patience {
-                poll: Duration::from_millis(40),
-                bump: Duration::from_millis(500),
-                give_up: Duration::from_secs(30),
-            },
-            timeout: Duration::from_secs(2),
-            ..ChainSettings::dev(endpoint.to_owned())
-        };
         let ledger = ChainLedger::open(
-            settings,
+            hurried(endpoint),
             parties.requestor.clone(),
             folder.join(OUTBOX),
             Arc::default(),
@@ -151,6 +155,9 @@ impl Requestor {
     /// depends on book and chain alone.
     fn play_an_epoch(&self) -> Result<(), SettlementError> {
         let payees: Vec<Address> = self.workers.iter().map(Wallet::address).collect();
+        if self.is_ending()? {
+            self.end_epoch(&payees)?;
+        }
         self.cover_to(0)?;
         self.promise(0)?;
         self.cover_to(1)?;
@@ -160,6 +167,28 @@ impl Requestor {
         }
         self.ledger.redeem_many(&vouchers)?;
         self.promise(1)?;
+        self.end_epoch(&payees)
+    }
+
+    /// Has a worker agreed to the end of an escrow that is still open? Then the others are asked too, as before the stop.
+    fn is_ending(&self) -> Result<bool, SettlementError> {
+        self.ledger.finish_pending()?;
+        for worker in &self.workers {
+            let key = EscrowKey {
+                requestor: self.book.requestor(),
+                worker: worker.address(),
+                epoch: self.book.epoch(worker.address())?,
+            };
+            let escrow = self.ledger.escrow(&key)?;
+            let is_open = escrow.is_some_and(|escrow| !escrow.released);
+            if is_open && self.book.release(&key)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn end_epoch(&self, payees: &[Address]) -> Result<(), SettlementError> {
         for worker in &self.workers {
             let payee = worker.address();
             let release = Release {
@@ -173,7 +202,7 @@ impl Requestor {
             self.book
                 .keep_release(&worker.sign_release(&release).unwrap())?;
         }
-        settle_many(&self.ledger, &self.book, &payees, true)?;
+        settle_many(&self.ledger, &self.book, payees, true)?;
         Ok(())
     }
 
@@ -312,25 +341,8 @@ fn a_requestor_that_is_killed_at_any_moment_pays_everybody_once() {
     let (proxy, folder) = (Proxy::start(place.chain.url()), place.folder.path());
     let mut random = Random(60);
     for _ in 0..KILLS {
-        // A moment of its own in what it does: at a request, and a little after.
-        let mut requests = random.below(REQUESTS_OF_AN_EPOCH) + 1;
-        let (reached, moment) = mpsc::sync_channel(1);
-        proxy.rule(move |_| {
-            requests = requests.saturating_sub(1);
-            if requests == 0 {
-                let _ = reached.try_send(());
-            }
-            Fault::None
-        });
-        let mut child = spawn_requestor(folder, proxy.url(), false);
-        let alive = moment.recv_timeout(Duration::from_secs(60));
-        thread::sleep(Duration::from_micros(random.below(20_000)));
-        assert!(
-            alive.is_ok() && child.try_wait().unwrap().is_none(),
-            "it ended by itself"
-        );
-        child.kill().unwrap();
-        child.wait().unwrap();
+        let child = spawn_requestor(folder, proxy.url(), false);
+        kill_at_a_moment(&proxy, &mut random, REQUESTS_OF_AN_EPOCH, child);
         if folder.join(OUTBOX).exists() {
             check_one_is_on_its_way(&folder.join(OUTBOX), &parties);
         }
@@ -340,6 +352,27 @@ fn a_requestor_that_is_killed_at_any_moment_pays_everybody_once() {
     assert!(ended.success());
     let requestor = Requestor::open(folder, proxy.url(), &parties).unwrap();
     check_the_end(&place, &parties, &requestor, 10);
+}
+
+/// Kills a process at a moment of its own in what it does: at one of the next so many requests, and a little after.
+pub fn kill_at_a_moment(proxy: &Proxy, random: &mut Random, requests: u64, mut child: Child) {
+    let mut left = random.below(requests) + 1;
+    let (reached, moment) = mpsc::sync_channel(1);
+    proxy.rule(move |_| {
+        left = left.saturating_sub(1);
+        if left == 0 {
+            let _ = reached.try_send(());
+        }
+        Fault::None
+    });
+    let alive = moment.recv_timeout(Duration::from_secs(60));
+    thread::sleep(Duration::from_micros(random.below(20_000)));
+    assert!(
+        alive.is_ok() && child.try_wait().unwrap().is_none(),
+        "it ended by itself"
+    );
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 fn check_one_is_on_its_way(outbox: &Path, parties: &Parties) {

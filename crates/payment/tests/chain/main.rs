@@ -8,6 +8,7 @@ mod kills;
 mod proxy;
 mod reorganisations;
 mod support;
+mod worker_kills;
 
 use conformance::glm;
 use payment::{

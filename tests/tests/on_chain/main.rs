@@ -16,7 +16,6 @@ use tests::{job, job_command, scene, summary, words};
 const PRICE: &str = "0.01";
 /// 32 tiles of a frame, 64 x 64 pixels with eight samples each.
 const JOB: &str = "--frames 1-3 --size 512x256 --samples 8 --tile 64";
-const SAMPLES_OF_TILE: u128 = 64 * 64 * 8;
 
 fn options(chain: &Chain, more: &str, workers: &[&Worker]) -> String {
     let peers = workers
@@ -50,7 +49,9 @@ fn three_workers_are_paid_to_the_wei_and_a_cheat_gets_nothing() {
     let workers: Vec<Worker> = (0..3).map(|_| Worker::start(&chain, PRICE)).collect();
     let cheat = Cheat::start(&chain, dir.path());
     let all: Vec<&Worker> = workers.iter().collect();
-    let options = options(&chain, &format!("--peer {}", cheat.address), &all);
+    // So much work that the cheat gets some, however late its escrow is open.
+    let options = options(&chain, &format!("--peer {}", cheat.address), &all)
+        .replace("--samples 8", "--samples 24");
     let output = job(dir.path(), &scene("reading_room.glb"), "####.exr", &options);
     assert!(output.status.success(), "{}", words(&output));
     let summary = summary(&output);
@@ -65,7 +66,7 @@ fn three_workers_are_paid_to_the_wei_and_a_cheat_gets_nothing() {
     assert_eq!(tiles, summary["tiles_accepted"].as_u64().unwrap());
     // Every tile has its price, and what checked tiles of others has one too.
     let checks = glm(&summary["check_glm"]);
-    let tile = Glm::from_wei(PRICE.parse::<Glm>().unwrap().wei() * SAMPLES_OF_TILE / 1_000_000);
+    let tile = Glm::from_wei(PRICE.parse::<Glm>().unwrap().wei() * (64 * 64 * 24) / 1_000_000);
     let of_tiles = Glm::from_wei(tile.wei() * u128::from(tiles));
     assert_eq!(of_tiles.checked_add(checks), Some(paid));
     let caught = row(&summary, &cheat.node);

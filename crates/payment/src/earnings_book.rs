@@ -6,8 +6,7 @@ use protocol::{
     message::{SignedVoucher, Voucher},
 };
 use redb::{
-    Builder, ConcurrencyMode, Database, DatabaseError, ReadableDatabase, ReadableTable, Table,
-    TableDefinition, TableError,
+    ConcurrencyMode, Database, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError,
 };
 use serde::{Deserialize, Serialize};
 use std::{path::Path, time::SystemTime};
@@ -228,18 +227,7 @@ impl EarningsBook {
     /// # Errors
     /// When there is no book at `path`, or it cannot be read.
     pub fn read(path: impl AsRef<Path>) -> Result<Summary, StoreError> {
-        let path = path.as_ref();
-        let opened = Builder::new()
-            .set_cache_size(store::CACHE_BYTES)
-            .set_concurrency_mode(ConcurrencyMode::SingleWriter)
-            .open_read_only(path);
-        match opened {
-            Ok(database) => rows(&database),
-            Err(DatabaseError::RepairAborted) => {
-                rows(&store::open(path, ConcurrencyMode::SingleWriter)?)
-            }
-            Err(error) => Err(store::open_error(path, error)),
-        }
+        rows(&store::open_to_read(path.as_ref())?)
     }
 
     /// Checks a voucher and keeps it in place of the one before; returns by how much it is higher.

@@ -5,7 +5,7 @@
 
 use crate::{
     EscrowKey, Ledger, SettlementError, VoucherBook,
-    settlement::{present_escrow, promised},
+    settlement::{present_escrow, present_key, promised},
     voucher::verify_release_on,
 };
 use protocol::{Address, Glm, message::SignedRelease};
@@ -79,7 +79,10 @@ pub(crate) fn close_agreed(
 ) -> Result<(), SettlementError> {
     let mut releases = Vec::new();
     for worker in workers {
-        if let Some(standing) = Standing::of(ledger, book, worker)? {
+        // Hardly ever is there one: the ledger, a chain perhaps, is asked only then.
+        if book.release(&present_key(book, worker)?)?.is_some()
+            && let Some(standing) = Standing::of(ledger, book, worker)?
+        {
             releases.extend(agreed(ledger, book, &standing)?);
         }
     }
@@ -168,8 +171,8 @@ pub enum Settled {
     },
 }
 
-/// Pays and closes many escrows together: those whose worker's release is in the book are closed by it, the others are paid. What is not worth its
-/// fee is carried, unless `all` is asked for.
+/// Pays and closes many escrows together: those whose worker's release is in the book are closed by it, the others are paid.
+/// What is not worth its fee is carried, unless `all` is asked for.
 ///
 /// # Errors
 /// When ledger or book fail; asking again carries on.

@@ -91,12 +91,8 @@ fn cover_as_planned(
         plans.push(Plan::of(ledger, book, cover)?);
     }
     share_out(&mut plans, || ledger.spendable(book.requestor()))?;
-    let opened = |plan: &&Plan| plan.deposit.is_none();
-    let openings: Vec<_> = plans.iter().filter(opened).collect();
-    let openings: Vec<_> = openings
-        .iter()
-        .map(|plan| (plan.key, plan.missing()))
-        .collect();
+    let unopened = plans.iter().filter(|plan| plan.deposit.is_none());
+    let openings: Vec<_> = unopened.map(|plan| (plan.key, plan.missing())).collect();
     if !openings.is_empty() {
         ledger.open_many(&openings)?;
     }
@@ -265,7 +261,7 @@ pub fn settle(
     Ok(settlement)
 }
 
-fn present_key(book: &VoucherBook, worker: Address) -> Result<EscrowKey, StoreError> {
+pub(crate) fn present_key(book: &VoucherBook, worker: Address) -> Result<EscrowKey, StoreError> {
     Ok(EscrowKey {
         requestor: book.requestor(),
         worker,

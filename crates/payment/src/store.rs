@@ -1,6 +1,6 @@
 //! The redb files of ledger and books: opening them, and what can go wrong with them.
 
-use redb::{ConcurrencyMode, Database, DatabaseError};
+use redb::{ConcurrencyMode, Database, DatabaseError, ReadOnlyDatabase};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     path::{Path, PathBuf},
@@ -69,7 +69,25 @@ pub(crate) fn open(path: &Path, mode: ConcurrencyMode) -> Result<Database, Store
     }
 }
 
-pub(crate) fn open_error(path: &Path, error: DatabaseError) -> StoreError {
+/// Opens a file to read that another process may be writing to; one whose writer was killed is repaired first.
+pub(crate) fn open_to_read(path: &Path) -> Result<ReadOnlyDatabase, StoreError> {
+    let open_read_only = || {
+        Database::builder()
+            .set_cache_size(CACHE_BYTES)
+            .set_concurrency_mode(ConcurrencyMode::SingleWriter)
+            .open_read_only(path)
+    };
+    let opened = match open_read_only() {
+        Err(DatabaseError::RepairAborted) => {
+            drop(open(path, ConcurrencyMode::SingleWriter)?);
+            open_read_only()
+        }
+        opened => opened,
+    };
+    opened.map_err(|error| open_error(path, error))
+}
+
+fn open_error(path: &Path, error: DatabaseError) -> StoreError {
     match error {
         DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path.into()),
         other => StoreError::Open {

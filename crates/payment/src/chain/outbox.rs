@@ -2,7 +2,7 @@
 
 use crate::{StoreError, store};
 use protocol::Address;
-use redb::{Builder, ConcurrencyMode, Database, DatabaseError, ReadableDatabase, TableDefinition};
+use redb::{ConcurrencyMode, Database, ReadableDatabase, TableDefinition};
 use serde::{Deserialize, Serialize};
 use std::{fmt, path::Path};
 
@@ -132,20 +132,7 @@ impl Outbox {
         chain_id: u64,
         account: Address,
     ) -> Result<Vec<Transaction>, StoreError> {
-        let path = path.as_ref();
-        let opened = Builder::new()
-            .set_cache_size(store::CACHE_BYTES)
-            .set_concurrency_mode(ConcurrencyMode::SingleWriter)
-            .open_read_only(path);
-        match opened {
-            Ok(database) => rows(&database, (chain_id, account), 0),
-            Err(DatabaseError::RepairAborted) => rows(
-                &store::open(path, ConcurrencyMode::SingleWriter)?,
-                (chain_id, account),
-                0,
-            ),
-            Err(error) => Err(store::open_error(path, error)),
-        }
+        rows(&store::open_to_read(path.as_ref())?, (chain_id, account), 0)
     }
 
     /// All transactions of an account, by nonce.
